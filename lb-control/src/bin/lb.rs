@@ -1,0 +1,3 @@
+//! `lb`: the one program of lvs-xdp.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The lab: hosts made of network namespaces, with real programs in them.

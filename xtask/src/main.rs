@@ -1,0 +1,3 @@
+//! What a developer types: build, run, test.
+
+fn main() {}
