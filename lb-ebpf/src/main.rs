@@ -1,25 +1,26 @@
-//! The XDP program of lvs-xdp.
+//! The XDP program of lvs-xdp: a thin shell round `lb-common`.
+//!
+//! [`program`] holds the entry points, `packet` the only packet pointers, `maps` the only map
+//! pointers. It is built by `cargo xtask`; for any other target it is an empty program, so that
+//! editors and `cargo check --workspace` can work on it.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        internal_features,
+        reason = "`core::sync::atomic` has no exchanging operation for BPF"
+    )
+)]
 
 #[cfg(target_arch = "bpf")]
-mod program {
-    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-
-    #[xdp]
-    fn balance(_ctx: XdpContext) -> u32 {
-        xdp_action::XDP_PASS
-    }
-
-    #[cfg(not(test))]
-    #[panic_handler]
-    fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-        loop {}
-    }
-
-    #[unsafe(link_section = "license")]
-    #[unsafe(no_mangle)]
-    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-}
+mod kernel;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod packet;
+#[cfg(target_arch = "bpf")]
+mod program;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

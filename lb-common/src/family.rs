@@ -1,0 +1,258 @@
+//! The two address families, as one trait: what IPv4 and IPv6 headers have in common.
+//!
+//! The pipeline is written once over [`Family`] and compiled for both, so that IPv4 flows have
+//! 4-byte addresses in their keys and neither family pays for the other.
+
+use bytemuck::Pod;
+
+use crate::{
+    address::{Address4, Address6},
+    checksum::Sum,
+    verdict::Reason,
+    wire::{
+        Be16, Be32,
+        ethernet::ethertype,
+        ipv4::{DONT_FRAGMENT, FRAGMENTED, Ipv4},
+        ipv6::Ipv6,
+        protocol,
+    },
+};
+
+/// Which end of a packet an address belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where it comes from.
+    Source,
+    /// Where it is going.
+    Destination,
+}
+
+/// What the IP header says besides addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Length of header and payload, in bytes.
+    pub length: usize,
+    /// Hops that are left.
+    pub hops: u8,
+    /// IPv4 with "don't fragment" set, or IPv6: never to be cut by a router.
+    pub whole: bool,
+    /// Differentiated services and ECN.
+    pub service: u8,
+}
+
+/// An address family: its header type and how the few things that the pipeline needs are read and
+/// written in it.
+pub trait Family: Copy + 'static {
+    /// The address, as flows keep it.
+    type Address: Pod + Eq;
+    /// The IP header.
+    type Header: Pod;
+
+    /// What announces the header in Ethernet.
+    const ETHERTYPE: Be16;
+    /// What announces it in IP: the protocol number of a tunnel.
+    const IN_IP: u8;
+    /// `AF_INET` or `AF_INET6`.
+    const AF: u8;
+
+    /// The address in the form of the tables.
+    fn widen(address: Self::Address) -> Address6;
+    /// The address that [`Family::widen`] made `address` of.
+    fn narrow(address: &Address6) -> Self::Address;
+    /// The address at one end.
+    fn address(header: &Self::Header, end: End) -> Self::Address;
+    /// Writes the address at one end; a checksum of the header itself is kept right.
+    fn set_address(header: &mut Self::Header, end: End, address: Self::Address);
+    /// One hop less; a checksum of the header itself is kept right.
+    ///
+    /// # Errors
+    /// [`Reason::HopLimit`] if no hop would be left: the packet must not travel on.
+    fn take_hop(header: &mut Self::Header) -> Result<(), Reason>;
+    /// What the header says besides addresses.
+    fn facts(header: &Self::Header) -> Facts;
+    /// Makes `header` the outer header of a tunnel from `source` to `destination` round a packet of
+    /// `protocol` ([`Family::IN_IP`]) whose own header says `inner`. As IPVS does, service and hops
+    /// are those of the inner packet, and it may be cut where the inner one may.
+    fn wrap(
+        header: &mut Self::Header,
+        protocol: u8,
+        inner: &Facts,
+        source: &Address6,
+        destination: &Address6,
+    );
+}
+
+/// IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V4;
+
+/// IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V6;
+
+impl Family for V4 {
+    type Address = Address4;
+    type Header = Ipv4;
+
+    const ETHERTYPE: Be16 = ethertype::IPV4;
+    const IN_IP: u8 = protocol::IPIP;
+    const AF: u8 = 2;
+
+    #[inline(always)]
+    fn widen(address: Address4) -> Address6 {
+        address.mapped()
+    }
+
+    #[inline(always)]
+    fn narrow(address: &Address6) -> Address4 {
+        address.unmapped()
+    }
+
+    #[inline(always)]
+    fn address(header: &Ipv4, end: End) -> Address4 {
+        Address4(match end {
+            End::Source => header.source,
+            End::Destination => header.destination,
+        })
+    }
+
+    #[inline(always)]
+    fn set_address(header: &mut Ipv4, end: End, address: Address4) {
+        let field = match end {
+            End::Source => &mut header.source,
+            End::Destination => &mut header.destination,
+        };
+        let change = Sum::default().minus(field).plus(&address);
+        *field = address.0;
+        header.checksum.apply(change);
+    }
+
+    #[inline(always)]
+    fn take_hop(header: &mut Ipv4) -> Result<(), Reason> {
+        if header.ttl <= 1 {
+            return Err(Reason::HopLimit);
+        }
+        let before = [header.ttl, header.protocol];
+        header.ttl -= 1;
+        let after = [header.ttl, header.protocol];
+        header
+            .checksum
+            .apply(Sum::default().minus(&before).plus(&after));
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn facts(header: &Ipv4) -> Facts {
+        Facts {
+            length: header.total_length.get() as usize,
+            hops: header.ttl,
+            whole: header.fragment.get() & DONT_FRAGMENT != 0,
+            service: header.service,
+        }
+    }
+
+    #[inline(always)]
+    fn wrap(
+        header: &mut Ipv4,
+        protocol: u8,
+        inner: &Facts,
+        source: &Address6,
+        destination: &Address6,
+    ) {
+        *header = Ipv4 {
+            version_length: 0x45,
+            service: inner.service,
+            total_length: Be16::new((size_of::<Ipv4>() + inner.length) as u16),
+            identification: Be16::default(),
+            fragment: Be16::new(if inner.whole { DONT_FRAGMENT } else { 0 }),
+            ttl: inner.hops,
+            protocol,
+            checksum: Default::default(),
+            source: source.unmapped().0,
+            destination: destination.unmapped().0,
+        };
+        header.checksum = header.computed_checksum();
+    }
+}
+
+impl Family for V6 {
+    type Address = Address6;
+    type Header = Ipv6;
+
+    const ETHERTYPE: Be16 = ethertype::IPV6;
+    const IN_IP: u8 = protocol::IPV6;
+    const AF: u8 = 10;
+
+    #[inline(always)]
+    fn widen(address: Address6) -> Address6 {
+        address
+    }
+
+    #[inline(always)]
+    fn narrow(address: &Address6) -> Address6 {
+        *address
+    }
+
+    #[inline(always)]
+    fn address(header: &Ipv6, end: End) -> Address6 {
+        Address6::from_halves(match end {
+            End::Source => header.source,
+            End::Destination => header.destination,
+        })
+    }
+
+    #[inline(always)]
+    fn set_address(header: &mut Ipv6, end: End, address: Address6) {
+        let halves = match end {
+            End::Source => &mut header.source,
+            End::Destination => &mut header.destination,
+        };
+        let [high, low] = address.to_halves();
+        halves[0] = high;
+        halves[1] = low;
+    }
+
+    #[inline(always)]
+    fn take_hop(header: &mut Ipv6) -> Result<(), Reason> {
+        if header.hop_limit <= 1 {
+            return Err(Reason::HopLimit);
+        }
+        header.hop_limit -= 1;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn facts(header: &Ipv6) -> Facts {
+        Facts {
+            length: size_of::<Ipv6>() + header.payload_length.get() as usize,
+            hops: header.hop_limit,
+            whole: true,
+            service: (header.version_class_label.get() >> 20) as u8,
+        }
+    }
+
+    #[inline(always)]
+    fn wrap(
+        header: &mut Ipv6,
+        protocol: u8,
+        inner: &Facts,
+        source: &Address6,
+        destination: &Address6,
+    ) {
+        *header = Ipv6 {
+            version_class_label: Be32::new(6 << 28 | u32::from(inner.service) << 20),
+            payload_length: Be16::new(inner.length as u16),
+            next_header: protocol,
+            hop_limit: inner.hops,
+            source: source.to_halves(),
+            destination: destination.to_halves(),
+        };
+    }
+}
+
+/// Whether an IPv4 header belongs to a fragment, the first one included.
+#[must_use]
+#[inline(always)]
+pub const fn is_fragment(header: &Ipv4) -> bool {
+    header.fragment.get() & FRAGMENTED != 0
+}

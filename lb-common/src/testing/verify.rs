@@ -1,0 +1,104 @@
+//! Checksums computed the long way, independently of what the data plane does.
+
+use std::net::IpAddr;
+
+/// The internet checksum of `bytes`, byte by byte as RFC 1071 §4.1 has it.
+pub(super) fn sum(bytes: &[u8]) -> u16 {
+    let mut total: u32 = 0;
+    for pair in bytes.chunks(2) {
+        total += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+    }
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    !(total as u16)
+}
+
+/// What TCP and UDP checksums cover besides their own bytes.
+pub(super) fn pseudo_header(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    length: usize,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            bytes.extend(source.octets());
+            bytes.extend(destination.octets());
+            bytes.extend([0, protocol]);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            bytes.extend(source.octets());
+            bytes.extend(destination.octets());
+            bytes.extend((length as u32).to_be_bytes());
+            bytes.extend([0, 0, 0, protocol]);
+        }
+        _ => panic!("source and destination are of different families"),
+    }
+    bytes
+}
+
+/// Checks every checksum in a frame, tunnelled headers included.
+///
+/// # Errors
+/// Which one is wrong.
+///
+/// # Panics
+/// If the frame is shorter than its headers say.
+pub fn checksums(frame: &[u8]) -> Result<(), String> {
+    let (ethertype, at) = match &frame[12..14] {
+        [0x81, 0x00] => (&frame[16..18], 18),
+        other => (other, 14),
+    };
+    match ethertype {
+        [0x08, 0x00] => ipv4(&frame[at..]),
+        [0x86, 0xdd] => ipv6(&frame[at..]),
+        _ => Ok(()),
+    }
+}
+
+fn ipv4(bytes: &[u8]) -> Result<(), String> {
+    let header = usize::from(bytes[0] & 0x0f) * 4;
+    let end = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+    if sum(&bytes[..header]) != 0 {
+        return Err("IPv4 header checksum".to_owned());
+    }
+    let address = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&bytes[at..at + 4]).unwrap());
+    transport(address(12), address(16), bytes[9], &bytes[header..end])
+}
+
+fn ipv6(bytes: &[u8]) -> Result<(), String> {
+    let end = 40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+    let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap());
+    let (mut next, mut at) = (bytes[6], 40);
+    while matches!(next, 0 | 43 | 60) {
+        next = bytes[at];
+        at += 8 + usize::from(bytes[at + 1]) * 8;
+    }
+    transport(address(8), address(24), next, &bytes[at..end])
+}
+
+fn transport(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    bytes: &[u8],
+) -> Result<(), String> {
+    match protocol {
+        4 => return ipv4(bytes),
+        41 => return ipv6(bytes),
+        6 => {}
+        17 if bytes[6..8] == [0, 0] => return Ok(()),
+        17 => {}
+        _ => return Ok(()),
+    }
+    let mut covered = pseudo_header(source, destination, protocol, bytes.len());
+    covered.extend(bytes);
+    if sum(&covered) == 0 {
+        Ok(())
+    } else {
+        Err(format!("checksum of protocol {protocol}"))
+    }
+}

@@ -1,0 +1,100 @@
+//! What becomes of a packet, and why some are dropped or left to the kernel.
+
+/// What becomes of a packet that was understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is not ours: up to the kernel's own stack.
+    Pass,
+    /// Out by the interface it came from.
+    Transmit,
+    /// Out by another interface.
+    Redirect(u32),
+}
+
+/// What is done with a packet that could not be steered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes up to the kernel's own stack, unchanged.
+    Pass,
+    /// It ends here.
+    Drop,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $index:literal, $fate:ident, $text:literal;)+) => {
+        /// Why a packet was not steered. Each is a counter.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name = $index,)+
+        }
+
+        impl Reason {
+            /// All of them, in the order of their counters.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// What is done with the packet.
+            #[must_use]
+            #[inline(always)]
+            pub const fn fate(self) -> Fate {
+                match self {
+                    $(Self::$name => Fate::$fate,)+
+                }
+            }
+
+            /// The name of the counter, for listings and metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Headers that end early or whose lengths disagree. The kernel's stack discards it and counts
+    /// it too.
+    Malformed = 0, Pass, "malformed";
+    /// A fragment of an IP datagram.
+    Fragment = 1, Pass, "fragment";
+    /// A TCP segment to a service that starts nothing and belongs to no flow we know. The kernel
+    /// answers with a reset, as behind IPVS.
+    NoFlow = 2, Pass, "no-flow";
+    /// A service without an available real server. The kernel refuses the connection: the client
+    /// gets a reset or a port unreachable at once.
+    NoServer = 3, Pass, "no-server";
+    /// No room for another flow.
+    FlowTableFull = 4, Drop, "flow-table-full";
+    /// Masquerading would give two flows the same reply: same client socket and real server
+    /// through two virtual addresses.
+    ReplyTaken = 5, Drop, "reply-taken";
+    /// The flow expired in this very moment on another CPU.
+    FlowExpiring = 6, Drop, "flow-expiring";
+    /// The real server's next hop is not known: no route, or its neighbour does not answer.
+    NextHopUnknown = 7, Drop, "next-hop-unknown";
+    /// The kernel has no route to the client.
+    NoRoute = 8, Drop, "no-route";
+    /// The kernel's forwarding is switched off on the interface that the reply came in by.
+    ForwardingOff = 9, Drop, "forwarding-off";
+    /// The packet may not travel further: its TTL or hop limit is used up.
+    HopLimit = 10, Drop, "hop-limit";
+    /// Larger than the MTU of the interface it would leave by.
+    TooBig = 11, Drop, "too-big";
+    /// The driver left no room in front of the packet.
+    NoHeadroom = 12, Drop, "no-headroom";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_in_order() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index, "{}", reason.name());
+        }
+    }
+}

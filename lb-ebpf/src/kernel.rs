@@ -1,0 +1,140 @@
+//! The kernel's helpers and atomic operations, each in a safe cover.
+
+use core::{
+    intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
+    mem::zeroed,
+    ops::ControlFlow,
+    ptr,
+};
+
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
+        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md,
+    },
+    cty::c_void,
+    helpers,
+};
+use lb_common::{
+    family::Family,
+    maps::NextHop,
+    state::TICK_SHIFT,
+    tables::{Route, Routed},
+    verdict::Reason,
+};
+
+/// The time in ticks. The coarse clock is a load instead of a read of the clock's hardware, and
+/// its few milliseconds do not matter to timeouts.
+#[inline(always)]
+pub(crate) fn now() -> u32 {
+    // SAFETY: the helper has no conditions.
+    (unsafe { helpers::bpf_ktime_get_coarse_ns() } >> TICK_SHIFT) as u32
+}
+
+/// Sends the packet out by another interface; the result is what the program returns.
+#[inline(always)]
+pub(crate) fn redirect(interface: u32) -> u32 {
+    // SAFETY: the helper has no conditions; an unknown interface is found out later.
+    unsafe { helpers::bpf_redirect(interface, 0) as u32 }
+}
+
+/// Adds to a counter that other CPUs add to as well, and gives its value before.
+///
+/// # Safety
+/// `counter` points to a map value that lives as long as the program runs.
+#[inline(always)]
+pub(crate) unsafe fn fetch_add<T: Copy>(counter: *mut T, change: T) -> T {
+    // SAFETY: the caller's promise; all accesses to shared counters are atomic.
+    unsafe { atomic_xadd::<T, T, { AtomicOrdering::Relaxed }>(counter, change) }
+}
+
+/// Changes a word if it still is `from`.
+///
+/// # Safety
+/// As [`fetch_add`].
+#[inline(always)]
+pub(crate) unsafe fn compare_exchange(word: *mut u32, from: u32, to: u32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, from, to)
+            .1
+    }
+}
+
+/// Calls `callback` up to `count` times, until it gives something else than zero.
+#[inline(always)]
+pub(crate) fn repeat(count: u32, callback: unsafe extern "C" fn(u64, *mut c_void) -> i64) {
+    // SAFETY: the callback takes what `bpf_loop` passes and does not look at the null context.
+    unsafe { helpers::bpf_loop(count, callback as *mut c_void, ptr::null_mut(), 0) };
+}
+
+/// Calls `visit` for each number below `count` until it breaks off.
+#[inline(always)]
+pub(crate) fn each<V: FnMut(u32) -> ControlFlow<()>>(count: u32, mut visit: V) {
+    unsafe extern "C" fn call<V: FnMut(u32) -> ControlFlow<()>>(index: u64, visit: *mut V) -> i64 {
+        // SAFETY: `visit` is the closure below, which outlives the loop and is lent to nobody
+        // else meanwhile.
+        match unsafe { (*visit)(index as u32) } {
+            ControlFlow::Continue(()) => 0,
+            ControlFlow::Break(()) => 1,
+        }
+    }
+    let callback: unsafe extern "C" fn(u64, *mut V) -> i64 = call::<V>;
+    // SAFETY: the callback and its context belong together.
+    unsafe {
+        helpers::bpf_loop(
+            count,
+            callback as *mut c_void,
+            ptr::from_mut(&mut visit).cast(),
+            0,
+        )
+    };
+}
+
+/// The kernel's route for a packet that came in by `interface`; VLAN interfaces are not resolved.
+#[inline(always)]
+pub(crate) fn route<F: Family>(ctx: *mut xdp_md, interface: u32, packet: &Routed<'_, F>) -> Route {
+    // SAFETY: all zero is a valid query; the rest is filled in below.
+    let mut query: bpf_fib_lookup = unsafe { zeroed() };
+    query.family = F::AF;
+    query.__bindgen_anon_1.tot_len = packet.length as u16;
+    query.ifindex = interface;
+    if F::AF == 2 {
+        query.__bindgen_anon_2.tos = packet.service;
+    }
+    // SAFETY: both unions hold an IPv6 address, so that an address of either family fits.
+    unsafe {
+        ptr::from_mut(&mut query.__bindgen_anon_3)
+            .cast::<F::Address>()
+            .write_unaligned(*packet.source);
+        ptr::from_mut(&mut query.__bindgen_anon_4)
+            .cast::<F::Address>()
+            .write_unaligned(*packet.destination);
+    }
+    // SAFETY: the context is the kernel's, the query is as long as is said.
+    let result = unsafe {
+        helpers::bpf_fib_lookup(
+            ctx.cast(),
+            &mut query,
+            size_of::<bpf_fib_lookup>() as i32,
+            0,
+        )
+    };
+    match result as u32 {
+        BPF_FIB_LKUP_RET_SUCCESS => Route::Via(NextHop {
+            interface: query.ifindex,
+            vlan: 0,
+            mac: query.dmac,
+            source_mac: query.smac,
+            mtu: 0,
+        }),
+        BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::None(Reason::TooBig),
+        BPF_FIB_LKUP_RET_FWD_DISABLED => Route::None(Reason::ForwardingOff),
+        BPF_FIB_LKUP_RET_BLACKHOLE
+        | BPF_FIB_LKUP_RET_UNREACHABLE
+        | BPF_FIB_LKUP_RET_PROHIBIT
+        | _ => Route::None(Reason::NoRoute),
+    }
+}
