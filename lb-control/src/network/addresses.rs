@@ -2,7 +2,7 @@
 //!
 //! An address that was there already is somebody else's and is never taken off. Which ones are ours
 //! the kernel itself remembers: they carry [`ORIGIN`] as their origin mark (`IFA_PROTO`, since
-//! Linux 5.18; `ip address` shows `proto 0x4c`). So a director that was killed finds its addresses
+//! Linux 5.18; a recent `ip address` shows it as `proto`). So a director that was killed finds its addresses
 //! again, and no state file can disagree with the kernel. Older kernels drop the mark: there every
 //! address looks foreign and stays.
 
@@ -187,10 +187,12 @@ impl Addresses {
         let after = self.table().await?;
         for lost in before {
             let same = |other: &AddressMessage| identity(other) == identity(&lost);
-            if lost.header.index == entry.header.index && !same(entry) && !after.iter().any(same) {
-                if let Err(error) = self.add(lost.clone()).await {
-                    warn!(address = ?local(&lost), %error, "not put back after its network went");
-                }
+            if lost.header.index == entry.header.index
+                && !same(entry)
+                && !after.iter().any(same)
+                && let Err(error) = self.add(lost.clone()).await
+            {
+                warn!(address = ?local(&lost), %error, "not put back after its network went");
             }
         }
         Ok(())
@@ -206,9 +208,12 @@ impl Addresses {
     async fn table(&self) -> Result<Vec<AddressMessage>, Refusal> {
         let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let answer = self.kernel.ask(question, NLM_F_DUMP).await?;
-        let entries = answer.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(entry) => Some(entry),
-            _ => None,
+        let entries = answer.into_iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewAddress(entry) = message {
+                Some(entry)
+            } else {
+                None
+            }
         });
         Ok(entries.collect())
     }
@@ -282,10 +287,10 @@ fn is_ours(entry: &AddressMessage) -> bool {
 fn local(entry: &AddressMessage) -> Option<IpAddr> {
     let mut address = None;
     for attribute in &entry.attributes {
-        match attribute {
-            AddressAttribute::Local(local) => return Some(*local),
-            AddressAttribute::Address(other) => address = Some(*other),
-            _ => {}
+        if let AddressAttribute::Local(local) = attribute {
+            return Some(*local);
+        } else if let AddressAttribute::Address(other) = attribute {
+            address = Some(*other);
         }
     }
     address
@@ -319,14 +324,15 @@ mod tests {
         ];
         for (prefix, broadcast) in table {
             let entry = entry_for(&floating("10.1.2.3", prefix), 2);
-            let told = entry
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    AddressAttribute::Broadcast(address) => Some(address.to_string()),
-                    _ => None,
-                });
-            assert_eq!(told.as_deref(), broadcast, "/{prefix}");
+            let broadcast = broadcast.map(|address| address.parse().unwrap());
+            let told = entry.attributes.iter().find_map(|attribute| {
+                if let AddressAttribute::Broadcast(address) = attribute {
+                    Some(*address)
+                } else {
+                    None
+                }
+            });
+            assert_eq!(told, broadcast, "/{prefix}");
             let label = AddressAttribute::Label("eth0:1".to_owned());
             assert!(entry.attributes.contains(&label));
             assert!(is_ours(&entry));
@@ -337,13 +343,13 @@ mod tests {
     fn an_ipv6_entry_is_used_at_once_and_not_preferred() {
         let entry = entry_for(&floating("2001:db8::64", 64), 2);
         assert_eq!(entry.header.flags, AddressHeaderFlags::Nodad);
-        let lifetime = entry
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::CacheInfo(lifetime) => Some(*lifetime),
-                _ => None,
-            });
+        let lifetime = entry.attributes.iter().find_map(|attribute| {
+            if let AddressAttribute::CacheInfo(lifetime) = attribute {
+                Some(*lifetime)
+            } else {
+                None
+            }
+        });
         let lifetime = lifetime.unwrap();
         assert_eq!((lifetime.ifa_preferred, lifetime.ifa_valid), (0, u32::MAX));
     }

@@ -50,6 +50,10 @@ impl Followed {
     }
 
     /// Something that the kernel told.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of the forty kinds of message nine matter"
+    )]
     pub(super) fn absorb(&mut self, message: &RouteNetlinkMessage) {
         match message {
             RouteNetlinkMessage::NewLink(message) => {

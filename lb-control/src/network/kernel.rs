@@ -95,7 +95,9 @@ impl Kernel {
                         return Ok(answer);
                     }
                 }
-                _ => return Err(Refusal::Silence),
+                NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {
+                    return Err(Refusal::Silence);
+                }
             }
         }
         Err(Refusal::Silence)
@@ -133,7 +135,9 @@ impl Monitor {
             match message.payload {
                 NetlinkPayload::InnerMessage(message) => Some(Notice::Changed(message)),
                 NetlinkPayload::Overrun(_) => Some(Notice::Lost),
-                _ => None,
+                NetlinkPayload::Done(_) | NetlinkPayload::Error(_) | NetlinkPayload::Noop | _ => {
+                    None
+                }
             }
         });
         Ok(Self {

@@ -75,9 +75,12 @@ impl Neighbours {
     pub(super) async fn ask(kernel: &Kernel) -> Result<Vec<NeighbourMessage>, Refusal> {
         let question = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
         let answer = kernel.ask(question, NLM_F_DUMP).await?;
-        let table = answer.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewNeighbour(message) => Some(message),
-            _ => None,
+        let table = answer.into_iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewNeighbour(message) = message {
+                Some(message)
+            } else {
+                None
+            }
         });
         Ok(table.collect())
     }
@@ -174,7 +177,7 @@ impl Neighbour {
                 }
                 return true;
             }
-            _ => self.care = Care::Ask,
+            NeighbourState::None | NeighbourState::Other(_) | _ => self.care = Care::Ask,
         }
         false
     }
@@ -230,10 +233,13 @@ fn key(message: &NeighbourMessage) -> Option<Key> {
         return None;
     }
     message.attributes.iter().find_map(|attribute| {
-        let address = match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => (*address).into(),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => (*address).into(),
-            _ => return None,
+        let NeighbourAttribute::Destination(destination) = attribute else {
+            return None;
+        };
+        let address = match destination {
+            NeighbourAddress::Inet(address) => (*address).into(),
+            NeighbourAddress::Inet6(address) => (*address).into(),
+            NeighbourAddress::Other(_) | _ => return None,
         };
         Some((message.header.ifindex, address))
     })

@@ -43,11 +43,12 @@ impl Route {
         match kernel.ask(question(address), 0).await {
             Ok(answer) => answer
                 .iter()
-                .find_map(|message| match message {
-                    RouteNetlinkMessage::NewRoute(message) => {
+                .find_map(|message| {
+                    if let RouteNetlinkMessage::NewRoute(message) = message {
                         Some(Self::from_message(message, address))
+                    } else {
+                        None
                     }
-                    _ => None,
                 })
                 .unwrap_or_else(|| Self::refused(address, &Refusal::Silence)),
             Err(refusal) => Self::refused(address, &refusal),
@@ -156,7 +157,7 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),
-        _ => None,
+        RouteAddress::Mpls(_) | RouteAddress::Other(_) | _ => None,
     }
 }
 
