@@ -20,8 +20,10 @@ use super::{
 pub(super) struct Followed {
     links: Links,
     neighbours: Neighbours,
-    /// The routes of the followed addresses; none where the kernel has to be asked.
-    routes: BTreeMap<IpAddr, Option<Route>>,
+    /// The routes of the followed addresses, as far as the kernel told.
+    routes: BTreeMap<IpAddr, Route>,
+    /// The followed addresses whose route is not known, or may have changed.
+    doubted: BTreeSet<IpAddr>,
     /// What was told of them last.
     told: BTreeMap<IpAddr, Resolution>,
     /// Neighbours that everybody was asked for since the last check-up.
@@ -34,9 +36,7 @@ impl Followed {
     pub(super) fn follow(&mut self, addresses: &BTreeSet<IpAddr>) {
         self.routes.retain(|address, _| addresses.contains(address));
         self.told.retain(|address, _| addresses.contains(address));
-        for address in addresses {
-            self.routes.entry(*address).or_insert(None);
-        }
+        self.doubted.clone_from(addresses);
         self.unsettled = true;
     }
 
@@ -45,7 +45,7 @@ impl Followed {
         self.links = links;
         self.neighbours.replace(neighbours, &self.neighbours_used());
         self.asked.clear();
-        self.doubt_routes(|_| true);
+        self.doubt_routes(|_, _| true);
         self.unsettled = true;
     }
 
@@ -90,11 +90,11 @@ impl Followed {
             }
             RouteNetlinkMessage::NewAddress(message) | RouteNetlinkMessage::DelAddress(message) => {
                 let changed = message.header.family;
-                self.doubt_routes(|address| family(address) == changed);
+                self.doubt_routes(|address, _| family(address) == changed);
             }
             RouteNetlinkMessage::NewRule(message) | RouteNetlinkMessage::DelRule(message) => {
                 let changed = message.header.family;
-                self.doubt_routes(|address| family(address) == changed);
+                self.doubt_routes(|address, _| family(address) == changed);
             }
             _ => {}
         }
@@ -107,14 +107,13 @@ impl Followed {
 
     /// The addresses that the kernel has to be asked the route of.
     pub(super) fn routes_to_ask(&self) -> Vec<IpAddr> {
-        let unknown = self.routes.iter().filter(|(_, route)| route.is_none());
-        unknown.map(|(address, _)| *address).collect()
+        self.doubted.iter().copied().collect()
     }
 
     /// The kernel's route to an address.
     pub(super) fn routed(&mut self, address: IpAddr, route: Route) {
-        if let Some(known) = self.routes.get_mut(&address) {
-            *known = Some(route);
+        if self.doubted.remove(&address) {
+            self.routes.insert(address, route);
         }
     }
 
@@ -134,7 +133,6 @@ impl Followed {
         self.unsettled = false;
         let mut news = Vec::new();
         for (address, route) in &self.routes {
-            let Some(route) = route else { continue };
             let resolution = next_hop::resolve(route, &self.links, &self.neighbours);
             if self.told.get(address) != Some(&resolution) {
                 self.told.insert(*address, resolution.clone());
@@ -150,12 +148,7 @@ impl Followed {
     /// From time to time: what has to be done to keep the neighbours known. Routes that there
     /// were none of are to be asked for again.
     pub(super) fn check_up(&mut self) -> Vec<(Key, Care)> {
-        for route in self.routes.values_mut() {
-            if matches!(route, Some(Route::None { .. })) {
-                *route = None;
-                self.unsettled = true;
-            }
-        }
+        self.doubt_routes(|_, route| matches!(route, Route::None { .. }));
         self.asked.clear();
         let used = self.neighbours_used();
         used.into_iter()
@@ -171,7 +164,7 @@ impl Followed {
     fn link_changed(&mut self, index: u32) {
         self.asked.retain(|(link, _)| *link != index);
         // The kernel says nothing of IPv4 routes that go with their link.
-        self.doubt_routes(|_| true);
+        self.doubt_routes(|_, _| true);
         self.unsettled = true;
     }
 
@@ -183,13 +176,14 @@ impl Followed {
     }
 
     fn route_changed(&mut self, route: &RouteMessage) {
-        self.doubt_routes(|address| covers(route, address));
+        self.doubt_routes(|address, _| covers(route, address));
     }
 
-    fn doubt_routes(&mut self, doubtful: impl Fn(IpAddr) -> bool) {
-        for (address, route) in &mut self.routes {
-            if doubtful(*address) {
-                *route = None;
+    /// Has the kernel asked again. Until it answers, the route stays as it was.
+    fn doubt_routes(&mut self, doubtful: impl Fn(IpAddr, &Route) -> bool) {
+        for (address, route) in &self.routes {
+            if doubtful(*address, route) {
+                self.doubted.insert(*address);
                 self.unsettled = true;
             }
         }
@@ -201,7 +195,7 @@ impl Followed {
             let link = self.links.at(*index);
             link.is_some_and(|link| link.up && link.carrier && link.mac.is_some())
         };
-        let routes = self.routes.values().flatten();
+        let routes = self.routes.values();
         routes
             .filter_map(|route| match route {
                 Route::Via {
@@ -350,5 +344,18 @@ mod tests {
             followed.absorb(&message);
             assert_eq!(answer_routes(&mut followed), doubted, "{message:?}");
         }
+    }
+
+    #[test]
+    fn a_doubted_route_is_good_until_the_kernel_answers() {
+        let mut followed = two_servers();
+        neighbour(&mut followed, 2, NeighbourState::Reachable, Some(A));
+        followed.news();
+        let links = followed.links.clone();
+        followed.reread(links, &[]);
+        assert_eq!(followed.news(), []);
+        let reason = "no route".to_owned();
+        followed.routed(server(2), Route::None { reason });
+        assert_eq!(macs(followed.news()), [(server(2), None)]);
     }
 }

@@ -114,16 +114,18 @@ impl Resolver {
 
     async fn step(&mut self) -> Result<(), Unneeded> {
         tokio::select! {
+            // Reading comes first, for without links nothing can be resolved.
+            biased;
+            _ = self.reread.tick() => self.reread().await,
             changed = self.wanted.changed() => {
                 changed.map_err(|_| Unneeded)?;
                 self.followed.follow(&self.wanted.borrow_and_update());
             }
+            _ = self.check_up.tick() => self.check_up().await,
             notice = self.monitor.next() => match notice {
                 Some(notice) => self.listen(notice).await,
                 None => self.reopen().await,
             },
-            _ = self.check_up.tick() => self.check_up().await,
-            _ = self.reread.tick() => self.reread().await,
         }
         if self.followed.unsettled() {
             self.settle().await?;
@@ -155,8 +157,14 @@ impl Resolver {
     /// Asks for what is in doubt and tells what changed.
     async fn settle(&mut self) -> Result<(), Unneeded> {
         for address in self.followed.routes_to_ask() {
-            let route = Route::ask(&self.kernel, address).await;
-            self.followed.routed(address, route);
+            match Route::ask(&self.kernel, address).await {
+                Ok(route) => self.followed.routed(address, route),
+                Err(error) => {
+                    warn!(%error, "routes could not be asked for; trying again");
+                    self.reopen().await;
+                    return Ok(());
+                }
+            }
         }
         for key in self.followed.neighbours_to_ask() {
             attend(&self.kernel, key, Care::Ask).await;
@@ -183,7 +191,8 @@ impl Resolver {
         }
     }
 
-    /// Opens the sockets again after they broke; until then everything stays as it was told.
+    /// Opens the sockets again after they broke and has everything read again; until then all
+    /// stays as it was told.
     async fn reopen(&mut self) {
         sleep(REOPEN).await;
         match open_sockets() {

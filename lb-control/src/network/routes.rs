@@ -38,27 +38,25 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// Has the kernel look the address up.
-    pub(super) async fn ask(kernel: &Kernel, address: IpAddr) -> Self {
-        match kernel.ask(question(address), 0).await {
-            Ok(answer) => answer
-                .iter()
-                .find_map(|message| {
-                    if let RouteNetlinkMessage::NewRoute(message) = message {
-                        Some(Self::from_message(message, address))
-                    } else {
-                        None
-                    }
-                })
-                .unwrap_or_else(|| Self::refused(address, &Refusal::Silence)),
-            Err(refusal) => Self::refused(address, &refusal),
-        }
-    }
-
-    fn refused(address: IpAddr, refusal: &Refusal) -> Self {
-        Self::None {
-            reason: format!("no route to {address}: {refusal}"),
-        }
+    /// Has the kernel look the address up. That it refuses is an answer; that it says nothing is
+    /// an error.
+    pub(super) async fn ask(kernel: &Kernel, address: IpAddr) -> Result<Self, Refusal> {
+        let answer = match kernel.ask(question(address), 0).await {
+            Ok(answer) => answer,
+            Err(Refusal::Kernel(errno)) => {
+                let reason = format!("no route to {address}: {}", errno.desc());
+                return Ok(Self::None { reason });
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let mut routes = answer.iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewRoute(message) = message {
+                Some(Self::from_message(message, address))
+            } else {
+                None
+            }
+        });
+        routes.next().ok_or(Refusal::Silence)
     }
 
     fn from_message(message: &RouteMessage, address: IpAddr) -> Self {
