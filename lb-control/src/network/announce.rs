@@ -1,0 +1,118 @@
+//! Announces floating addresses: after they moved here, hosts and switches of the link have to
+//! learn where they are now.
+
+use std::{net::IpAddr, os::fd::AsRawFd, time::Duration};
+
+use nix::{
+    ifaddrs::getifaddrs,
+    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
+};
+use tokio::{task::JoinSet, time::interval};
+use tracing::{info, warn};
+
+use super::{
+    NetworkError, Refusal,
+    frames::{ArpForm, Forwards, gratuitous_arp, neighbour_advertisement},
+};
+use crate::model::FloatingAddress;
+
+/// How often an address is announced, as by Piranha.
+pub const ROUNDS: u32 = 5;
+
+/// Time between two rounds.
+pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// Announcements that go on in the background. They stop when this is dropped.
+#[derive(Debug)]
+pub struct Announcement {
+    rounds: JoinSet<()>,
+}
+
+impl Announcement {
+    /// Starts announcing, in the network namespace of the calling thread. Needs a tokio runtime.
+    pub fn start(addresses: Vec<FloatingAddress>) -> Self {
+        let mut rounds = JoinSet::new();
+        rounds.spawn(announce(addresses));
+        Self { rounds }
+    }
+
+    /// Waits until all rounds are over.
+    pub async fn finished(mut self) {
+        while self.rounds.join_next().await.is_some() {}
+    }
+}
+
+async fn announce(addresses: Vec<FloatingAddress>) {
+    let mut pause = interval(PAUSE);
+    for round in 1..=ROUNDS {
+        pause.tick().await;
+        for address in &addresses {
+            // One warning will do.
+            if let Err(error) = announce_once(address)
+                && round == ROUNDS
+            {
+                warn!(%error, "not announced");
+            }
+        }
+    }
+    info!("gratuitous lvs arps finished");
+}
+
+/// Announces an address once.
+///
+/// # Errors
+/// When its interface is missing, has no MAC address, or does not send.
+pub fn announce_once(address: &FloatingAddress) -> Result<(), NetworkError> {
+    send_frames(address).map_err(|why| {
+        why.when(format!(
+            "announcing {} on {}",
+            address.address, address.interface
+        ))
+    })
+}
+
+fn send_frames(floating: &FloatingAddress) -> Result<(), Refusal> {
+    let link = packet_address(&floating.interface)?;
+    let mac = link
+        .addr()
+        .filter(|mac| link.halen() == 6 && *mac != [0; 6])
+        .ok_or_else(|| Refusal::NoMacAddress(floating.interface.clone()))?;
+    let frames = match floating.address {
+        IpAddr::V4(address) => [ArpForm::Request, ArpForm::Reply]
+            .map(|form| gratuitous_arp(form, mac, address))
+            .to_vec(),
+        IpAddr::V6(address) => {
+            let forwards = forwards(&floating.interface);
+            vec![neighbour_advertisement(mac, address, forwards)]
+        }
+    };
+    // No protocol: the socket only sends.
+    let socket = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )?;
+    for frame in frames {
+        sendto(socket.as_raw_fd(), &frame, &link, MsgFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// The packet-socket address of an interface. The list of interfaces gives it ready-made; to make
+/// one by hand would take unsafe code.
+fn packet_address(interface: &str) -> Result<LinkAddr, Refusal> {
+    let mut entries = getifaddrs()?.filter(|entry| entry.interface_name == interface);
+    entries
+        .find_map(|entry| entry.address?.as_link_addr().copied())
+        .ok_or_else(|| Refusal::NoInterface(interface.to_owned()))
+}
+
+/// What the kernel says of itself when it answers for addresses of this interface.
+fn forwards(interface: &str) -> Forwards {
+    let setting = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
+    match std::fs::read_to_string(setting) {
+        Ok(text) if text.trim() != "0" => Forwards::Yes,
+        Ok(_) | Err(_) => Forwards::No,
+    }
+}
