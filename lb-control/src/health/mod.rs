@@ -4,8 +4,10 @@
 //! - `check`: what an answer is worth, from its bytes alone.
 //! - `failure`: what was wrong, in words for an operator.
 //! - `probe`: one check of one server over real sockets; `program`: the same by a program.
+//! - `runner`: all nannies in one task: starts the checks that are due, hands outcomes to the
+//!   machines and reports what changed.
 //!
-//! Nothing here writes to a map, and nothing but `probe` knows that sockets exist. A
+//! Nothing here writes to a map, and nothing but `runner` and `probe` knows that sockets exist. A
 //! further kind of check is an arm in `probe`; what makes a server come and go (rise and fall
 //! counts, overrides) belongs to `machine`.
 
@@ -18,10 +20,12 @@ mod failure;
 pub mod machine;
 mod probe;
 mod program;
+mod runner;
 
 pub use failure::{Failure, Step};
 pub use machine::{Health, LastFailure, Nanny, State, Timing};
 pub use probe::probe_once;
+pub use runner::{Handle, Status, Watch};
 
 /// One real server of one virtual service, and how to find out whether it is well.
 #[derive(Debug, Clone, PartialEq)]
