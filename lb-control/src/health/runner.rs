@@ -92,7 +92,8 @@ impl Handle {
         self.wanted.send_replace(targets);
     }
 
-    /// What each nanny knows now, in the order of service and server.
+    /// What each nanny knows now, in the order of service and server; those of the latest call of
+    /// [`watch`](Self::watch) included.
     pub async fn snapshot(&self) -> Vec<Status> {
         let (answer, status) = oneshot::channel();
         if self.questions.send(answer).await.is_err() {
@@ -132,12 +133,14 @@ impl Watch {
         loop {
             self.start_due_checks(now());
             let due = self.agenda.first().map(|(due, _)| *due);
+            // In this order a snapshot asked for after `watch` knows the new targets. The ends of
+            // checks come last; what stands before them is rare and bounded.
             tokio::select! {
+                biased;
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => self.appoint(now()),
                     Err(_no_handle_left) => return,
                 },
-                Some(ended) = self.checks.join_next_with_id() => self.conclude(ended, now()),
                 Some(answer) = self.questions.recv() => {
                     let _asker_left = answer.send(self.statuses());
                 }
@@ -147,6 +150,7 @@ impl Watch {
                     },
                     Err(_nobody_listens) => return,
                 },
+                Some(ended) = self.checks.join_next_with_id() => self.conclude(ended, now()),
                 () = sleep_until(due), if due.is_some() => {}
             }
         }
