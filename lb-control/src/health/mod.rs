@@ -1,0 +1,57 @@
+//! Nannies: who of the real servers is well.
+//!
+//! - `machine`: one nanny. No socket and no clock: it is given outcomes and the time.
+//! - `check`: what an answer is worth, from its bytes alone.
+//! - `failure`: what was wrong, in words for an operator.
+//! - `probe`: one check of one server over real sockets; `program`: the same by a program.
+//! - `runner`: all nannies in one task: starts the checks that are due, hands outcomes to the
+//!   machines and reports what changed.
+//!
+//! Nothing here writes to a map, and nothing but `runner` and `probe` knows that sockets exist. A
+//! further kind of check is an arm in `probe`; what makes a server come and go (rise and fall
+//! counts, overrides) belongs to `machine`.
+
+use std::net::SocketAddr;
+
+use crate::model::{Probe, ServiceAddress};
+
+pub mod check;
+mod failure;
+pub mod machine;
+mod probe;
+mod program;
+mod runner;
+
+pub use failure::{Failure, Step};
+pub use machine::{Health, LastFailure, Nanny, State, Timing};
+pub use probe::probe_once;
+pub use runner::{Handle, Status, Watch};
+
+/// One real server of one virtual service, and how to find out whether it is well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The virtual service the server works for.
+    pub service: ServiceAddress,
+    /// Where the real server listens.
+    pub server: SocketAddr,
+    /// What to try and when.
+    pub probe: Probe,
+}
+
+/// A real server's health is not what it was.
+///
+/// A report tells the state, not the step to it: if the receiver is slow, only the latest report
+/// of each server waits for it. One that was under way when its target was taken from the set can
+/// still arrive and has to be ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The virtual service the server works for.
+    pub service: ServiceAddress,
+    /// Where the real server listens.
+    pub server: SocketAddr,
+    /// What it is now.
+    pub health: Health,
+}
+
+/// What one check found.
+pub type Outcome = Result<(), Failure>;

@@ -1,0 +1,179 @@
+//! One check of one real server, over real sockets.
+
+use std::{
+    io::{self, Read as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
+
+use super::{
+    Failure, Outcome, Step, Target, Timing,
+    check::{Rest, Verdict, appetite, judge, wanted},
+    failure::quoted,
+    program,
+};
+use crate::model::{Check, Expect, Protocol};
+
+/// How long a UDP service without an `expect` has for refusing a datagram.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Checks a real server once.
+pub async fn probe_once(target: &Target) -> Outcome {
+    let limit = Timing::of(&target.probe).interval();
+    match (&target.probe.check, target.service.protocol) {
+        (Check::Talk { send, expect }, Protocol::Tcp) => {
+            talk_tcp(target.server, send.as_deref(), expect.as_ref(), limit).await
+        }
+        (Check::Talk { send, expect }, Protocol::Udp) => {
+            talk_udp(target.server, send.as_deref(), expect.as_ref(), limit).await
+        }
+        (Check::Program { command, expect }, Protocol::Tcp | Protocol::Udp) => {
+            program::run(target.server, command, expect.as_deref(), limit).await
+        }
+    }
+}
+
+async fn talk_tcp(
+    server: SocketAddr,
+    send: Option<&[u8]>,
+    expect: Option<&Expect>,
+    limit: Duration,
+) -> Outcome {
+    let mut stream = step(Step::Connect, server, limit, TcpStream::connect(server)).await?;
+    if send.is_none() || expect.is_some() {
+        // Closing with a reset leaves no TIME_WAIT, neither here nor there. Where `send` is all
+        // there is, a reset could overtake it. Without the option the close is an ordinary one.
+        let _ordinary = stream.set_zero_linger();
+    }
+    if let Some(text) = send {
+        step(Step::Send, server, limit, stream.write_all(text)).await?;
+    }
+    match expect {
+        Some(expect) => read_answer(&mut stream, server, expect, limit).await,
+        None => Ok(()),
+    }
+}
+
+async fn talk_udp(
+    server: SocketAddr,
+    send: Option<&[u8]>,
+    expect: Option<&Expect>,
+    limit: Duration,
+) -> Outcome {
+    let socket = connected(server)
+        .await
+        .map_err(|error| Failure::of_step(Step::Connect, server, &error))?;
+    let text = send.unwrap_or_default();
+    step(Step::Send, server, limit, socket.send(text)).await?;
+
+    let (size, limit) = match expect {
+        Some(expect) => (appetite(expect), limit),
+        None => (0, limit.min(REFUSAL)),
+    };
+    let answer = match timeout(limit, datagram(&socket, size)).await {
+        Ok(answer) => Some(answer.map_err(|error| Failure::of_step(Step::Read, server, &error))?),
+        Err(_elapsed) => None,
+    };
+    match (expect, answer) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(Failure::NoAnswer { within: limit }),
+        (Some(expect), Some(answer)) => match judge(expect, &answer, Rest::Ended) {
+            Verdict::Mismatch(failure) => Err(failure),
+            Verdict::Matched | Verdict::NeedMore => Ok(()),
+        },
+    }
+}
+
+/// One step of a conversation, within its limit.
+async fn step<T>(
+    step: Step,
+    server: SocketAddr,
+    limit: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, Failure> {
+    match timeout(limit, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Failure::of_step(step, server, &error)),
+        Err(_elapsed) => Err(Failure::Step {
+            step,
+            server,
+            error: format!("no answer within {limit:?}"),
+        }),
+    }
+}
+
+/// Reads until the answer is decided; the limit is for the whole answer, however it trickles.
+async fn read_answer(
+    stream: &mut TcpStream,
+    server: SocketAddr,
+    expect: &Expect,
+    limit: Duration,
+) -> Outcome {
+    let mut received = Vec::new();
+    let decided = timeout(limit, read_until_decided(stream, expect, &mut received)).await;
+    match decided {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(Failure::of_step(Step::Read, server, &error)),
+        Err(_elapsed) if received.is_empty() => Err(Failure::NoAnswer { within: limit }),
+        Err(_elapsed) => Err(Failure::Unfinished {
+            answered: quoted(&received),
+            expected: wanted(expect),
+            within: limit,
+        }),
+    }
+}
+
+/// `received` grows with what comes and never beyond the appetite of `expect`.
+async fn read_until_decided(
+    stream: &mut TcpStream,
+    expect: &Expect,
+    received: &mut Vec<u8>,
+) -> io::Result<Outcome> {
+    let mut answer = stream.take(appetite(expect) as u64);
+    let mut rest = Rest::Open;
+    loop {
+        match judge(expect, received, rest) {
+            Verdict::Matched => return Ok(Ok(())),
+            Verdict::Mismatch(failure) => return Ok(Err(failure)),
+            Verdict::NeedMore => {}
+        }
+        if answer.read_buf(received).await? == 0 {
+            rest = Rest::Ended;
+        }
+    }
+}
+
+/// A UDP socket that hears only its server, and the ICMP errors about it.
+async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match server {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(server).await?;
+    Ok(socket)
+}
+
+/// The first `size` bytes of the next datagram; room for them is made when it is there.
+async fn datagram(socket: &UdpSocket, size: usize) -> io::Result<Vec<u8>> {
+    // tokio's own `recv` waits for data only: an ICMP error would not wake it.
+    let interest = Interest::READABLE | Interest::ERROR;
+    socket
+        .async_io(interest, || {
+            let mut answer = vec![0; size];
+            let length = (&*SockRef::from(socket)).read(&mut answer)?;
+            answer.truncate(length);
+            Ok(answer)
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+use std::net::IpAddr;
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::model::{Expect, Probe, Protocol};
+
+/// Only a runner that hangs gets there.
+const GENEROUS: Duration = Duration::from_secs(60);
+
+const INTERVAL: Duration = Duration::from_millis(20);
+
+struct Nannies {
+    handle: Handle,
+    reports: mpsc::Receiver<Report>,
+}
+
+impl Nannies {
+    fn start(room: usize) -> Self {
+        let (sender, reports) = mpsc::channel(room);
+        Self {
+            handle: Watch::spawn(sender),
+            reports,
+        }
+    }
+
+    async fn report(&mut self) -> Report {
+        time::timeout(GENEROUS, self.reports.recv())
+            .await
+            .expect("no report comes")
+            .expect("the nannies are gone")
+    }
+
+    /// The next report's server and what was wrong, if anything.
+    async fn news(&mut self) -> (SocketAddr, Option<String>) {
+        let report = self.report().await;
+        match report.health {
+            Health::Up => (report.server, None),
+            Health::Down { reason } => (report.server, Some(reason.to_string())),
+        }
+    }
+
+    async fn status(&self, server: SocketAddr) -> Status {
+        let all = self.handle.snapshot().await;
+        all.into_iter()
+            .find(|status| status.server == server)
+            .expect("nobody watches the server")
+    }
+}
+
+/// A listener at an address that no other test uses, so that its port is free again when closed.
+async fn listener(host: u8) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((IpAddr::from([127, 0, 2, host]), 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn talk(server: SocketAddr, expect: Option<Expect>) -> Target {
+    Target {
+        service: ServiceAddress {
+            address: [192, 0, 2, 1].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        },
+        server,
+        probe: Probe {
+            check: Check::Talk { send: None, expect },
+            interval: INTERVAL,
+            reentry: INTERVAL * 3,
+        },
+    }
+}
+
+fn refused(server: SocketAddr) -> String {
+    format!("connect to {server}: connection refused")
+}
+
+#[tokio::test]
+async fn a_server_comes_goes_and_comes_back() {
+    let (open, server) = listener(1).await;
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(vec![talk(server, None)]);
+
+    assert_eq!(nannies.news().await, (server, None));
+    assert_eq!(nannies.status(server).await.state, State::Up);
+
+    drop(open);
+    assert_eq!(nannies.news().await, (server, Some(refused(server))));
+    let down = nannies.status(server).await;
+    assert_eq!(
+        down.last_failure.map(|last| last.reason.to_string()),
+        Some(refused(server))
+    );
+
+    let _open = TcpListener::bind(server).await.unwrap();
+    assert_eq!(nannies.news().await, (server, None));
+    let back = nannies.status(server).await;
+    assert!(
+        back.since - down.since >= INTERVAL * 3,
+        "reentry was not kept"
+    );
+    assert!(back.failures >= 1 && back.checks > back.failures);
+    assert!(back.last_failure.is_some());
+}
+
+#[tokio::test]
+async fn a_hostile_server_holds_up_nobody() {
+    let (good, well) = listener(2).await;
+    let (bad, mute) = listener(3).await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = good.accept().await {
+            let _gone = stream.write_all(b"OK").await;
+        }
+    });
+    let mut nannies = Nannies::start(1);
+    let expect = Some(Expect::Prefix(b"OK".into()));
+    let mut patient = talk(mute, expect.clone());
+    patient.probe.interval = Duration::from_secs(3600);
+    nannies.handle.watch(vec![patient, talk(well, expect)]);
+
+    let _never_answered = bad.accept().await.unwrap();
+    assert_eq!(nannies.news().await, (well, None));
+    while nannies.status(well).await.checks < 10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(nannies.status(mute).await.state, State::Unknown);
+}
+
+#[tokio::test]
+async fn the_set_of_targets_changes() {
+    let (_kept_open, kept) = listener(4).await;
+    let (_gone_open, gone) = listener(5).await;
+    let (_new_open, new) = listener(6).await;
+    let mut nannies = Nannies::start(10);
+
+    nannies
+        .handle
+        .watch(vec![talk(kept, None), talk(gone, None)]);
+    let mut up = [nannies.news().await.0, nannies.news().await.0];
+    up.sort();
+    assert_eq!(up, [kept, gone]);
+    let before = nannies.status(kept).await;
+
+    nannies
+        .handle
+        .watch(vec![talk(kept, None), talk(new, None)]);
+    assert_eq!(nannies.news().await, (new, None));
+    let after = nannies.handle.snapshot().await;
+    let watched: Vec<SocketAddr> = after.iter().map(|status| status.server).collect();
+    assert_eq!(watched, [kept, new]);
+    assert_eq!(after[0].since, before.since, "what was known was lost");
+
+    nannies.handle.watch(Vec::new());
+    while !nannies.handle.snapshot().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_changed_probe_keeps_the_health_and_is_used() {
+    let (open, server) = listener(7).await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = open.accept().await {
+            let _gone = stream.write_all(b"220 ready").await;
+        }
+    });
+    let mut nannies = Nannies::start(1);
+    let mut rarely = talk(server, None);
+    rarely.probe.interval = Duration::from_secs(3600);
+    nannies.handle.watch(vec![rarely]);
+    assert_eq!(nannies.news().await, (server, None));
+    let before = nannies.status(server).await;
+
+    let greeting = |text: &str| talk(server, Some(Expect::Prefix(text.into())));
+    nannies.handle.watch(vec![greeting("220")]);
+    while nannies.status(server).await.checks < 3 {
+        tokio::task::yield_now().await;
+    }
+    let after = nannies.status(server).await;
+    assert_eq!((after.state, after.since), (State::Up, before.since));
+
+    nannies.handle.watch(vec![greeting("250")]);
+    let wrong = r#"answered "220", expected "250""#.to_owned();
+    assert_eq!(nannies.news().await, (server, Some(wrong)));
+}
+
+#[tokio::test]
+async fn programs_check_too() {
+    let (_open, server) = listener(8).await;
+    let mut target = talk(server, None);
+    target.probe.interval = Duration::from_secs(5);
+    target.probe.check = Check::Program {
+        command: ["/bin/echo", "%h"].map(str::to_owned).into(),
+        expect: Some(server.ip().to_string()),
+    };
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(vec![target]);
+    assert_eq!(nannies.news().await, (server, None));
+}
+
+#[tokio::test]
+async fn a_thousand_servers_come_up() {
+    let (open, server) = listener(9).await;
+    tokio::spawn(async move { while open.accept().await.is_ok() {} });
+    let targets = (1..=1000).map(|port| {
+        let mut target = talk(server, None);
+        target.service.port = port;
+        target.probe.interval = Duration::from_secs(1);
+        target
+    });
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(targets.collect());
+
+    let mut up = BTreeSet::new();
+    while up.len() < 1000 {
+        let report = nannies.report().await;
+        assert_eq!(report.health, Health::Up);
+        up.insert(report.service);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_receiver_gets_the_latest_state_only() {
+    let (open, server) = listener(10).await;
+    let (_second_open, second) = listener(11).await;
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(vec![talk(server, None)]);
+    while nannies.status(server).await.checks == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The channel is full of the first report, that `server` is up.
+    nannies
+        .handle
+        .watch(vec![talk(server, None), talk(second, None)]);
+    drop(open);
+    while nannies.status(server).await.state == State::Up {
+        tokio::task::yield_now().await;
+    }
+    let _open = TcpListener::bind(server).await.unwrap();
+    while nannies.status(server).await.state != State::Up {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(nannies.news().await, (server, None));
+    let mut rest = [nannies.news().await, nannies.news().await];
+    rest.sort();
+    assert_eq!(rest, [(server, None), (second, None)]);
+}
+
+#[tokio::test]
+async fn nannies_end_with_their_last_handle() {
+    let (open, server) = listener(12).await;
+    let mut nannies = Nannies::start(1);
+    let mut target = talk(server, Some(Expect::Anything));
+    target.probe.interval = Duration::from_secs(3600);
+    nannies.handle.watch(vec![target]);
+    let (mut checking, _): (TcpStream, _) = open.accept().await.unwrap();
+
+    drop(nannies.handle);
+    assert_eq!(nannies.reports.recv().await, None);
+    // The check under way was stopped with them: its connection is closed.
+    let mut buffer = [0];
+    let read = tokio::io::AsyncReadExt::read(&mut checking, &mut buffer);
+    assert!(matches!(
+        time::timeout(GENEROUS, read).await.expect("still open"),
+        Ok(0) | Err(_)
+    ));
+}
+
+#[test]
+fn few_servers_start_at_once_and_many_are_spread() {
+    let server = SocketAddr::from(([10, 0, 0, 2], 80));
+    let table = [(1, 0), (FEW - 1, 0), (1000, 1000), (1_000_000, 2000)];
+    for (servers, at_most) in table {
+        let at_most = Duration::from_millis(at_most);
+        let mut latest = Duration::ZERO;
+        for port in 1..=500 {
+            let mut target = talk(server, None);
+            target.probe.interval = Duration::from_secs(2);
+            target.service.port = port;
+            let key = (target.service, target.server);
+            let wait = head_start(&key, &target, servers);
+            assert_eq!(wait, head_start(&key, &target, servers));
+            latest = latest.max(wait);
+        }
+        assert!(latest <= at_most, "{servers} servers: {latest:?}");
+        assert!(latest >= at_most / 2, "{servers} servers: {latest:?}");
+    }
+}
