@@ -25,6 +25,12 @@ const NOTIFY: &str = "/run/notify.sock";
 /// How long `lb` may take to be ready.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The `lb` that tests are about, which `cargo xtask test` names to them.
+pub fn binary() -> Result<PathBuf> {
+    let path = std::env::var_os("LB_BIN").context("LB_BIN does not say where lb is")?;
+    Ok(path.into())
+}
+
 /// A running `lb run`. Dropping it kills it, which leaves the data plane forwarding.
 #[derive(Debug)]
 pub struct Director {

@@ -56,7 +56,7 @@ const PROGRAMS: [(&str, &str); 6] = [
 impl Lab {
     /// Makes an empty lab. Needs root and the programs that the lab is made of.
     pub fn new() -> Result<Self> {
-        if !Uid::effective().is_root() {
+        if !is_root() {
             bail!("the lab makes network namespaces, which needs root");
         }
         require_programs()?;
@@ -125,14 +125,39 @@ impl Drop for World {
     }
 }
 
-/// Runs a test in a lab of its own; says so and passes if this machine or user cannot make one.
+/// Runs a test in a lab of its own; says so and passes if this user cannot make one.
+///
+/// # Panics
+/// If the test fails.
 pub fn in_lab(test: impl FnOnce(&Lab) -> Result<()>) {
-    if !Uid::effective().is_root() {
-        eprintln!("skipped: needs root");
-        return;
+    if !is_root() {
+        return skip("needs root");
     }
     if let Err(error) = Lab::new().and_then(|lab| test(&lab)) {
         panic!("{error:?}");
+    }
+}
+
+/// Whether we may make labs.
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// Says that the test that calls this is skipped, on the terminal and to `cargo xtask test`.
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+    let Some(path) = std::env::var_os("LB_SKIPS") else {
+        return;
+    };
+    // Tests have their threads called after them.
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let said = File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(format!("{test}: {why}\n").as_bytes()));
+    if let Err(error) = said {
+        eprintln!("cannot note that {test} was skipped: {error}");
     }
 }
 

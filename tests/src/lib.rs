@@ -13,7 +13,7 @@ pub mod host;
 pub mod lab;
 pub mod network;
 pub mod process;
-//SHOW
+pub mod showcase;
 pub mod site;
 pub mod status;
 pub mod switch;

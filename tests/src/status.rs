@@ -1,5 +1,7 @@
 //! What `lb status --json` says, as far as the lab looks at it.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 /// The whole answer.
@@ -65,5 +67,45 @@ impl ServiceStatus {
     pub fn has_up(&self, name: &str) -> bool {
         self.server(name)
             .is_some_and(|server| server.state == "up" && server.weight > 0)
+    }
+}
+
+/// In one line, for complaints: `web: rs1 up, rs2 down (refused); web6: …`.
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(ToString::to_string).collect();
+        out.write_str(&services.join("; "))
+    }
+}
+
+impl fmt::Display for ServiceStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
+        write!(out, "{}: {}", self.name, servers.join(", "))
+    }
+}
+
+impl fmt::Display for ServerStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.name, self.state)?;
+        self.last_error
+            .iter()
+            .try_for_each(|error| write!(out, " ({error})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_lb_prints() {
+        let text = r#"{"role":"active","version":1,"services":[{"name":"web","port":80,"servers":[
+            {"name":"rs1","address":"10.88.1.11","weight":1,"state":"up","last_error":null},
+            {"name":"rs2","weight":0,"state":"quiesced","last_error":"refused"}]}]}"#;
+        let status: Status = serde_json::from_str(text).unwrap();
+        assert_eq!(status.to_string(), "web: rs1 up, rs2 quiesced (refused)");
+        let web = status.service("web").unwrap();
+        assert!(web.has_up("rs1") && !web.has_up("rs2") && !web.has_up("rs3"));
     }
 }

@@ -13,11 +13,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use lb_tests::{
     Dns, Family, Lab, Method, Network, Plan, Web, Wiring, address::FAMILIES, address::in_url,
-    client, in_lab, switch::Link, wire,
+    client, in_lab, lab::is_root, lab::skip, switch::Link, wire,
 };
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Pid, Uid},
+    unistd::Pid,
 };
 
 #[test]
@@ -238,9 +238,8 @@ fn nothing_is_left_of_a_lab_that_was_dropped() {
 
 #[test]
 fn nothing_is_left_of_a_lab_that_was_killed() {
-    if !Uid::effective().is_root() {
-        eprintln!("skipped: needs root");
-        return;
+    if !is_root() {
+        return skip("needs root");
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "victim", "--nocapture"])
