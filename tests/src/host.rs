@@ -19,7 +19,7 @@ use nix::{
     sys::signal::SigSet,
 };
 
-use crate::lab::World;
+use crate::lab::{self, World};
 
 /// A host of the lab. Clones are the same host.
 #[derive(Clone, Debug)]
@@ -221,6 +221,7 @@ fn spawn_in(world: &World, command: &mut Command) -> Result<Child> {
     SigSet::empty().thread_set_mask()?;
     let program = command.get_program().to_owned();
     command
+        .env("PATH", lab::search_path())
         .process_group(0)
         .spawn()
         .with_context(|| format!("starting {}", program.to_string_lossy()))

@@ -10,6 +10,7 @@
 //! so the lab needs no second start of the own executable, and no `unsafe`.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::Write,
     os::unix::process::CommandExt,
@@ -178,11 +179,15 @@ fn require_programs() -> Result<()> {
     );
 }
 
-/// Where a program is. Users other than root often lack the `sbin`s in their path.
 fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+    std::env::split_paths(&search_path())
         .map(|directory| directory.join(name))
         .find(|program| program.is_file())
+}
+
+/// Where programs are looked for: the path of users other than root often lacks the `sbin`s.
+pub(crate) fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/usr/bin:/sbin:/bin");
+    path
 }
