@@ -1,1 +1,32 @@
 //! The lab: hosts made of network namespaces, with real programs in them.
+//!
+//! A [`Lab`] is a private world in which [`Host`]s live; [`Network`] connects a client, a router
+//! (the director) and real servers; [`Web`], [`Dns`] and [`Director`] are the real programs that
+//! run in them, and [`client`] is what a client asks. [`showcase`] is what `cargo xtask run` shows.
+//! Nothing of it can be seen from outside the lab, and all of it ends with the process that made it.
+
+pub mod address;
+pub mod client;
+pub mod director;
+pub mod dns;
+pub mod host;
+pub mod lab;
+pub mod network;
+pub mod process;
+pub mod showcase;
+pub mod site;
+pub mod status;
+pub mod switch;
+pub mod tunnel;
+pub mod web;
+pub mod wire;
+
+pub use address::Family;
+pub use director::Director;
+pub use dns::Dns;
+pub use host::Host;
+pub use lab::{Lab, in_lab};
+pub use network::{Network, Plan, Wiring};
+pub use process::Process;
+pub use site::{Method, Site};
+pub use web::Web;

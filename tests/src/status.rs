@@ -1,0 +1,111 @@
+//! What `lb status --json` says, as far as the lab looks at it.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// The whole answer.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Status {
+    /// `active` or `standby`.
+    pub role: String,
+    /// The routing table.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// One service of the routing table.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name in lvs.cf.
+    pub name: String,
+    /// Its real servers.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One real server of a service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ServerStatus {
+    /// Its name in lvs.cf.
+    pub name: String,
+    /// Its weight now.
+    pub weight: u32,
+    /// `up`, `down`, `quiesced` or `unknown`.
+    pub state: String,
+    /// Connections in use.
+    pub active: u64,
+    /// Connections that are closing.
+    pub inactive: u64,
+    /// Connections since the start.
+    pub connections: u64,
+    /// Packets to it.
+    pub packets_in: u64,
+    /// Packets from it (NAT only).
+    pub packets_out: u64,
+    /// Bytes to it.
+    pub bytes_in: u64,
+    /// Bytes from it (NAT only).
+    pub bytes_out: u64,
+    /// Why its last check failed, if it did.
+    pub last_error: Option<String>,
+}
+
+impl Status {
+    /// A service by its name.
+    pub fn service(&self, name: &str) -> Option<&ServiceStatus> {
+        self.services.iter().find(|service| service.name == name)
+    }
+}
+
+impl ServiceStatus {
+    /// A real server by its name.
+    pub fn server(&self, name: &str) -> Option<&ServerStatus> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// Whether a real server gets new connections.
+    pub fn has_up(&self, name: &str) -> bool {
+        self.server(name)
+            .is_some_and(|server| server.state == "up" && server.weight > 0)
+    }
+}
+
+/// In one line, for complaints: `web: rs1 up, rs2 down (refused); web6: …`.
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(ToString::to_string).collect();
+        out.write_str(&services.join("; "))
+    }
+}
+
+impl fmt::Display for ServiceStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
+        write!(out, "{}: {}", self.name, servers.join(", "))
+    }
+}
+
+impl fmt::Display for ServerStatus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.name, self.state)?;
+        self.last_error
+            .iter()
+            .try_for_each(|error| write!(out, " ({error})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_lb_prints() {
+        let text = r#"{"role":"active","version":1,"services":[{"name":"web","port":80,"servers":[
+            {"name":"rs1","address":"10.88.1.11","weight":1,"state":"up","last_error":null},
+            {"name":"rs2","weight":0,"state":"quiesced","last_error":"refused"}]}]}"#;
+        let status: Status = serde_json::from_str(text).unwrap();
+        assert_eq!(status.to_string(), "web: rs1 up, rs2 quiesced (refused)");
+        let web = status.service("web").unwrap();
+        assert!(web.has_up("rs1") && !web.has_up("rs2") && !web.has_up("rs3"));
+    }
+}
