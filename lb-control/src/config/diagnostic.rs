@@ -115,6 +115,12 @@ impl Diagnostics {
         }
     }
 
+    /// Whether a further error would only be counted.
+    #[must_use]
+    pub(super) fn full_of_errors(&self) -> bool {
+        self.errors >= MOST
+    }
+
     /// Whether the file is to be refused.
     #[must_use]
     pub fn refuse(&self) -> bool {

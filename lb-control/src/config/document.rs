@@ -1,19 +1,17 @@
-//! What was written: the text, its lines, and which directive stands in which block. Nothing is
-//! lost; every part knows its place in the text, so an editor changes the text there.
+//! What was written: the text, and which directive stands in which block. Nothing is lost; every
+//! part knows its place in the text, so an editor changes the text there and leaves the rest.
 
 use super::{
     directives::{Entry, GlobalKey, ServerKey, ServiceKey},
-    lexer::{Line, Word},
+    lexer::Word,
     source::{Source, Span},
 };
 
 /// One lvs.cf.
 #[derive(Debug)]
 pub struct Document {
-    /// The text.
+    /// The text, with its comments and its layout.
     pub source: Source,
-    /// Its lines, comments and blank ones included.
-    pub lines: Vec<Line>,
     /// The directives outside of blocks.
     pub globals: Vec<Directive<GlobalKey>>,
     /// The `virtual` and `failover` blocks.

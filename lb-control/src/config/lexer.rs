@@ -50,14 +50,12 @@ pub enum Fault {
     Glued,
 }
 
-/// All lines of the file.
-#[must_use]
-pub fn lex(source: &Source) -> Vec<Line> {
+/// All lines of the file, one after the other.
+pub fn lex(source: &Source) -> impl Iterator<Item = Line> {
     source
         .lines()
         .iter()
         .map(|span| lex_line(source.slice(*span), *span))
-        .collect()
 }
 
 fn lex_line(text: &str, span: Span) -> Line {
@@ -82,9 +80,11 @@ fn lex_line(text: &str, span: Span) -> Line {
         let length = split_equals(&mut word, &line).unwrap_or(word.span.end);
         if length < word.span.end || (blanks == 0 && word.is("=")) || touches_equals(&line, blanks)
         {
+            let sign = if line.words.is_empty() { length } else { 0 };
+            let start = span.start + at + sign;
             line.glued_equals.get_or_insert(Span {
-                start: span.start + at,
-                end: span.start + at + word.span.end,
+                start,
+                end: start + 1,
             });
         }
         word.text.truncate(if word.quote.is_some() {

@@ -15,7 +15,6 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// What was written in a file. What is wrong with it goes to `diagnostics`.
 #[must_use]
 pub fn parse(source: Source, diagnostics: &mut Diagnostics) -> Document {
-    let lines = lex(&source);
     let mut parser = Parser {
         diagnostics,
         globals: Vec::new(),
@@ -28,21 +27,20 @@ pub fn parse(source: Source, diagnostics: &mut Diagnostics) -> Document {
         parser.error(Span::default(), "the file is empty");
     }
     parser.line_ends(source.text());
-    let mut rest = lines
-        .iter()
+    let mut rest = lex(&source)
         .filter(|line| !line.words.is_empty())
         .peekable();
     while let Some(line) = rest.next() {
         let brace = rest.peek().filter(|next| is_lone_brace(next));
-        if parser.line(line, brace.copied()) == Taken::WithNextLine {
+        if parser.line(&line, brace) == Taken::WithNextLine {
             rest.next();
         }
     }
+    drop(rest);
     parser.end(&source);
     Document {
         globals: parser.globals,
         services: parser.services,
-        lines,
         source,
     }
 }
@@ -317,7 +315,12 @@ fn read<K>(
 ) -> Option<Directive<K>> {
     let (name, rest) = line.words.split_first()?;
     let Some(entry) = directives::find(table, &name.text) else {
-        diagnostics.push(unknown(table, place, name));
+        diagnostics.push(if diagnostics.full_of_errors() {
+            // To search for the name that was meant takes time, and nobody will read it.
+            Diagnostic::error(name.span, "unknown directive")
+        } else {
+            unknown(table, place, name)
+        });
         return None;
     };
     if let Some(span) = line.glued_equals {

@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 
+/// A text with more bytes that are not UTF-8 is none.
+const MOST_STRANGE: usize = 100_000;
+
 /// Bytes from `start` up to, but without, `end` of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span {
@@ -42,6 +45,11 @@ impl Source {
             if let Some(byte) = chunk.invalid().first() {
                 let start = text.len();
                 text.push(char::REPLACEMENT_CHARACTER);
+                if strange.len() == MOST_STRANGE {
+                    let message = "too many bytes are not UTF-8 text";
+                    diagnostics.push(Diagnostic::error(Span::default(), message));
+                    break;
+                }
                 strange.push((
                     *byte,
                     Span {
