@@ -9,6 +9,7 @@
 //! first; each has its place. A document keeps the whole text, so nothing is lost by reading it.
 
 mod addresses;
+mod assignment;
 mod check;
 pub mod diagnostic;
 pub mod directives;

@@ -103,7 +103,8 @@ impl Building<'_> {
     fn service_address(&mut self, settings: &ServiceSettings<'_>) -> Option<ServiceAddress> {
         let span = settings.block.place(ServiceKey::Address);
         let port = self.port(settings);
-        if settings.unread.contains(&ServiceKey::Address) {
+        let parts = [ServiceKey::Address, ServiceKey::Port, ServiceKey::Protocol];
+        if settings.unread.iter().any(|key| parts.contains(key)) {
             return None;
         }
         if settings.address.is_unspecified() {
@@ -328,9 +329,10 @@ impl Building<'_> {
         }
         let live = settings.virtuals.iter().any(|service| service.active);
         if settings.global.service == Mode::Lvs && !live {
-            let end = self.document.source.text().len();
+            let first = self.document.services.first();
+            let span = first.map_or(Span::default(), |block| block.name.span);
             self.diagnostics.push(
-                Diagnostic::warning(Span { start: end, end }, "no virtual block is active")
+                Diagnostic::warning(span, "no virtual block is active")
                     .help("Piranha would not start; a block needs `active = 1`"),
             );
         }
