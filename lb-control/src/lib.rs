@@ -1,6 +1,18 @@
 //! The control plane of lvs-xdp: `lvs.cf` and what the nannies report in, BPF maps out.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod dataplane;
+pub mod desired;
+pub mod diff;
+pub mod event;
 pub mod health;
+pub mod ids;
 pub mod model;
 pub mod network;
+pub mod reconciler;
+pub mod rings;
+pub mod state;
+pub mod status;

@@ -1,0 +1,96 @@
+//! `lb check FILE`.
+
+use std::{io::Write, path::Path};
+
+use serde::Serialize;
+
+use super::{Colour, Severity, bytes, diagnostic::Located, parse, render::render};
+
+/// How the answer is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text(Colour),
+    /// For machines.
+    Json,
+}
+
+/// The answer in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// `lb run` would take the file.
+    Loadable,
+    /// It would not.
+    Refused,
+}
+
+impl Verdict {
+    /// The exit status of `lb check`.
+    #[must_use]
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Loadable => 0,
+            Self::Refused => 1,
+        }
+    }
+}
+
+/// Writes all errors and warnings of a file to `out`.
+///
+/// # Errors
+/// If the file cannot be read, or `out` not written; then nothing is known of the file.
+pub fn check(path: &Path, format: Format, out: &mut dyn Write) -> anyhow::Result<Verdict> {
+    let outcome = parse(&path.to_string_lossy(), &bytes(path)?);
+    let source = &outcome.document.source;
+    let loadable = outcome.site.is_some();
+    match format {
+        Format::Json => {
+            let answer = Answer {
+                ok: loadable,
+                file: source.name(),
+                diagnostics: outcome
+                    .diagnostics
+                    .iter()
+                    .map(|one| one.located(source))
+                    .collect(),
+            };
+            serde_json::to_writer_pretty(&mut *out, &answer)?;
+            writeln!(out)?;
+        }
+        Format::Text(colour) => {
+            for diagnostic in &outcome.diagnostics {
+                out.write_all(render(diagnostic, source, colour).as_bytes())?;
+            }
+            let count = |severity| {
+                outcome
+                    .diagnostics
+                    .iter()
+                    .filter(|one| one.severity == severity)
+                    .count()
+            };
+            let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+            let verdict = if loadable {
+                "can be loaded"
+            } else {
+                "cannot be loaded"
+            };
+            writeln!(
+                out,
+                "{}: {verdict}: {errors} errors, {warnings} warnings",
+                source.name()
+            )?;
+        }
+    }
+    Ok(if loadable {
+        Verdict::Loadable
+    } else {
+        Verdict::Refused
+    })
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    ok: bool,
+    file: &'a str,
+    diagnostics: Vec<Located<'a>>,
+}

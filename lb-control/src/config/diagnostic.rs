@@ -1,0 +1,176 @@
+//! What is to be said about a file: errors and warnings with their place.
+
+use serde::Serialize;
+
+use super::source::{Position, Source, Span};
+
+/// More than this of one severity tells nobody anything new.
+const MOST: usize = 500;
+
+/// Whether the file can be used in spite of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file is refused.
+    Error,
+    /// The file is loaded; something is not as its author may think.
+    Warning,
+}
+
+impl Severity {
+    /// The word in front of the message.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing to say about a place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The text it is about.
+    pub span: Span,
+}
+
+impl Diagnostic {
+    /// Something that makes the file unusable.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            help: None,
+            span,
+        }
+    }
+
+    /// Something that the author of the file ought to know.
+    pub fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same with line and column, for machines.
+    #[must_use]
+    pub fn located<'a>(&'a self, source: &'a Source) -> Located<'a> {
+        let Position { line, column } = source.position(self.span);
+        Located {
+            file: source.name(),
+            line,
+            column,
+            severity: self.severity,
+            message: &self.message,
+            help: self.help.as_deref(),
+        }
+    }
+}
+
+/// A diagnostic as machines read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Located<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    severity: Severity,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+/// Everything said so far; bounded, for a file may be 16 MiB of nonsense.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    said: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Diagnostics {
+    /// Notes one more.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        let count = match diagnostic.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        if *count <= MOST {
+            self.said.push(diagnostic);
+        }
+    }
+
+    /// Whether a further error would only be counted.
+    #[must_use]
+    pub(super) fn full_of_errors(&self) -> bool {
+        self.errors >= MOST
+    }
+
+    /// Whether the file is to be refused.
+    #[must_use]
+    pub fn refuse(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// All in the order of the file, with a last word about those that were too many.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Diagnostic> {
+        self.said.sort_by_key(|diagnostic| diagnostic.span.start);
+        let end = self.said.last().map_or(Span::default(), |last| last.span);
+        for (count, severity) in [
+            (self.errors, Severity::Error),
+            (self.warnings, Severity::Warning),
+        ] {
+            if count > MOST {
+                let message = format!("{} more {}s are not shown", count - MOST, severity.word());
+                self.said.push(Diagnostic {
+                    severity,
+                    message,
+                    help: None,
+                    span: end,
+                });
+            }
+        }
+        self.said
+    }
+}
+
+/// A piece of the file inside a message: in backticks, printable, of bounded length.
+#[must_use]
+pub(super) fn quote(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = text.chars().take(LONGEST).map(printable).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// A character that does nothing but take its place: no control codes, no change of direction.
+#[must_use]
+pub(super) fn printable(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => '�',
+        c if c.is_control() => '�',
+        c => c,
+    }
+}

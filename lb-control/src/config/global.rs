@@ -1,0 +1,212 @@
+//! What the directives outside of blocks mean to the daemon.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    diagnostic::{Diagnostic, Diagnostics},
+    directives::GlobalKey,
+    document::Document,
+    settings::{GlobalSettings, Mode},
+    source::Span,
+};
+use crate::model::{Method, Timeouts};
+
+/// Everything about the directors themselves. Their floating addresses are in the `Site`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Global {
+    /// Counts the edits of the file (`serial_no`).
+    pub serial: i32,
+    /// Which blocks are live (`service`).
+    pub mode: Mode,
+    /// How packets reach the real servers (`network`).
+    pub method: Method,
+    /// The director that wins ties (`primary`, `primary_private`).
+    pub primary: Director,
+    /// The other one (`backup`, `backup_private`).
+    pub backup: Director,
+    /// There is a backup to exchange heartbeats with (`backup_active`, and `backup` is an address).
+    pub backup_active: bool,
+    /// The UDP port of heartbeats (`heartbeat_port`).
+    pub heartbeat_port: u16,
+    /// Time between two heartbeats (`keepalive`).
+    pub keepalive: Duration,
+    /// Silence after which the partner is dead (`deadtime`).
+    pub deadtime: Duration,
+    /// A link that is down costs the active role (`monitor_links`).
+    pub monitor_links: bool,
+    /// Connections are copied to the partner (`syncdaemon`).
+    pub sync: Option<ConnectionSync>,
+    /// Run when this director becomes active: program and arguments (`active_cmd`).
+    pub active_command: Vec<String>,
+    /// Run when it no longer is (`inactive_cmd`).
+    pub inactive_command: Vec<String>,
+}
+
+/// The addresses of one director.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Director {
+    /// Its real address.
+    pub public: Option<IpAddr>,
+    /// Its address on the second heartbeat network, if there is a second network.
+    pub private: Option<IpAddr>,
+}
+
+/// How connections are copied between directors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionSync {
+    /// The interface for multicast (`syncd_iface`).
+    pub interface: String,
+    /// Tells several pairs on a network apart (`syncd_id`).
+    pub id: u8,
+}
+
+/// The meaning of the global settings.
+pub(super) fn global(
+    settings: &GlobalSettings,
+    document: &Document,
+    diagnostics: &mut Diagnostics,
+) -> Global {
+    let mut checks = Checks {
+        document,
+        diagnostics,
+    };
+    let keepalive = checks.seconds(GlobalKey::Keepalive, settings.keepalive, 2);
+    let deadtime = checks.seconds(GlobalKey::Deadtime, settings.deadtime, 5);
+    if deadtime <= keepalive {
+        checks.warn(
+            GlobalKey::Deadtime,
+            "`deadtime` is not longer than `keepalive`: the partner is taken for dead between two heartbeats",
+            "at least twice `keepalive`",
+        );
+    }
+    Global {
+        serial: settings.serial_no,
+        mode: settings.service,
+        method: settings.network,
+        primary: director(settings.primary, settings.primary_private),
+        backup: director(settings.backup, settings.backup_private),
+        backup_active: checks.backup_active(settings),
+        heartbeat_port: checks.heartbeat_port(settings.heartbeat_port),
+        keepalive,
+        deadtime,
+        monitor_links: settings.monitor_links != 0,
+        sync: settings.syncdaemon.then(|| ConnectionSync {
+            interface: settings.syncd_iface.clone(),
+            id: settings.syncd_id.to_le_bytes()[0],
+        }),
+        active_command: command(settings.active_cmd.as_deref()),
+        inactive_command: command(settings.inactive_cmd.as_deref()),
+    }
+}
+
+/// How long silent connections are remembered; 0 leaves the default of IPVS.
+pub(super) fn timeouts(
+    settings: &GlobalSettings,
+    document: &Document,
+    diagnostics: &mut Diagnostics,
+) -> Timeouts {
+    let mut checks = Checks {
+        document,
+        diagnostics,
+    };
+    let defaults = Timeouts::default();
+    Timeouts {
+        tcp: checks.timeout(GlobalKey::TcpTimeout, settings.tcp_timeout, defaults.tcp),
+        tcp_fin: checks.timeout(
+            GlobalKey::TcpfinTimeout,
+            settings.tcpfin_timeout,
+            defaults.tcp_fin,
+        ),
+        udp: checks.timeout(GlobalKey::UdpTimeout, settings.udp_timeout, defaults.udp),
+    }
+}
+
+/// Where a global directive's value stands.
+pub(super) fn place(document: &Document, key: GlobalKey) -> Span {
+    let said = document
+        .globals
+        .iter()
+        .rev()
+        .find(|directive| directive.key() == key);
+    said.map_or(Span::default(), |directive| directive.value().span)
+}
+
+struct Checks<'a> {
+    document: &'a Document,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Checks<'_> {
+    fn seconds(&mut self, key: GlobalKey, seconds: i32, default: u64) -> Duration {
+        match u64::try_from(seconds) {
+            Ok(seconds @ 1..) => Duration::from_secs(seconds),
+            Ok(_) | Err(_) => {
+                self.warn(
+                    key,
+                    &format!("less than a second; {default} seconds are used"),
+                    "at least 1",
+                );
+                Duration::from_secs(default)
+            }
+        }
+    }
+
+    fn timeout(&mut self, key: GlobalKey, seconds: i32, default: Duration) -> Duration {
+        match u64::try_from(seconds) {
+            Ok(0) => default,
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                self.warn(
+                    key,
+                    "a negative time; the default is used",
+                    "0 is the default",
+                );
+                default
+            }
+        }
+    }
+
+    fn backup_active(&mut self, settings: &GlobalSettings) -> bool {
+        let lonely = settings.backup_active && settings.backup.is_unspecified();
+        if lonely {
+            self.warn(
+                GlobalKey::BackupActive,
+                "`backup_active` without a `backup` is taken for 0",
+                "say who is the backup: `backup = ADDRESS`",
+            );
+        }
+        settings.backup_active && !lonely
+    }
+
+    /// What does not fit 16 bits is cut, as it was by Piranha, which may be the partner.
+    fn heartbeat_port(&mut self, port: i32) -> u16 {
+        let [low, high, ..] = port.to_le_bytes();
+        let kept = u16::from_le_bytes([low, high]);
+        if kept == 0 || i32::from(kept) != port {
+            let message = format!("{port} is no port; it is used as {kept}");
+            self.warn(GlobalKey::HeartbeatPort, &message, "1 to 65535");
+        }
+        kept
+    }
+
+    fn warn(&mut self, key: GlobalKey, message: &str, help: &str) {
+        let span = place(self.document, key);
+        self.diagnostics
+            .push(Diagnostic::warning(span, message).help(help));
+    }
+}
+
+fn director(public: IpAddr, private: IpAddr) -> Director {
+    let written = |address: IpAddr| (!address.is_unspecified()).then_some(address);
+    Director {
+        public: written(public),
+        private: written(private).filter(|_| private != public),
+    }
+}
+
+fn command(text: Option<&str>) -> Vec<String> {
+    text.unwrap_or_default()
+        .split_ascii_whitespace()
+        .map(String::from)
+        .collect()
+}

@@ -1,0 +1,250 @@
+//! How the servers of a service are checked: `send`, `expect`, `use_regex`, `send_program`,
+//! `timeout`, `reentry`.
+
+use std::time::Duration;
+
+use regex::bytes::RegexBuilder;
+
+use super::{
+    diagnostic::{Diagnostic, Diagnostics},
+    directives::ServiceKey,
+    settings::ServiceSettings,
+    values::Quoted,
+};
+use crate::model::{Check, Expect, Probe, Protocol};
+
+/// What Piranha sends to a web server that it has been told nothing about, and what must come back.
+const WEB_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+const WEB_ANSWER: &[u8] = b"HTTP";
+const WEB_PORT: i32 = 80;
+
+/// Piranha's fallback for `reentry = 0`.
+const REENTRY: Duration = Duration::from_secs(180);
+
+/// The probe of a service; what cannot be is told.
+pub(super) fn probe(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> Probe {
+    let mut maker = Maker {
+        settings,
+        diagnostics,
+    };
+    maker.tell_foreign_quotes();
+    let interval = maker.interval();
+    Probe {
+        interval,
+        reentry: maker.reentry(interval),
+        check: maker.check(),
+    }
+}
+
+struct Maker<'a, 'd> {
+    settings: &'a ServiceSettings<'d>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Maker<'_, '_> {
+    fn check(&mut self) -> Check {
+        if let Some(program) = written(self.settings.send_program.as_ref()) {
+            return self.program(program);
+        }
+        let send = written(self.settings.send.as_ref()).map(|text| unescape(text).into_bytes());
+        let expect = self.expect();
+        if send.is_none() && expect.is_none() && self.settings.port == WEB_PORT && self.is_tcp() {
+            return Check::Talk {
+                send: Some(WEB_REQUEST.to_vec()),
+                expect: Some(Expect::Prefix(WEB_ANSWER.to_vec())),
+            };
+        }
+        if expect.is_none() && !self.is_tcp() {
+            // Piranha's nanny crashed here. A closed port still answers with an ICMP error, which
+            // is worth something: a datagram is sent and only an error counts as failure.
+            self.warn(
+                ServiceKey::Protocol,
+                "a UDP service without `expect`: only a closed port is noticed",
+                "add `send` and `expect`, or a `send_program`",
+            );
+        }
+        Check::Talk { send, expect }
+    }
+
+    fn expect(&mut self) -> Option<Expect> {
+        let text = unescape(written(self.settings.expect.as_ref())?);
+        if text == "*" {
+            return Some(Expect::Anything);
+        }
+        if !self.settings.use_regex {
+            return Some(Expect::Prefix(text.into_bytes()));
+        }
+        // As regcomp(3) has it: bytes, and a dot is any of them.
+        match RegexBuilder::new(&text)
+            .unicode(false)
+            .dot_matches_new_line(true)
+            .build()
+        {
+            Ok(regex) => Some(Expect::Regex(regex)),
+            Err(error) => {
+                let reason = error.to_string();
+                let reason = reason.lines().last().unwrap_or_default();
+                let reason = reason.trim_start_matches("error: ");
+                let message = format!("`expect` is not a regular expression: {reason}");
+                let span = self.settings.block.place(ServiceKey::Expect);
+                self.diagnostics.push(
+                    Diagnostic::error(span, message).help("without `use_regex` it is plain text"),
+                );
+                None
+            }
+        }
+    }
+
+    fn program(&mut self, text: &str) -> Check {
+        let command: Vec<String> = text.split_ascii_whitespace().map(String::from).collect();
+        if written(self.settings.send.as_ref()).is_some() {
+            self.warn(
+                ServiceKey::Send,
+                "`send` is ignored: `send_program` is used",
+                "remove one of them",
+            );
+        }
+        if self.settings.use_regex {
+            self.warn(
+                ServiceKey::UseRegex,
+                "`use_regex` does not apply to `send_program`: its output must equal `expect`",
+                "let the program do the matching",
+            );
+        }
+        let inside = |word: &String| {
+            ["%h", "%p"]
+                .iter()
+                .any(|token| word.contains(token) && word != token)
+        };
+        if command.iter().any(inside) {
+            self.warn(
+                ServiceKey::SendProgram,
+                "%h and %p are replaced only where they are a word of their own",
+                "put blanks around them, or wrap the command in a script",
+            );
+        }
+        Check::Program {
+            command,
+            expect: written(self.settings.expect.as_ref()).map(unescape),
+        }
+    }
+
+    fn interval(&mut self) -> Duration {
+        match u64::try_from(self.settings.timeout) {
+            Ok(seconds @ 1..) => Duration::from_secs(seconds),
+            Ok(_) | Err(_) => {
+                let span = self.settings.block.place(ServiceKey::Timeout);
+                self.diagnostics.push(
+                    Diagnostic::error(span, "`timeout` is the time between two checks; less than 1 second is impossible")
+                        .help("Piranha's nanny divided by it"),
+                );
+                Duration::from_secs(1)
+            }
+        }
+    }
+
+    fn reentry(&mut self, interval: Duration) -> Duration {
+        let reentry = match u64::try_from(self.settings.reentry) {
+            Ok(0) => REENTRY,
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                self.warn(
+                    ServiceKey::Reentry,
+                    "a negative `reentry` is taken for 180",
+                    "0 or more",
+                );
+                REENTRY
+            }
+        };
+        if reentry < interval {
+            self.warn(
+                ServiceKey::Reentry,
+                "`reentry` is shorter than `timeout`: a failed server returns with its first good check",
+                "a multiple of `timeout`",
+            );
+        }
+        reentry
+    }
+
+    /// Piranha's daemons took single quotes for a part of these texts.
+    fn tell_foreign_quotes(&mut self) {
+        let texts = [
+            (ServiceKey::Send, &self.settings.send),
+            (ServiceKey::Expect, &self.settings.expect),
+            (ServiceKey::SendProgram, &self.settings.send_program),
+        ];
+        for (key, text) in texts {
+            if text.as_ref().is_some_and(|text| text.quote == Some('\'')) {
+                let span = self.settings.block.place(key);
+                self.diagnostics.push(
+                    Diagnostic::warning(
+                        span,
+                        "the single quotes are not part of the text; for Piranha they were",
+                    )
+                    .help("use double quotes"),
+                );
+            }
+        }
+    }
+
+    fn is_tcp(&self) -> bool {
+        self.settings.protocol == Protocol::Tcp
+    }
+
+    fn warn(&mut self, key: ServiceKey, message: &str, help: &str) {
+        let span = self.settings.block.place(key);
+        self.diagnostics
+            .push(Diagnostic::warning(span, message).help(help));
+    }
+}
+
+/// An empty text is none.
+fn written(text: Option<&Quoted>) -> Option<&str> {
+    text.map(|text| text.text.as_str())
+        .filter(|text| !text.is_empty())
+}
+
+/// The escapes of nanny. Any other backslash stays, with what follows it, for regular expressions
+/// need it (`\.`, `\d`); Piranha's nanny hung on those.
+fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            plain.push(c);
+            continue;
+        }
+        match rest.next() {
+            Some('n') => plain.push('\n'),
+            Some('r') => plain.push('\r'),
+            Some('t') => plain.push('\t'),
+            Some(same @ ('\\' | '\'' | '"')) => plain.push(same),
+            Some(other) => plain.extend(['\\', other]),
+            None => plain.push('\\'),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes() {
+        let table = [
+            ("", ""),
+            ("plain", "plain"),
+            (r"a\r\n", "a\r\n"),
+            (r"\t\\\'", "\t\\'"),
+            (r#"\""#, "\""),
+            (r"\.\d", r"\.\d"),
+            (r"\\.", r"\."),
+            (r"end\", r"end\"),
+            (r"\ä", r"\ä"),
+        ];
+        for (written, meant) in table {
+            assert_eq!(unescape(written), meant, "{written}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Document → settings: each directive's words become values, the last one in force.
+
+use std::net::IpAddr;
+
+use super::{
+    diagnostic::{Diagnostic, quote},
+    directives::{Effect, GlobalKey, Kind, ServerKey, ServiceKey},
+    document::{Directive, Document, Item, Server, Service, ServiceKind},
+    numbers::inet_aton,
+    settings::{GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings},
+    values::{NO_ADDRESS, Netmask, Quoted, Reader},
+};
+use crate::model::{Method, Protocol};
+
+/// All values of a document. Those that cannot be read keep their default.
+pub(super) fn settings<'d>(document: &'d Document, reader: &mut Reader<'_>) -> Settings<'d> {
+    let global = global(&document.globals, reader);
+    let mut settings = Settings {
+        global,
+        virtuals: Vec::new(),
+        failovers: Vec::new(),
+    };
+    for block in &document.services {
+        let service = service(block, reader);
+        match block.kind {
+            ServiceKind::Virtual => settings.virtuals.push(service),
+            ServiceKind::Failover => settings.failovers.push(service),
+        }
+    }
+    settings
+}
+
+fn global(directives: &[Directive<GlobalKey>], reader: &mut Reader<'_>) -> GlobalSettings {
+    let mut settings = GlobalSettings::default();
+    let mut private = (false, false);
+    for directive in directives.iter().filter(|directive| directive.sound) {
+        let word = directive.value();
+        let read = match directive.key() {
+            GlobalKey::SerialNo => set(&mut settings.serial_no, reader.integer(word)),
+            GlobalKey::Primary => set(&mut settings.primary, own_address(directive, reader)),
+            GlobalKey::PrimaryPrivate => {
+                private.0 = true;
+                set(
+                    &mut settings.primary_private,
+                    own_address(directive, reader),
+                )
+            }
+            GlobalKey::PrimaryShared => set(&mut settings.primary_shared, text(directive)),
+            GlobalKey::Backup => set(&mut settings.backup, reader.host(word)),
+            GlobalKey::BackupPrivate => {
+                private.1 = true;
+                set(&mut settings.backup_private, own_address(directive, reader))
+            }
+            GlobalKey::BackupShared => set(&mut settings.backup_shared, text(directive)),
+            GlobalKey::BackupActive => set(&mut settings.backup_active, reader.boolean(word)),
+            GlobalKey::Heartbeat => set(&mut settings.heartbeat, reader.boolean(word)),
+            GlobalKey::HeartbeatPort => set(&mut settings.heartbeat_port, reader.port(word)),
+            GlobalKey::Keepalive => set(&mut settings.keepalive, reader.integer(word)),
+            GlobalKey::Deadtime => set(&mut settings.deadtime, reader.integer(word)),
+            GlobalKey::Service => set(
+                &mut settings.service,
+                reader.choice(word, &[("lvs", Mode::Lvs), ("fos", Mode::Fos)]),
+            ),
+            GlobalKey::Network => set(
+                &mut settings.network,
+                reader.choice(
+                    word,
+                    &[
+                        ("nat", Method::Nat),
+                        ("direct", Method::Direct),
+                        ("tunnel", Method::Tunnel),
+                    ],
+                ),
+            ),
+            GlobalKey::NatRouter => {
+                reader
+                    .host_with_prefix(word)
+                    .is_some_and(|(address, prefix)| {
+                        settings.nat_router = address;
+                        settings.nat_router_prefix = prefix;
+                        settings.nat_router_dev = Some(directive.second().text.clone());
+                        true
+                    })
+            }
+            GlobalKey::NatNmask => set(&mut settings.nat_nmask, reader.mask(word)),
+            GlobalKey::MonitorLinks => set(&mut settings.monitor_links, reader.integer(word)),
+            GlobalKey::Syncdaemon => set(&mut settings.syncdaemon, reader.boolean(word)),
+            GlobalKey::SyncdIface => set(&mut settings.syncd_iface, Some(word.text.clone())),
+            GlobalKey::SyncdId => set(&mut settings.syncd_id, reader.integer(word)),
+            GlobalKey::TcpTimeout => set(&mut settings.tcp_timeout, reader.integer(word)),
+            GlobalKey::TcpfinTimeout => set(&mut settings.tcpfin_timeout, reader.integer(word)),
+            GlobalKey::UdpTimeout => set(&mut settings.udp_timeout, reader.integer(word)),
+            GlobalKey::HardShutdown => set(&mut settings.hard_shutdown, reader.boolean(word)),
+            GlobalKey::ActiveCmd => set(&mut settings.active_cmd, text(directive)),
+            GlobalKey::InactiveCmd => set(&mut settings.inactive_cmd, text(directive)),
+            GlobalKey::RshCommand => set(&mut settings.rsh_command, Some(word.text.clone())),
+            GlobalKey::DebugLevel => set(&mut settings.debug_level, Some(word.text.clone())),
+            GlobalKey::Ipvsadm => set(&mut settings.ipvsadm, Some(word.text.clone())),
+            GlobalKey::ReservationConflictAction => {
+                let choices = [("nothing", Some("nothing")), ("preempt", Some("preempt"))];
+                set(
+                    &mut settings.reservation_conflict_action,
+                    reader.choice(word, &choices),
+                )
+            }
+            GlobalKey::Sync => reader.boolean(word).is_some(),
+        };
+        if read {
+            tell_effect(directive, reader);
+        }
+    }
+    private_addresses(&mut settings, private, directives, reader);
+    settings
+}
+
+/// Without `primary_private` both private addresses are the public ones, whatever else is said.
+fn private_addresses(
+    settings: &mut GlobalSettings,
+    (primary, backup): (bool, bool),
+    directives: &[Directive<GlobalKey>],
+    reader: &mut Reader<'_>,
+) {
+    if primary || settings.primary.is_unspecified() {
+        return;
+    }
+    settings.primary_private = settings.primary;
+    settings.backup_private = settings.backup;
+    let lone = directives
+        .iter()
+        .rev()
+        .find(|one| one.key() == GlobalKey::BackupPrivate);
+    if let Some(lone) = lone.filter(|_| backup) {
+        reader.diagnostics.push(
+            Diagnostic::warning(
+                lone.name.span,
+                "`backup_private` without `primary_private` is ignored",
+            )
+            .help("add `primary_private`"),
+        );
+    }
+}
+
+fn service<'d>(block: &'d Service, reader: &mut Reader<'_>) -> ServiceSettings<'d> {
+    let mut settings = ServiceSettings::new(block);
+    for item in &block.items {
+        match item {
+            Item::Server(server) => {
+                let server = self::server(server, settings.port, reader);
+                settings.servers.push(server);
+            }
+            Item::Directive(directive) => {
+                if !directive.sound || !service_directive(&mut settings, directive, reader) {
+                    settings.unread.push(directive.key());
+                } else if block.kind == ServiceKind::Virtual {
+                    tell_effect(directive, reader);
+                }
+            }
+        }
+    }
+    settings
+}
+
+fn service_directive(
+    settings: &mut ServiceSettings<'_>,
+    directive: &Directive<ServiceKey>,
+    reader: &mut Reader<'_>,
+) -> bool {
+    let word = directive.value();
+    match directive.key() {
+        ServiceKey::Active => set(&mut settings.active, reader.boolean(word)),
+        ServiceKey::Address => reader
+            .host_with_prefix(word)
+            .is_some_and(|(address, prefix)| {
+                settings.address = address;
+                settings.prefix = prefix;
+                settings.dev = Some(directive.second().text.clone());
+                true
+            }),
+        ServiceKey::VipNmask => set(&mut settings.vip_nmask, reader.mask(word)),
+        ServiceKey::Port => set(&mut settings.port, reader.port(word)),
+        ServiceKey::Protocol => {
+            let choices = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+            set(&mut settings.protocol, reader.choice(word, &choices))
+        }
+        ServiceKey::Fwmark => set(
+            &mut settings.fwmark,
+            reader.integer(word).map(i32::cast_unsigned),
+        ),
+        ServiceKey::Scheduler => set(&mut settings.scheduler, scheduler(directive, reader)),
+        ServiceKey::Persistent => set(&mut settings.persistent, reader.integer(word)),
+        ServiceKey::Pmask => {
+            // Piranha ignored an unreadable pmask; this one is ignored aloud.
+            let mask = inet_aton(&word.text).map(Netmask::Dotted);
+            let mask = mask.filter(|mask| mask.to_string() != "255.255.255.255");
+            set(&mut settings.pmask, Some(mask.unwrap_or(Netmask::NONE)))
+        }
+        ServiceKey::SorryServer => set(&mut settings.sorry_server, reader.address(word)),
+        ServiceKey::Send => set(&mut settings.send, quoted(directive)),
+        ServiceKey::Expect => set(&mut settings.expect, quoted(directive)),
+        ServiceKey::UseRegex => set(&mut settings.use_regex, reader.boolean(word)),
+        ServiceKey::SendProgram => set(&mut settings.send_program, quoted(directive)),
+        ServiceKey::Timeout => set(&mut settings.timeout, reader.integer(word)),
+        ServiceKey::Reentry => set(&mut settings.reentry, reader.integer(word)),
+        ServiceKey::QuiesceServer => set(&mut settings.quiesce_server, reader.boolean(word)),
+        ServiceKey::LoadMonitor => set(&mut settings.load_monitor, text(directive)),
+        ServiceKey::ClientMonitor => set(&mut settings.client_monitor, Some(word.text.clone())),
+        ServiceKey::StartCmd => set(&mut settings.start_cmd, quoted(directive)),
+        ServiceKey::StopCmd => set(&mut settings.stop_cmd, quoted(directive)),
+        ServiceKey::Master => reader.host(word).is_some(),
+        ServiceKey::Dirs => list(directive, reader),
+    }
+}
+
+fn server<'d>(block: &'d Server, port: i32, reader: &mut Reader<'_>) -> ServerSettings<'d> {
+    let mut settings = ServerSettings {
+        block,
+        unread: Vec::new(),
+        name: &block.name.text,
+        address: NO_ADDRESS,
+        active: false,
+        port,
+        weight: 1,
+    };
+    for directive in &block.directives {
+        let word = directive.value();
+        let read = directive.sound
+            && match directive.key() {
+                ServerKey::Address => set(&mut settings.address, reader.host(word)),
+                ServerKey::Active => set(&mut settings.active, reader.boolean(word)),
+                ServerKey::Weight => set(&mut settings.weight, reader.integer(word)),
+                ServerKey::Port => set(&mut settings.port, reader.port(word)),
+            };
+        if read {
+            tell_effect(directive, reader);
+        } else {
+            settings.unread.push(directive.key());
+        }
+    }
+    settings
+}
+
+/// Takes a value over, if there is one; whether there was one.
+fn set<T>(field: &mut T, value: Option<T>) -> bool {
+    match value {
+        Some(value) => {
+            *field = value;
+            true
+        }
+        None => false,
+    }
+}
+
+fn text<K: Copy>(directive: &Directive<K>) -> Option<Option<String>> {
+    Some(Some(directive.value().text.clone()))
+}
+
+fn quoted<K: Copy>(directive: &Directive<K>) -> Option<Option<Quoted>> {
+    let word = directive.value();
+    Some(Some(Quoted {
+        text: word.text.clone(),
+        quote: word.quote,
+    }))
+}
+
+/// The address of a director, which must be one.
+fn own_address(directive: &Directive<GlobalKey>, reader: &mut Reader<'_>) -> Option<IpAddr> {
+    let address = reader.host(directive.value())?;
+    if address.is_unspecified() {
+        let message = format!("`{}` must be an address, not 0.0.0.0", directive.entry.name);
+        reader
+            .diagnostics
+            .push(Diagnostic::error(directive.value().span, message));
+        return None;
+    }
+    Some(address)
+}
+
+fn scheduler(directive: &Directive<ServiceKey>, reader: &mut Reader<'_>) -> Option<&'static str> {
+    let Kind::Choice(names) = directive.entry.kind else {
+        return None;
+    };
+    let choices: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
+    reader.choice(directive.value(), &choices)
+}
+
+fn list(directive: &Directive<ServiceKey>, reader: &mut Reader<'_>) -> bool {
+    let brackets =
+        directive.value().is("[") && directive.arguments.last().is_some_and(|last| last.is("]"));
+    if !brackets {
+        let error = Diagnostic::error(directive.value().span, "list expected").help(format!(
+            "with blanks around the brackets: {}",
+            Kind::List.example()
+        ));
+        reader.diagnostics.push(error);
+    }
+    brackets
+}
+
+/// Warns by name of a directive that does not do what it says.
+fn tell_effect<K: Copy>(directive: &Directive<K>, reader: &mut Reader<'_>) {
+    let entry = directive.entry;
+    let name = quote(entry.name);
+    let value = directive.value();
+    let (message, harmless) = match entry.effect {
+        Effect::Works | Effect::Note => return,
+        Effect::NotYet { instead, harmless } => {
+            (format!("{name} has no effect yet: {instead}"), harmless)
+        }
+        Effect::Never { because, harmless } => {
+            (format!("{name} has no effect: {because}"), harmless)
+        }
+    };
+    let value = value.text.as_str();
+    if value != entry.default && !harmless.contains(&value) {
+        reader
+            .diagnostics
+            .push(Diagnostic::warning(directive.name.span, message));
+    }
+}

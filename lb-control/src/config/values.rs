@@ -1,0 +1,239 @@
+//! Words → values. A word that is none is told with its place.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    diagnostic::{Diagnostic, Diagnostics, quote},
+    lexer::Word,
+    names::Names,
+    numbers::{inet_aton, strtol},
+    suggest,
+};
+
+/// No address; also what lvs.cf writes for "none".
+pub const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Text with the quotes it was written in, which Piranha kept here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quoted {
+    /// The text inside.
+    pub text: String,
+    /// The quotes.
+    pub quote: Option<char>,
+}
+
+impl Serialize for Quoted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let quote = self.quote.map(String::from).unwrap_or_default();
+        serializer.collect_str(&format_args!("{quote}{}{quote}", self.text))
+    }
+}
+
+/// A netmask as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Netmask {
+    /// `255.255.255.0`; 0.0.0.0 stands for none.
+    Dotted(Ipv4Addr),
+    /// `24`: a prefix length. (Piranha read this as 0.0.0.24, which masks nothing useful.)
+    Prefix(u8),
+}
+
+impl Netmask {
+    /// None given.
+    pub const NONE: Self = Self::Dotted(Ipv4Addr::UNSPECIFIED);
+}
+
+impl fmt::Display for Netmask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dotted(mask) => mask.fmt(f),
+            Self::Prefix(length) => write!(f, "/{length}"),
+        }
+    }
+}
+
+impl Serialize for Netmask {
+    /// As Piranha held it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Dotted(mask) => mask.serialize(serializer),
+            Self::Prefix(length) => Ipv4Addr::from(u32::from(*length)).serialize(serializer),
+        }
+    }
+}
+
+/// Reads words, asks for names, tells what is wrong.
+pub(super) struct Reader<'a> {
+    pub(super) names: &'a mut dyn Names,
+    pub(super) diagnostics: &'a mut Diagnostics,
+}
+
+impl Reader<'_> {
+    /// A C `int`. What does not fit is cut to 32 bits, with a warning, as Piranha did without one.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "Piranha assigned a long to an int"
+    )]
+    pub(super) fn integer(&mut self, word: &Word) -> Option<i32> {
+        let Some(value) = strtol(&word.text) else {
+            return self.refuse(word, "integer expected", integer_help(&word.text));
+        };
+        let kept = value as i32;
+        if i64::from(kept) != value && !(0..=i64::from(u32::MAX)).contains(&value) {
+            let message = format!(
+                "{} is too large a number; {kept} is what is left of it",
+                quote(&word.text)
+            );
+            self.diagnostics
+                .push(Diagnostic::warning(word.span, message));
+        }
+        Some(kept)
+    }
+
+    pub(super) fn boolean(&mut self, word: &Word) -> Option<bool> {
+        match strtol(&word.text) {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            Some(_) => self.refuse(word, "boolean expected: 0 or 1", None),
+            None => self.refuse(word, "boolean expected: 0 for no or 1 for yes", None),
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        word: &Word,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word.text) {
+            return Some(*value);
+        }
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        let help = match suggest::nearest(&word.text, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("one of: {}", names.join(", ")),
+        };
+        self.refuse(word, "invalid argument", Some(help))
+    }
+
+    /// An address, or a name that is asked for now.
+    pub(super) fn host(&mut self, word: &Word) -> Option<IpAddr> {
+        if let Some(address) = literal(&word.text) {
+            return Some(address);
+        }
+        if let Some((host, _)) = word.text.split_once('/') {
+            let help = literal(host).map(|host| format!("without prefix length: `{host}`"));
+            return self.refuse(word, "invalid host name or address", help);
+        }
+        if !may_be_name(&word.text) {
+            return self.refuse(word, "invalid host name or address", None);
+        }
+        match self.names.host(&word.text) {
+            Some(address) => Some(address),
+            None => self.refuse(
+                word,
+                "this host name is not known",
+                Some("names are looked up when the file is loaded; addresses are safer".into()),
+            ),
+        }
+    }
+
+    /// A written-out address.
+    pub(super) fn address(&mut self, word: &Word) -> Option<IpAddr> {
+        match literal(&word.text) {
+            Some(address) => Some(address),
+            None => self.refuse(
+                word,
+                "invalid address",
+                Some("names are not allowed here".into()),
+            ),
+        }
+    }
+
+    /// `10.0.0.1`, or `10.0.0.1/24` with the length of its prefix.
+    pub(super) fn host_with_prefix(&mut self, word: &Word) -> Option<(IpAddr, Option<u8>)> {
+        let Some((host, length)) = word.text.split_once('/') else {
+            return self.host(word).map(|address| (address, None));
+        };
+        let Some(address) = literal(host) else {
+            return self.refuse(word, "invalid address", None);
+        };
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        match length.parse::<u8>() {
+            Ok(length) if (1..=most).contains(&length) => Some((address, Some(length))),
+            _ => self.refuse(word, "invalid prefix length", Some(format!("1 to {most}"))),
+        }
+    }
+
+    pub(super) fn mask(&mut self, word: &Word) -> Option<Netmask> {
+        if let Ok(length @ 1..=128) = word.text.parse::<u8>() {
+            return Some(Netmask::Prefix(length));
+        }
+        match inet_aton(&word.text) {
+            Some(mask) => Some(Netmask::Dotted(mask)),
+            None => self.refuse(
+                word,
+                "bad subnet mask",
+                Some("like 255.255.255.0, or a prefix length".into()),
+            ),
+        }
+    }
+
+    /// A number, which may be out of range as Piranha's could, or the name of a service.
+    pub(super) fn port(&mut self, word: &Word) -> Option<i32> {
+        if strtol(&word.text).is_some() {
+            return self.integer(word);
+        }
+        match self.names.service(&word.text) {
+            Some(port) => Some(i32::from(port)),
+            None => self.refuse(
+                word,
+                "invalid port",
+                Some("a number, or a name of /etc/services".into()),
+            ),
+        }
+    }
+
+    fn refuse<T>(&mut self, word: &Word, message: &str, help: Option<String>) -> Option<T> {
+        let message = format!("{message}, not {}", quote(&word.text));
+        self.diagnostics.push(Diagnostic {
+            help,
+            ..Diagnostic::error(word.span, message)
+        });
+        None
+    }
+}
+
+fn integer_help(word: &str) -> Option<String> {
+    let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
+    match word.get(digits.len()..) {
+        _ if digits.is_empty() => None,
+        Some(rest) if rest.starts_with('#') => {
+            Some("a comment needs a blank before its `#`".into())
+        }
+        Some(_) if digits.starts_with('0') => Some("a leading 0 makes the number octal".into()),
+        Some(_) | None => Some("numbers have no unit and nothing behind them".into()),
+    }
+}
+
+fn literal(word: &str) -> Option<IpAddr> {
+    inet_aton(word).map(IpAddr::V4).or_else(|| {
+        word.parse::<Ipv6Addr>()
+            .ok()
+            .map(|address| address.to_canonical())
+    })
+}
+
+/// Whether it is worth asking for: `10.0.0.300` is not.
+fn may_be_name(word: &str) -> bool {
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !word.is_empty()
+        && word.len() <= 253
+        && word.chars().all(letters)
+        && word.contains(|c: char| c.is_ascii_alphabetic())
+}
