@@ -1,5 +1,8 @@
 //! Everything that may change the maps.
 
+use std::collections::BTreeMap;
+
+use lb_common::maps::Vlan;
 use tokio::sync::oneshot;
 
 use crate::{health::Report, model::Site, network::next_hop::Resolved, status::StatusReport};
@@ -13,6 +16,8 @@ pub enum Event {
     Health(Report),
     /// The way to a real server is known, or no longer.
     Way(Resolved),
+    /// The VLAN interfaces of this router are these, by index.
+    Vlans(BTreeMap<u32, Vlan>),
     /// Time to try again what was refused, and to give free what nobody uses any more.
     Tick,
     /// Somebody wants to know how things are.

@@ -12,6 +12,7 @@ pub mod health;
 pub mod ids;
 pub mod model;
 pub mod network;
+pub mod preflight;
 pub mod reconciler;
 pub mod rings;
 pub mod state;

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 /// Everything that lvs.cf says, checked and with defaults filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Site {
     /// The virtual services that are switched on, in the order of the file.
     pub services: Vec<VirtualService>,
@@ -81,7 +81,7 @@ impl fmt::Display for Protocol {
 }
 
 /// How a packet reaches its real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Masquerading: destination address and port are rewritten, replies come back this way.
@@ -167,7 +167,7 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Check {
     /// Connect; then write `send`, if there is one; then read and compare, if there is an `expect`.
-    /// A UDP service needs an `expect`.
+    /// Over UDP without an `expect`, only a refusal (port unreachable) is a failure.
     Talk {
         /// What is written after connecting, escapes translated.
         send: Option<Vec<u8>>,

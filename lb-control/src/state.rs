@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use lb_common::maps::Vlan;
+
 use crate::{
     health::{Health, Report},
     model::{ServiceAddress, Site},
@@ -19,6 +21,8 @@ pub type ServerKey = (ServiceAddress, SocketAddr);
 pub struct State {
     /// What lvs.cf says.
     pub site: Site,
+    /// The VLAN interfaces by index.
+    pub vlans: BTreeMap<u32, Vlan>,
     /// What the nannies say last. A server that was never checked is not in it.
     health: BTreeMap<ServerKey, IsUp>,
     /// The ways to real servers.

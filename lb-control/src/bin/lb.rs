@@ -1,3 +1,191 @@
 //! `lb`: the one program of lvs-xdp.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lb_control::{
+    config::{self, Colour, Format},
+    control::{self, client},
+    daemon,
+    dataplane::{Sizes, kernel::Mode},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Linux Virtual Server on XDP.
+#[derive(Parser)]
+#[command(name = "lb", version, propagate_version = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// The daemon: balances what lvs.cf says.
+    Run(Run),
+    /// Says what is wrong with an lvs.cf; exit status 0 if it can be loaded.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows services, real servers, and what the nannies say.
+    Status {
+        /// The daemon's socket.
+        #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
+        socket: PathBuf,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Takes the data plane off its interfaces and frees its maps.
+    Detach {
+        /// Where things are pinned.
+        #[arg(long, value_name = "DIR", default_value = BPFFS)]
+        bpffs: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Run {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "/etc/sysconfig/ha/lvs.cf")]
+    config: PathBuf,
+    /// An interface to run on, repeatable; else those of the virtual IPs and of the routes to the
+    /// real servers.
+    #[arg(long = "interface", value_name = "IF")]
+    interfaces: Vec<String>,
+    /// How the program is run by an interface.
+    #[arg(long, value_enum, default_value_t)]
+    xdp: Xdp,
+    /// Where things are pinned.
+    #[arg(long, value_name = "DIR", default_value = BPFFS)]
+    bpffs: PathBuf,
+    /// Where commands are listened for.
+    #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
+    socket: PathBuf,
+    /// Be active at once. This release knows no partner and always is.
+    #[arg(long)]
+    force_active: bool,
+    /// How many flows each address family's table holds; a masqueraded flow takes two places.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().flows,
+          value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
+    flows: u32,
+    /// How messages are written to standard error.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+/// Where things are pinned unless told otherwise.
+const BPFFS: &str = "/sys/fs/bpf/lb";
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Xdp {
+    /// By the driver where it can, else by the kernel.
+    #[default]
+    Auto,
+    /// By the driver.
+    Native,
+    /// By the kernel's own packet handling: anywhere, but slowly.
+    Generic,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    match run(Command::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            // There is nobody left to tell if standard error is closed.
+            let _ = writeln!(io::stderr(), "lb: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Run(run) => {
+            log_to_stderr(run.log_format);
+            let options = daemon::Options {
+                config: run.config,
+                interfaces: run.interfaces,
+                mode: match run.xdp {
+                    Xdp::Auto => Mode::Auto,
+                    Xdp::Native => Mode::Native,
+                    Xdp::Generic => Mode::Generic,
+                },
+                bpffs: run.bpffs,
+                socket: run.socket,
+                sizes: Sizes {
+                    flows: run.flows,
+                    ..Sizes::default()
+                },
+            };
+            runtime()?.block_on(daemon::run(options))?;
+        }
+        Verb::Check { file, json } => {
+            let colour = if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+                Colour::Always
+            } else {
+                Colour::Never
+            };
+            let format = if json {
+                Format::Json
+            } else {
+                Format::Text(colour)
+            };
+            let verdict = config::check(&file, format, &mut io::stdout().lock())?;
+            return Ok(ExitCode::from(verdict.exit_status()));
+        }
+        Verb::Status { socket, json } => {
+            let status = runtime()?.block_on(client::status(&socket))?;
+            let mut out = io::stdout().lock();
+            if json {
+                serde_json::to_writer_pretty(&mut out, &status)?;
+                writeln!(out)?;
+            } else {
+                write!(out, "{status}")?;
+            }
+        }
+        Verb::Detach { bpffs } => {
+            let text = if daemon::detach(&bpffs)? {
+                "the data plane is detached"
+            } else {
+                "nothing was attached"
+            };
+            writeln!(io::stdout(), "{text}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("LB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,10 @@
+//! How the commands of `lb` talk to the daemon: HTTP and JSON over a unix socket.
+
+pub mod client;
+pub mod server;
+
+/// Where the daemon listens unless told otherwise.
+pub const SOCKET: &str = "/run/lb/lb.sock";
+
+/// The path of the status.
+const STATUS: &str = "/v1/status";

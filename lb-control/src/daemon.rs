@@ -1,0 +1,421 @@
+//! The daemon: pulse. It starts everything, passes on what happens, and stops everything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use lb_common::maps::Vlan;
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{self, Loaded},
+    control::server::{Socket, Sources},
+    dataplane::{
+        Sizes,
+        bpffs::{Lock, Pins},
+        kernel::{self, Mode, Program},
+    },
+    event::Event,
+    health::{self, Target, Watch},
+    model::Site,
+    network::{
+        addresses::Addresses,
+        announce::Announcement,
+        links::Links,
+        next_hop::{Resolution, Resolved},
+        resolver::{self, Pace, Resolver},
+    },
+    preflight,
+    reconciler::Reconciler,
+    status::InterfaceStatus,
+};
+
+/// How `lb run` was called.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// lvs.cf.
+    pub config: PathBuf,
+    /// The interfaces to run on; if there are none, those of the virtual IPs and of the ways to the
+    /// real servers.
+    pub interfaces: Vec<String>,
+    /// How the program is run by an interface.
+    pub mode: Mode,
+    /// Where things are pinned.
+    pub bpffs: PathBuf,
+    /// Where commands are listened for.
+    pub socket: PathBuf,
+    /// How many entries the maps hold.
+    pub sizes: Sizes,
+}
+
+/// How often refused writes are tried again and interfaces looked at.
+const TICK: Duration = Duration::from_secs(5);
+
+/// How many events may wait.
+const QUEUE: usize = 4096;
+
+/// Runs until a signal ends it. What it put on the machine is taken off, but for the data plane,
+/// which goes on forwarding until `lb detach`.
+///
+/// # Errors
+/// Why it could not start; nothing on the machine is changed then.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let loaded = load(&options.config).await?;
+    preflight::kernel_and_rights()?;
+    let links = Links::read().await?;
+    preflight::interfaces(&links, &loaded.site, &options.interfaces)?;
+    preflight::raise_file_limit();
+
+    let mut pulse = Pulse::start(options, loaded, &links).await?;
+    let result = pulse.pass_on(&mut signals).await;
+    pulse.stop().await;
+    result
+}
+
+/// Reads lvs.cf. Names in it are looked up, which may take a while.
+async fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let path = path.to_owned();
+    let loaded = spawn_blocking(move || config::load(&path)).await??;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// Takes the data plane off its interfaces and frees the maps.
+///
+/// # Errors
+/// If a daemon runs, or a pin cannot be removed.
+pub fn detach(bpffs: &Path) -> anyhow::Result<bool> {
+    let pins = Pins::below(bpffs);
+    if !pins.exist() {
+        return Ok(false);
+    }
+    let _lock = pins.lock()?;
+    pins.remove()
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listening for signals");
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Everything that runs.
+struct Pulse {
+    options: Options,
+    site: Site,
+    program: Program,
+    interfaces: Interfaces,
+    addresses: Addresses,
+    announcement: Option<Announcement>,
+    events: mpsc::Sender<Event>,
+    ways: mpsc::Receiver<Resolved>,
+    reports: mpsc::Receiver<health::Report>,
+    resolver: resolver::Handle,
+    nannies: health::Handle,
+    vlans: BTreeMap<u32, Vlan>,
+    _lock: Lock,
+}
+
+/// The interfaces with the program on them, by name.
+struct Interfaces {
+    attached: BTreeMap<String, InterfaceStatus>,
+    /// Those that were refused, so that it is said once.
+    refused: BTreeSet<String>,
+    shown: watch::Sender<Vec<InterfaceStatus>>,
+}
+
+impl Pulse {
+    async fn start(options: Options, loaded: Loaded, links: &Links) -> anyhow::Result<Self> {
+        let pins = Pins::below(&options.bpffs);
+        let was_there = pins.exist();
+        let started = Self::start_on(&pins, options, loaded, links).await;
+        if started.is_err() && !was_there {
+            // The error that kept it from starting is the one to tell.
+            let _ = pins.remove();
+        }
+        started
+    }
+
+    async fn start_on(
+        pins: &Pins,
+        options: Options,
+        loaded: Loaded,
+        links: &Links,
+    ) -> anyhow::Result<Self> {
+        let site = loaded.site;
+        preflight::warn_of_settings(&site);
+        if let Some(folder) = options.socket.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        }
+        pins.create()?;
+        let lock = pins.lock()?;
+        let (mut program, dataplane) = kernel::load(pins, options.sizes)?;
+        let reconciler = Reconciler::new(dataplane).context("reading the maps")?;
+
+        let mut interfaces = Interfaces {
+            attached: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            shown: watch::Sender::default(),
+        };
+        for name in first_interfaces(&options, &site) {
+            interfaces.attach(&mut program, &name, options.mode)?;
+        }
+        if !options.interfaces.is_empty() {
+            program.detach_all_but(&options.interfaces)?;
+        }
+        let socket = Socket::listen(&options.socket)?;
+        let addresses = Addresses::open()?;
+
+        let (events, queue) = mpsc::channel(QUEUE);
+        let (way_sender, ways) = mpsc::channel(QUEUE);
+        let (report_sender, reports) = mpsc::channel(QUEUE);
+        let resolver = Resolver::spawn(Pace::default(), way_sender)?;
+        let nannies = Watch::spawn(report_sender);
+        tokio::spawn(reconciler.run(queue));
+        let sources = Sources {
+            events: events.clone(),
+            nannies: nannies.clone(),
+            interfaces: interfaces.shown.subscribe(),
+        };
+        tokio::spawn(async move {
+            if let Err(error) = socket.serve(sources).await {
+                error!(%error, "commands are no longer listened for");
+            }
+        });
+
+        let mut pulse = Self {
+            options,
+            site: Site::default(),
+            program,
+            interfaces,
+            addresses,
+            announcement: None,
+            events,
+            ways,
+            reports,
+            resolver,
+            nannies,
+            vlans: BTreeMap::new(),
+            _lock: lock,
+        };
+        pulse.look_at_vlans(links).await;
+        if let Err(error) = pulse.configure(site).await {
+            pulse.stop().await;
+            return Err(error);
+        }
+        info!("STARTING PULSE: active");
+        notify(&[NotifyState::Ready, NotifyState::Status("active")]);
+        Ok(pulse)
+    }
+
+    /// Makes a site the one that is served.
+    async fn configure(&mut self, site: Site) -> anyhow::Result<()> {
+        // The routing table first, the addresses afterwards: nobody is to find an address without
+        // a service behind it.
+        self.tell(Event::Configured(site.clone())).await;
+        self.nannies.watch(targets(&site));
+        let servers = site.services.iter().flat_map(|service| &service.servers);
+        self.resolver.follow(servers.map(|server| server.socket.ip()).collect());
+
+        for address in self.addresses.lower_all_but(&site.addresses).await? {
+            info!(%address, "virtual address taken off");
+        }
+        for address in &site.addresses {
+            let raised = self.addresses.raise(address).await?;
+            info!(address = %address.address, interface = address.interface, ?raised, "virtual address");
+        }
+        self.announcement = Some(Announcement::start(site.addresses.clone()));
+        self.site = site;
+        Ok(())
+    }
+
+    /// The way of an event: whatever happens is passed on, until we are told to stop.
+    async fn pass_on(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(report) = self.reports.recv() => self.tell(Event::Health(report)).await,
+                Some(resolved) = self.ways.recv() => {
+                    self.attach_on_the_way(&resolved).await;
+                    self.tell(Event::Way(resolved)).await;
+                }
+                _ = ticks.tick() => {
+                    if let Ok(links) = Links::read().await {
+                        self.look_at_vlans(&links).await;
+                    }
+                    self.tell(Event::Tick).await;
+                }
+                _ = signals.hangup.recv() => self.reload().await,
+                _ = signals.terminate.recv() => {
+                    info!("Terminating due to signal 15");
+                    return Ok(());
+                }
+                _ = signals.interrupt.recv() => {
+                    info!("Terminating due to signal 2");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// SIGHUP: lvs.cf is read again. One that is not fit to be used changes nothing.
+    async fn reload(&mut self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
+        match self.reloaded().await {
+            Ok(()) => info!("{} was read again", self.options.config.display()),
+            Err(error) => error!("{error:#}; everything stays as it was"),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    async fn reloaded(&mut self) -> anyhow::Result<()> {
+        let loaded = load(&self.options.config).await?;
+        let links = Links::read().await?;
+        preflight::interfaces(&links, &loaded.site, &self.options.interfaces)?;
+        preflight::warn_of_settings(&loaded.site);
+        for name in first_interfaces(&self.options, &loaded.site) {
+            self.interfaces.attach(&mut self.program, &name, self.options.mode)?;
+        }
+        self.configure(loaded.site).await
+    }
+
+    /// The program also has to be where the real servers are, for their replies.
+    async fn attach_on_the_way(&mut self, resolved: &Resolved) {
+        let Resolution::Resolved(hop) = &resolved.resolution else {
+            return;
+        };
+        if !self.options.interfaces.is_empty() {
+            return;
+        }
+        let Ok(links) = Links::read().await else {
+            return;
+        };
+        let Some(link) = links.at(hop.interface) else {
+            return;
+        };
+        let (name, mode) = (link.name.clone(), self.options.mode);
+        if !self.interfaces.refused.contains(&name)
+            && let Err(error) = self.interfaces.attach(&mut self.program, &name, mode)
+        {
+            error!("{error:#}; packets that come in by {name} are not steered");
+            self.interfaces.refused.insert(name);
+        }
+    }
+
+    async fn look_at_vlans(&mut self, links: &Links) {
+        let vlans: BTreeMap<_, _> = links
+            .iter()
+            .filter_map(|link| {
+                let vlan = link.vlan.as_ref()?;
+                Some((
+                    link.index,
+                    Vlan {
+                        parent: vlan.parent?,
+                        id: u32::from(vlan.id),
+                    },
+                ))
+            })
+            .collect();
+        if vlans != self.vlans {
+            self.vlans.clone_from(&vlans);
+            self.tell(Event::Vlans(vlans)).await;
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        if self.events.send(event).await.is_err() {
+            error!("the reconciler has ended");
+        }
+    }
+
+    /// Takes off what was put on the machine. The data plane stays.
+    async fn stop(&mut self) {
+        notify(&[NotifyState::Stopping]);
+        self.announcement = None;
+        match self.addresses.lower_all_but(&[]).await {
+            Ok(lowered) => {
+                for address in lowered {
+                    info!(%address, "virtual address taken off");
+                }
+            }
+            Err(error) => error!("{error:#}"),
+        }
+        let _ = std::fs::remove_file(&self.options.socket);
+    }
+}
+
+impl Interfaces {
+    fn attach(&mut self, program: &mut Program, name: &str, mode: Mode) -> anyhow::Result<()> {
+        if self.attached.contains_key(name) {
+            return Ok(());
+        }
+        let attached = program.attach(name, mode)?;
+        info!(interface = name, mode = %attached, "program attached");
+        self.attached.insert(
+            name.to_owned(),
+            InterfaceStatus {
+                name: name.to_owned(),
+                mode: attached.to_string(),
+            },
+        );
+        self.shown.send_replace(self.attached.values().cloned().collect());
+        Ok(())
+    }
+}
+
+/// The interfaces that are known before any way is.
+fn first_interfaces(options: &Options, site: &Site) -> Vec<String> {
+    if !options.interfaces.is_empty() {
+        return options.interfaces.clone();
+    }
+    let names: BTreeSet<_> = site.addresses.iter().map(|address| address.interface.clone()).collect();
+    names.into_iter().collect()
+}
+
+/// What the nannies have to watch.
+fn targets(site: &Site) -> Vec<Target> {
+    let of_service = |service: &crate::model::VirtualService| {
+        let service = service.clone();
+        service.servers.clone().into_iter().map(move |server| Target {
+            service: service.key,
+            server: server.socket,
+            probe: service.probe.clone(),
+        })
+    };
+    site.services.iter().flat_map(of_service).collect()
+}
+
+/// Tells systemd. Without it there is nobody to tell.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "systemd was not told");
+    }
+}

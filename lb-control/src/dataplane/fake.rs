@@ -1,0 +1,76 @@
+//! Maps made of collections, which remember every write.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use lb_common::{
+    maps::{Load, Traffic},
+    verdict::Reason,
+};
+
+use super::{Change, Dataplane, Sizes, Tables};
+use crate::diff::note;
+
+/// What stands behind a [`Fake`], shared with the test.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) tables: Tables,
+    pub(crate) written: Vec<Change>,
+    pub(crate) loads: BTreeMap<u32, Load>,
+    pub(crate) turns: BTreeMap<u32, u64>,
+    /// Refuses every write.
+    pub(crate) is_broken: bool,
+}
+
+/// Maps in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fake(pub(crate) Rc<RefCell<Memory>>);
+
+impl Dataplane for Fake {
+    type Error = &'static str;
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            services: 8,
+            servers: 16,
+            ring: 1024,
+            flows: 64,
+        }
+    }
+
+    fn read(&self) -> Result<Tables, Self::Error> {
+        Ok(self.0.borrow().tables.clone())
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), Self::Error> {
+        let mut memory = self.0.borrow_mut();
+        if memory.is_broken {
+            return Err("broken");
+        }
+        memory.written.push(change.clone());
+        note(&mut memory.tables, change);
+        if let Change::Turn(service, turn) = change {
+            memory.turns.insert(*service, *turn);
+        }
+        Ok(())
+    }
+
+    fn load(&self, server: u32) -> Result<Load, Self::Error> {
+        Ok(self.0.borrow().loads.get(&server).copied().unwrap_or_default())
+    }
+
+    fn traffic(&self, _server: u32) -> Result<Traffic, Self::Error> {
+        Ok(Traffic::default())
+    }
+
+    fn turn(&self, service: u32) -> Result<u64, Self::Error> {
+        Ok(self.0.borrow().turns.get(&service).copied().unwrap_or_default())
+    }
+
+    fn reasons(&self) -> Result<Vec<(Reason, u64)>, Self::Error> {
+        Ok(Vec::new())
+    }
+
+    fn flows(&self) -> Result<[u32; 2], Self::Error> {
+        Ok([0, 0])
+    }
+}

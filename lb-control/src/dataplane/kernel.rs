@@ -1,0 +1,302 @@
+//! The kernel: the only file besides [`super::attachment`] that knows aya.
+
+use anyhow::{Context, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray},
+    programs::{TestRun, TestRunOptions, Xdp},
+};
+use bytemuck::Zeroable;
+use lb_common::{
+    address::{Address4, Address6},
+    flow::{Flow, FlowKey},
+    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan, size},
+    verdict::Reason,
+};
+use tracing::warn;
+
+use super::{Change, Dataplane, Sizes, Tables, attachment, bpffs::Pins};
+pub use attachment::Attached;
+
+/// The program, compiled for the kernel and embedded: `lb` is one file.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
+
+/// The maps, by name; all of them are pinned.
+const MAPS: &[&str] = &[
+    "services", "turns", "ring", "servers", "loads", "traffic", "flows4", "flows6", "queue4",
+    "queue6", "queued", "settings", "vlans", "reasons", "room4", "room6", "sweeper",
+];
+
+/// How the program is run by an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// By the driver where it can, else by the kernel.
+    #[default]
+    Auto,
+    /// By the driver.
+    Native,
+    /// By the kernel's own packet handling.
+    Generic,
+}
+
+/// The loaded programs, not yet attached.
+pub struct Program {
+    ebpf: Ebpf,
+    pins: Pins,
+}
+
+/// The maps.
+pub struct KernelDataplane {
+    services: HashMap<MapData, ServiceKey, Service>,
+    turns: Array<MapData, u64>,
+    ring: Array<MapData, u32>,
+    servers: Array<MapData, Server>,
+    loads: Array<MapData, Load>,
+    traffic: PerCpuArray<MapData, Traffic>,
+    settings: Array<MapData, Settings>,
+    vlans: HashMap<MapData, u32, Vlan>,
+    reasons: PerCpuArray<MapData, u64>,
+    queued: Array<MapData, u32>,
+    sizes: Sizes,
+}
+
+/// Loads the program, or takes over the maps that are pinned and loads it beside them.
+///
+/// # Errors
+/// Why the kernel does not take it. What was pinned until then stays, for the caller to remove.
+pub fn load(pins: &Pins, sizes: Sizes) -> anyhow::Result<(Program, KernelDataplane)> {
+    if OBJECT.is_empty() {
+        bail!("this lb was built without its BPF program; build it by `cargo xtask build`");
+    }
+    let pinned = pinned_sizes(pins)?;
+    if let Some(pinned) = pinned
+        && pinned != sizes
+    {
+        warn!(
+            ?pinned,
+            wanted = ?sizes,
+            "the tables that are in use keep their sizes; `lb detach` frees them"
+        );
+    }
+    let sizes = pinned.unwrap_or(sizes);
+    let mut loader = EbpfLoader::new();
+    let queue = sizes.flows.saturating_add(size::QUEUE_SPARE);
+    for (name, entries) in [
+        ("services", sizes.services),
+        ("turns", sizes.services),
+        ("servers", sizes.servers),
+        ("loads", sizes.servers),
+        ("traffic", sizes.servers),
+        ("ring", sizes.ring),
+        ("flows4", sizes.flows),
+        ("flows6", sizes.flows),
+        ("queue4", queue),
+        ("queue6", queue),
+    ] {
+        loader.map_max_entries(name, entries);
+    }
+    for name in MAPS {
+        loader.map_pin_path(name, pins.maps().join(name));
+    }
+    let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
+    let dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
+    let balance = program(&mut ebpf, "balance")?;
+    balance.load().context("the kernel refused the program `balance`")?;
+    let pin = pins.programs().join("balance");
+    // The pin of the program before this one; the links hold it until they are replaced.
+    let _ = std::fs::remove_file(&pin);
+    balance.pin(&pin).context("pinning the program")?;
+    wind(&mut ebpf)?;
+    let program = Program {
+        ebpf,
+        pins: pins.clone(),
+    };
+    Ok((program, dataplane))
+}
+
+/// The sizes of the maps that are pinned; `None` if there are none.
+fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
+    let info = |name: &str| {
+        let path = pins.maps().join(name);
+        path.exists()
+            .then(|| MapInfo::from_pin(&path).with_context(|| format!("reading {}", path.display())))
+            .transpose()
+    };
+    let layouts = [
+        ("services", size_of::<ServiceKey>(), size_of::<Service>()),
+        ("servers", size_of::<u32>(), size_of::<Server>()),
+        ("flows4", size_of::<FlowKey<Address4>>(), size_of::<Flow<Address4>>()),
+        ("flows6", size_of::<FlowKey<Address6>>(), size_of::<Flow<Address6>>()),
+        ("settings", size_of::<u32>(), size_of::<Settings>()),
+        ("traffic", size_of::<u32>(), size_of::<Traffic>()),
+    ];
+    for (name, key, value) in layouts {
+        if let Some(found) = info(name)?
+            && (found.key_size() as usize, found.value_size() as usize) != (key, value)
+        {
+            bail!("the pinned map `{name}` has another layout; `lb detach` takes the pins away");
+        }
+    }
+    let entries = |name: &str| anyhow::Ok(info(name)?.map(|info| info.max_entries()));
+    let (Some(services), Some(servers), Some(ring), Some(flows)) =
+        (entries("services")?, entries("servers")?, entries("ring")?, entries("flows4")?)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Sizes {
+        services,
+        servers,
+        ring,
+        flows,
+    }))
+}
+
+/// Starts the sweeper's clock, or hands it over to this program.
+fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    /// What the program returns when the clock runs: `XDP_PASS`.
+    const RUNS: u32 = 2;
+
+    let wind = program(ebpf, "wind")?;
+    wind.load().context("the kernel refused the program `wind`")?;
+    let result = wind.test_run(TestRunOptions {
+        data_in: Some(&[0; 64]),
+        ..TestRunOptions::new()
+    })?;
+    if result.return_value != RUNS {
+        bail!("the clock that flows age by could not be started");
+    }
+    Ok(())
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
+    let program = ebpf.program_mut(name);
+    Ok(program.with_context(|| format!("there is no program `{name}`"))?.try_into()?)
+}
+
+impl Program {
+    /// Puts the program on an interface.
+    ///
+    /// # Errors
+    /// Why it cannot be there.
+    pub fn attach(&mut self, interface: &str, mode: Mode) -> anyhow::Result<Attached> {
+        let pin = self.pins.links().join(interface);
+        attachment::attach(program(&mut self.ebpf, "balance")?, interface, mode, &pin)
+    }
+
+    /// Takes the program off the interfaces that are pinned but for these.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn detach_all_but(&mut self, interfaces: &[String]) -> anyhow::Result<()> {
+        for entry in std::fs::read_dir(self.pins.links())? {
+            let entry = entry?;
+            if !interfaces.iter().any(|name| entry.file_name() == name.as_str()) {
+                std::fs::remove_file(entry.path())
+                    .with_context(|| format!("removing {}", entry.path().display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KernelDataplane {
+    fn take(ebpf: &mut Ebpf, sizes: Sizes) -> anyhow::Result<Self> {
+        fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
+            let map = ebpf.take_map(name).with_context(|| format!("there is no map `{name}`"))?;
+            T::try_from(map).with_context(|| format!("the map `{name}` has another layout"))
+        }
+        Ok(Self {
+            services: map(ebpf, "services")?,
+            turns: map(ebpf, "turns")?,
+            ring: map(ebpf, "ring")?,
+            servers: map(ebpf, "servers")?,
+            loads: map(ebpf, "loads")?,
+            traffic: map(ebpf, "traffic")?,
+            settings: map(ebpf, "settings")?,
+            vlans: map(ebpf, "vlans")?,
+            reasons: map(ebpf, "reasons")?,
+            queued: map(ebpf, "queued")?,
+            sizes,
+        })
+    }
+}
+
+impl Dataplane for KernelDataplane {
+    type Error = MapError;
+
+    fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    fn read(&self) -> Result<Tables, MapError> {
+        let mut tables = Tables {
+            services: self.services.iter().collect::<Result<_, _>>()?,
+            vlans: self.vlans.iter().collect::<Result<_, _>>()?,
+            settings: Some(self.settings.get(&0, 0)?),
+            ..Tables::default()
+        };
+        if tables.services.is_empty() {
+            // A map that was made just now; there is nothing to look for in the arrays.
+            return Ok(tables);
+        }
+        for id in 0..self.sizes.servers {
+            let server = self.servers.get(&id, 0)?;
+            if server.is_present() {
+                tables.servers.insert(id, server);
+            }
+        }
+        for service in tables.services.values().filter(|service| service.slots > 0) {
+            let end = service.ring.saturating_add(service.slots).min(self.sizes.ring);
+            let slots = (service.ring..end).map(|slot| self.ring.get(&slot, 0));
+            tables.rings.insert(service.ring, slots.collect::<Result<_, _>>()?);
+        }
+        Ok(tables)
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), MapError> {
+        match change {
+            Change::Settings(settings) => self.settings.set(0, settings, 0),
+            Change::Vlan(index, vlan) => self.vlans.insert(index, vlan, 0),
+            Change::NoVlan(index) => self.vlans.remove(index),
+            Change::Server(id, server) => self.servers.set(*id, server, 0),
+            Change::NoServer(id) => self.servers.set(*id, Server::zeroed(), 0),
+            Change::Ring(first, slots) => (*first..)
+                .zip(slots)
+                .try_for_each(|(slot, id)| self.ring.set(slot, id, 0)),
+            Change::Turn(service, turn) => self.turns.set(*service, turn, 0),
+            Change::Service(key, service) => self.services.insert(key, service, 0),
+            Change::NoService(key) => self.services.remove(key),
+        }
+    }
+
+    fn load(&self, server: u32) -> Result<Load, MapError> {
+        self.loads.get(&server, 0)
+    }
+
+    fn traffic(&self, server: u32) -> Result<Traffic, MapError> {
+        let each = self.traffic.get(&server, 0)?;
+        Ok(each.iter().fold(Traffic::default(), |sum, cpu| Traffic {
+            connections: sum.connections + cpu.connections,
+            packets_in: sum.packets_in + cpu.packets_in,
+            bytes_in: sum.bytes_in + cpu.bytes_in,
+            packets_out: sum.packets_out + cpu.packets_out,
+            bytes_out: sum.bytes_out + cpu.bytes_out,
+        }))
+    }
+
+    fn turn(&self, service: u32) -> Result<u64, MapError> {
+        self.turns.get(&service, 0)
+    }
+
+    fn reasons(&self) -> Result<Vec<(Reason, u64)>, MapError> {
+        let count = |reason: &Reason| {
+            let each = self.reasons.get(&(*reason as u32), 0)?;
+            Ok((*reason, each.iter().sum()))
+        };
+        Reason::ALL.iter().map(count).collect()
+    }
+
+    fn flows(&self) -> Result<[u32; 2], MapError> {
+        Ok([self.queued.get(&0, 0)?, self.queued.get(&1, 0)?])
+    }
+}

@@ -1,0 +1,130 @@
+//! The maps as the control plane sees them, and the seam to the kernel.
+
+mod attachment;
+pub mod bpffs;
+#[cfg(test)]
+pub mod fake;
+pub mod kernel;
+
+use std::collections::BTreeMap;
+
+use lb_common::{
+    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan},
+    verdict::Reason,
+};
+
+/// The content of the maps that the control plane writes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tables {
+    /// Virtual services.
+    pub services: BTreeMap<ServiceKey, Service>,
+    /// Real servers by id; those that are not present are left out.
+    pub servers: BTreeMap<u32, Server>,
+    /// The ring of each service by its first slot.
+    pub rings: BTreeMap<u32, Vec<u32>>,
+    /// Turns that have to be set, by service id.
+    pub turns: BTreeMap<u32, u64>,
+    /// VLAN interfaces by index.
+    pub vlans: BTreeMap<u32, Vlan>,
+    /// Timeouts.
+    pub settings: Option<Settings>,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Timeouts.
+    Settings(Settings),
+    /// A VLAN interface.
+    Vlan(u32, Vlan),
+    /// A VLAN interface is gone.
+    NoVlan(u32),
+    /// A real server appears or changes.
+    Server(u32, Server),
+    /// Slots from the first on.
+    Ring(u32, Vec<u32>),
+    /// The turn of a service.
+    Turn(u32, u64),
+    /// A service appears or changes.
+    Service(ServiceKey, Service),
+    /// A service is gone.
+    NoService(ServiceKey),
+    /// A real server is gone.
+    NoServer(u32),
+}
+
+/// How many entries the maps hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Virtual services.
+    pub services: u32,
+    /// Real servers.
+    pub servers: u32,
+    /// Slots of all rings.
+    pub ring: u32,
+    /// Flows of each address family.
+    pub flows: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        use lb_common::maps::size;
+        Self {
+            services: size::SERVICES,
+            servers: size::SERVERS,
+            ring: size::RING,
+            flows: size::FLOWS,
+        }
+    }
+}
+
+/// The kernel's side.
+pub trait Dataplane {
+    /// What a refused write looks like.
+    type Error: std::fmt::Display;
+
+    /// How many entries the maps hold.
+    fn sizes(&self) -> Sizes;
+
+    /// What the maps hold now.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn read(&self) -> Result<Tables, Self::Error>;
+
+    /// Writes one change.
+    ///
+    /// # Errors
+    /// The kernel's; nothing was written then.
+    fn apply(&mut self, change: &Change) -> Result<(), Self::Error>;
+
+    /// How many flows a real server has.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn load(&self, server: u32) -> Result<Load, Self::Error>;
+
+    /// What a real server got and sent, all CPUs together.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn traffic(&self, server: u32) -> Result<Traffic, Self::Error>;
+
+    /// The turn of a service.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn turn(&self, service: u32) -> Result<u64, Self::Error>;
+
+    /// How many packets were not steered, by reason, all CPUs together.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn reasons(&self) -> Result<Vec<(Reason, u64)>, Self::Error>;
+
+    /// How many flows there are: of IPv4, of IPv6.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn flows(&self) -> Result<[u32; 2], Self::Error>;
+}

@@ -1,0 +1,141 @@
+//! The tables as they are and as they ought to be, to the writes that lead from one to the other.
+//!
+//! The order keeps every packet on firm ground: what is referred to is written before what refers
+//! to it, and goes after it.
+
+use crate::dataplane::{Change, Tables};
+
+/// The writes that make `actual` into `desired`.
+#[must_use]
+pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let Some(settings) = desired.settings
+        && actual.settings != Some(settings)
+    {
+        changes.push(Change::Settings(settings));
+    }
+    for (index, vlan) in &desired.vlans {
+        if actual.vlans.get(index) != Some(vlan) {
+            changes.push(Change::Vlan(*index, *vlan));
+        }
+    }
+    for (id, server) in &desired.servers {
+        if actual.servers.get(id) != Some(server) {
+            changes.push(Change::Server(*id, *server));
+        }
+    }
+    for (first, slots) in &desired.rings {
+        if actual.rings.get(first) != Some(slots) {
+            changes.push(Change::Ring(*first, slots.clone()));
+        }
+    }
+    for (service, turn) in &desired.turns {
+        changes.push(Change::Turn(*service, *turn));
+    }
+    for (key, service) in &desired.services {
+        if actual.services.get(key) != Some(service) {
+            changes.push(Change::Service(*key, *service));
+        }
+    }
+    for key in actual.services.keys() {
+        if !desired.services.contains_key(key) {
+            changes.push(Change::NoService(*key));
+        }
+    }
+    for id in actual.servers.keys() {
+        if !desired.servers.contains_key(id) {
+            changes.push(Change::NoServer(*id));
+        }
+    }
+    for index in actual.vlans.keys() {
+        if !desired.vlans.contains_key(index) {
+            changes.push(Change::NoVlan(*index));
+        }
+    }
+    changes
+}
+
+/// Notes in a mirror of the maps that a change was written.
+pub fn note(actual: &mut Tables, change: &Change) {
+    match change {
+        Change::Settings(settings) => actual.settings = Some(*settings),
+        Change::Vlan(index, vlan) => {
+            actual.vlans.insert(*index, *vlan);
+        }
+        Change::NoVlan(index) => {
+            actual.vlans.remove(index);
+        }
+        Change::Server(id, server) => {
+            actual.servers.insert(*id, *server);
+        }
+        Change::NoServer(id) => {
+            actual.servers.remove(id);
+        }
+        Change::Ring(first, slots) => {
+            let end = first.saturating_add(u32::try_from(slots.len()).unwrap_or(u32::MAX));
+            actual.rings.retain(|&other, old| {
+                let other_end = other.saturating_add(u32::try_from(old.len()).unwrap_or(u32::MAX));
+                other_end <= *first || end <= other
+            });
+            actual.rings.insert(*first, slots.clone());
+        }
+        Change::Turn(..) => {}
+        Change::Service(key, service) => {
+            actual.services.insert(*key, *service);
+        }
+        Change::NoService(key) => {
+            actual.services.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+    use lb_common::maps::{SchedulerKind, Server, Service, ServiceKey};
+
+    use super::*;
+
+    fn tables() -> Tables {
+        let mut tables = Tables::default();
+        tables.servers.insert(7, Server::zeroed());
+        tables.rings.insert(0, vec![7]);
+        let service = Service {
+            id: 0,
+            ring: 0,
+            slots: 1,
+            scheduler: SchedulerKind::TURNS,
+        };
+        tables.services.insert(ServiceKey::zeroed(), service);
+        tables
+    }
+
+    #[test]
+    fn what_is_referred_to_comes_first_and_goes_last() {
+        let (full, empty) = (tables(), Tables::default());
+        let adding = diff(&empty, &full);
+        assert!(
+            matches!(adding[..], [Change::Server(..), Change::Ring(..), Change::Service(..)]),
+            "{adding:?}"
+        );
+        let removing = diff(&full, &empty);
+        assert!(
+            matches!(removing[..], [Change::NoService(_), Change::NoServer(7)]),
+            "{removing:?}"
+        );
+        assert_eq!(diff(&full, &full), []);
+    }
+
+    #[test]
+    fn the_mirror_becomes_what_was_desired() {
+        let (mut mirror, full) = (Tables::default(), tables());
+        for change in diff(&Tables::default(), &full) {
+            note(&mut mirror, &change);
+        }
+        assert_eq!(mirror, full);
+        // Slots that were written over are known no longer.
+        note(&mut mirror, &Change::Ring(0, vec![1, 2]));
+        note(&mut mirror, &Change::Ring(1, vec![3]));
+        assert_eq!(mirror.rings.keys().copied().collect::<Vec<_>>(), [1]);
+    }
+}

@@ -1,0 +1,136 @@
+//! What has to be there before anything on the machine is changed.
+
+use std::fs;
+
+use anyhow::{Context, bail};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    utsname::uname,
+};
+use tracing::warn;
+
+use crate::{
+    model::{Method, Site},
+    network::links::Links,
+};
+
+/// The oldest kernel that the program is for: `bpf_loop` came with 5.17.
+const OLDEST: (u32, u32) = (5, 17);
+
+/// The capabilities that are needed, by number and name.
+const CAPABILITIES: &[(u32, &str)] = &[
+    (12, "CAP_NET_ADMIN"),
+    (13, "CAP_NET_RAW"),
+    (38, "CAP_PERFMON"),
+    (39, "CAP_BPF"),
+];
+
+/// Checks the kernel and our rights.
+///
+/// # Errors
+/// What is missing, and what to do about it.
+pub fn kernel_and_rights() -> anyhow::Result<()> {
+    let release = uname()?.release().to_string_lossy().into_owned();
+    match version(&release) {
+        Some(version) if version < OLDEST => {
+            bail!("Linux {}.{} or newer is needed; this is {release}", OLDEST.0, OLDEST.1)
+        }
+        Some(_) | None => {}
+    }
+    let status = fs::read_to_string("/proc/self/status").context("reading our capabilities")?;
+    let effective = capabilities(&status).context("reading our capabilities")?;
+    let missing: Vec<_> = CAPABILITIES
+        .iter()
+        .filter(|(number, _)| effective & (1 << number) == 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if !missing.is_empty() {
+        bail!("not permitted: run it as root, or with {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+/// Checks that the interfaces are there which the site and the command line name.
+///
+/// # Errors
+/// The first that is missing.
+pub fn interfaces(links: &Links, site: &Site, named: &[String]) -> anyhow::Result<()> {
+    for name in named {
+        if links.named(name).is_err() {
+            bail!("there is no interface {name}");
+        }
+    }
+    for address in &site.addresses {
+        if links.named(&address.interface).is_err() {
+            bail!(
+                "there is no interface {}, on which {} is to be put",
+                address.interface,
+                address.address
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Tells what will keep the site from working although the daemon can run.
+pub fn warn_of_settings(site: &Site) {
+    let masquerades = |wants_v6: bool| {
+        site.services.iter().any(|service| {
+            service.method == Method::Nat && service.key.address.is_ipv6() == wants_v6
+        })
+    };
+    for (is_needed, setting) in [
+        (masquerades(false), "net/ipv4/ip_forward"),
+        (masquerades(true), "net/ipv6/conf/all/forwarding"),
+    ] {
+        let value = fs::read_to_string(format!("/proc/sys/{setting}")).unwrap_or_default();
+        if is_needed && value.trim() == "0" {
+            let setting = setting.replace('/', ".");
+            warn!("{setting} is 0: replies of masqueraded real servers cannot leave; set it to 1");
+        }
+    }
+}
+
+/// As many open files as we may have: every check that is under way is one.
+pub fn raise_file_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        let table = [
+            ("6.18.44-x", Some((6, 18))),
+            ("5.4.0", Some((5, 4))),
+            ("6.1", Some((6, 1))),
+            ("linux", None),
+        ];
+        for (release, numbers) in table {
+            assert_eq!(version(release), numbers, "{release}");
+        }
+        assert!((6, 1) > OLDEST && (5, 4) < OLDEST);
+    }
+
+    #[test]
+    fn capabilities_are_read_from_the_status() {
+        assert_eq!(capabilities("Name:\tlb\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
+        assert_eq!(capabilities("Name:\tlb\n"), None);
+    }
+}
