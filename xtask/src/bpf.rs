@@ -77,13 +77,7 @@ impl Builder {
         let mut cargo = self.toolchain.cargo();
         cargo
             .current_dir(&workspace.root)
-            .args([
-                what,
-                "--quiet",
-                "--locked",
-                "--package=lb-ebpf",
-                "--bin=balancer",
-            ])
+            .args([what, "--quiet", "--package=lb-ebpf", "--bin=balancer"])
             .args(["--profile=bpf", "--target", TARGET, "-Zbuild-std=core"])
             .arg("--target-dir")
             .arg(workspace.bpf())

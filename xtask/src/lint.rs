@@ -35,7 +35,6 @@ pub(crate) fn sources(workspace: &Workspace, builder: &Builder, report: &mut Rep
             .args([
                 "clippy",
                 "--quiet",
-                "--locked",
                 "--workspace",
                 "--all-targets",
                 "--target-dir",

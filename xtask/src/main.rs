@@ -168,3 +168,27 @@ fn tools() -> Result<String> {
 fn show(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_takes_options_of_the_lab_or_arguments_of_lb() {
+        let table: [(&[&str], bool); 6] = [
+            (&["run"], true),
+            (&["run", "--once", "--method", "tunnel", "--pair"], true),
+            (
+                &["run", "--", "--config", "lvs.cf", "--interface", "eth0"],
+                true,
+            ),
+            (&["run", "--once", "--", "--config", "lvs.cf"], false),
+            (&["run", "--config", "lvs.cf"], false),
+            (&["run", "--method", "masq"], false),
+        ];
+        for (words, is_right) in table {
+            let arguments = Arguments::try_parse_from([&["xtask"], words].concat());
+            assert_eq!(arguments.is_ok(), is_right, "{words:?}");
+        }
+    }
+}

@@ -22,12 +22,9 @@ pub(crate) fn build(workspace: &Workspace, object: &Path, profile: Profile) -> R
         Profile::Release => ("release", Some("--release")),
     };
     let mut cargo = command::cargo();
-    cargo.current_dir(&workspace.root).args([
-        "build",
-        "--locked",
-        "--package=lb-control",
-        "--bin=lb",
-    ]);
+    cargo
+        .current_dir(&workspace.root)
+        .args(["build", "--package=lb-control", "--bin=lb"]);
     cargo
         .args(argument)
         .arg("--target-dir")

@@ -81,7 +81,7 @@ impl Tests<'_> {
         let mut cargo = command::cargo();
         cargo
             .current_dir(&self.workspace.root)
-            .args(["test", "--locked", "--no-fail-fast", "--target-dir"])
+            .args(["test", "--no-fail-fast", "--target-dir"])
             .arg(&self.workspace.target)
             .env("PATH", command::search_path())
             .env("LB_BIN", &self.lb)
