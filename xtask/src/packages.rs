@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{command, privilege::Privilege};
 
@@ -76,7 +76,7 @@ impl Packages {
             return Ok(());
         }
         self.install(&names)
-            .with_context(|| format!("packages are missing. Type:\n    {}", typed(&names)))?;
+            .map_err(|error| anyhow!("{error:#}. Type:\n    {}", typed(&names)))?;
         let still = missing(wanted);
         if !still.is_empty() {
             bail!(
@@ -87,15 +87,20 @@ impl Packages {
         Ok(())
     }
 
-    fn install(&self, names: &[&str]) -> Result<()> {
+    /// Installs packages, or brings them up to date.
+    pub(crate) fn install(&self, names: &[&str]) -> Result<()> {
         if self.apt.is_none() {
             bail!(
-                "there is no apt-get to install {} (names as in Debian)",
+                "the packages {} (names of Debian) are needed, and there is no apt-get",
                 names.join(", ")
             );
         }
         let Some(mut shell) = self.privilege.command("sh") else {
-            bail!("{}", Privilege::REFUSED);
+            bail!(
+                "the packages {} are needed, and {}",
+                names.join(", "),
+                Privilege::REFUSED
+            );
         };
         command::tell(&format!("installing the packages {}", names.join(" ")));
         let lists = if self.updated.replace(true) {

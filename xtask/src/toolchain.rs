@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
     command,
-    packages::{self, Package, Packages},
+    packages::{self, Packages},
     rustc::Rustc,
 };
 
@@ -23,13 +23,7 @@ const NIGHTLY: &str = "nightly-2026-05-20";
 /// Debian puts its compiler and its sources here.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust";
-const DEBIAN_PACKAGES: [Package; 2] = [
-    Package::new("rustc-web", DEBIAN_RUSTC),
-    Package::new(
-        "rust-web-src",
-        "/usr/lib/rustlib/src/rust/library/Cargo.lock",
-    ),
-];
+const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
 /// Forces one way: `rustup` or `debian`.
 const FORCE: &str = "LB_BPF_TOOLCHAIN";
@@ -74,26 +68,30 @@ pub(crate) fn provide(packages: &Packages) -> Result<Toolchain> {
         match attempt.make(packages) {
             Ok(toolchain) => return Ok(toolchain),
             Err(error) => {
-                command::tell(&format!("no compiler for BPF by {attempt:?}: {error:#}"));
-                reasons.push(format!("  {}: {error:#}", attempt.way().name()));
+                let reason = format!("{}: {error:#}", attempt.way().name());
+                command::tell(&format!("no compiler for BPF by way of {reason}"));
+                reasons.push(format!("    {reason}\n"));
             }
         }
     }
+    if !facts.rustup {
+        reasons.insert(
+            0,
+            "    rustup: it is not installed (https://rustup.rs)\n".to_owned(),
+        );
+    }
     bail!(
-        "there is no compiler for BPF.\n{}\nType one of these:\n{}",
-        reasons.join("\n"),
+        "there is no compiler for BPF:\n{}Type one of these (`cargo xtask tools --print` tells the \
+         rest):\n{}",
+        reasons.concat(),
         typed()
     )
 }
 
 /// What a person types to have a compiler for BPF: one line for each way.
 pub(crate) fn typed() -> String {
-    let debian: Vec<&str> = DEBIAN_PACKAGES.iter().map(|package| package.name).collect();
-    format!(
-        "    {}\n    {}",
-        command::typed(&install_nightly()),
-        packages::typed(&debian)
-    )
+    let debian = packages::typed(&DEBIAN_PACKAGES);
+    format!("    {}\n    {debian}", command::typed(&install_nightly()))
 }
 
 /// The order: what is there before what would have to be installed, rustup before Debian.
@@ -160,7 +158,7 @@ impl Attempt {
                 command::tell(&format!("installing the toolchain {NIGHTLY} (once)"));
                 command::run(&mut install_nightly())?;
             }
-            Self::Install(Way::Debian) => packages.provide(&DEBIAN_PACKAGES)?,
+            Self::Install(Way::Debian) => packages.install(&DEBIAN_PACKAGES)?,
         }
         match self.way() {
             Way::Rustup => nightly(),
@@ -201,7 +199,7 @@ impl Toolchain {
     pub(crate) fn describe(&self) -> String {
         match self.way {
             Way::Rustup => format!("rustup's {NIGHTLY}"),
-            Way::Debian => format!("Debian's {}", DEBIAN_PACKAGES[0].name),
+            Way::Debian => format!("Debian's {}", DEBIAN_PACKAGES[0]),
         }
     }
 }
@@ -210,6 +208,8 @@ fn install_nightly() -> Command {
     let mut rustup = Command::new("rustup");
     rustup.args(["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
     rustup.args(["--component", "rust-src", "--no-self-update"]);
+    // A person reads what it says when there is no network.
+    rustup.env_remove("RUST_BACKTRACE");
     rustup
 }
 
