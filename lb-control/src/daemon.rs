@@ -169,7 +169,8 @@ impl Pulse {
         let site = loaded.site;
         preflight::warn_of_settings(&site);
         if let Some(folder) = options.socket.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("making {}", folder.display()))?;
         }
         pins.create()?;
         let lock = pins.lock()?;
@@ -239,7 +240,8 @@ impl Pulse {
         self.tell(Event::Configured(site.clone())).await;
         self.nannies.watch(targets(&site));
         let servers = site.services.iter().flat_map(|service| &service.servers);
-        self.resolver.follow(servers.map(|server| server.socket.ip()).collect());
+        self.resolver
+            .follow(servers.map(|server| server.socket.ip()).collect());
 
         for address in self.addresses.lower_all_but(&site.addresses).await? {
             info!(%address, "virtual address taken off");
@@ -302,7 +304,8 @@ impl Pulse {
         preflight::interfaces(&links, &loaded.site, &self.options.interfaces)?;
         preflight::warn_of_settings(&loaded.site);
         for name in first_interfaces(&self.options, &loaded.site) {
-            self.interfaces.attach(&mut self.program, &name, self.options.mode)?;
+            self.interfaces
+                .attach(&mut self.program, &name, self.options.mode)?;
         }
         self.configure(loaded.site).await
     }
@@ -386,7 +389,8 @@ impl Interfaces {
                 mode: attached.to_string(),
             },
         );
-        self.shown.send_replace(self.attached.values().cloned().collect());
+        self.shown
+            .send_replace(self.attached.values().cloned().collect());
         Ok(())
     }
 }
@@ -396,7 +400,11 @@ fn first_interfaces(options: &Options, site: &Site) -> Vec<String> {
     if !options.interfaces.is_empty() {
         return options.interfaces.clone();
     }
-    let names: BTreeSet<_> = site.addresses.iter().map(|address| address.interface.clone()).collect();
+    let names: BTreeSet<_> = site
+        .addresses
+        .iter()
+        .map(|address| address.interface.clone())
+        .collect();
     names.into_iter().collect()
 }
 
@@ -404,11 +412,15 @@ fn first_interfaces(options: &Options, site: &Site) -> Vec<String> {
 fn targets(site: &Site) -> Vec<Target> {
     let of_service = |service: &crate::model::VirtualService| {
         let service = service.clone();
-        service.servers.clone().into_iter().map(move |server| Target {
-            service: service.key,
-            server: server.socket,
-            probe: service.probe.clone(),
-        })
+        service
+            .servers
+            .clone()
+            .into_iter()
+            .map(move |server| Target {
+                service: service.key,
+                server: server.socket,
+                probe: service.probe.clone(),
+            })
     };
     site.services.iter().flat_map(of_service).collect()
 }

@@ -172,7 +172,11 @@ pub fn lay_rings(
         let before = actual.services.get(&key);
         let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let kept = before.filter(|before| {
-            before.slots == count && actual.rings.get(&before.ring).is_some_and(|old| *old == slots)
+            before.slots == count
+                && actual
+                    .rings
+                    .get(&before.ring)
+                    .is_some_and(|old| *old == slots)
         });
         let first = match kept {
             Some(before) => Some(before.ring),
@@ -269,7 +273,9 @@ fn settings(timeouts: &Timeouts) -> Settings {
     let mut set = |state: flow_state::State, value: std::time::Duration| {
         if let Some(slot) = seconds.get_mut(state.0 as usize) {
             // Longer than the clock of flows can tell apart is as good as for ever.
-            *slot = u32::try_from(value.as_secs()).unwrap_or(u32::MAX).min(MAX_TIMEOUT);
+            *slot = u32::try_from(value.as_secs())
+                .unwrap_or(u32::MAX)
+                .min(MAX_TIMEOUT);
         }
     };
     set(flow_state::State::ESTABLISHED, timeouts.tcp);

@@ -115,7 +115,10 @@ mod tests {
         let (full, empty) = (tables(), Tables::default());
         let adding = diff(&empty, &full);
         assert!(
-            matches!(adding[..], [Change::Server(..), Change::Ring(..), Change::Service(..)]),
+            matches!(
+                adding[..],
+                [Change::Server(..), Change::Ring(..), Change::Service(..)]
+            ),
             "{adding:?}"
         );
         let removing = diff(&full, &empty);

@@ -48,7 +48,14 @@ impl Ids {
     /// # Errors
     /// [`Exhausted`] if there are `limit` already.
     pub fn service(&mut self, service: ServiceAddress, limit: u32) -> Result<u32, Exhausted> {
-        give(&mut self.services, &mut self.taken_services, service, 0, limit).ok_or(Exhausted {
+        give(
+            &mut self.services,
+            &mut self.taken_services,
+            service,
+            0,
+            limit,
+        )
+        .ok_or(Exhausted {
             what: "virtual services",
             limit,
         })
@@ -78,11 +85,15 @@ impl Ids {
         wants_server: impl Fn(&Identity) -> bool,
         is_used: impl Fn(u32) -> bool,
     ) {
-        let Self { services, servers, taken_services, taken_servers } = self;
+        let Self {
+            services,
+            servers,
+            taken_services,
+            taken_servers,
+        } = self;
         services.retain(|service, id| wants_service(service) || !taken_services.remove(id));
-        servers.retain(|server, id| {
-            wants_server(server) || is_used(*id) || !taken_servers.remove(id)
-        });
+        servers
+            .retain(|server, id| wants_server(server) || is_used(*id) || !taken_servers.remove(id));
     }
 }
 
@@ -121,7 +132,11 @@ mod tests {
             port: 80,
             protocol: Protocol::Tcp,
         };
-        (service, SocketAddr::from(([10, 0, 1, last], 80)), Method::Nat)
+        (
+            service,
+            SocketAddr::from(([10, 0, 1, last], 80)),
+            Method::Nat,
+        )
     }
 
     #[test]

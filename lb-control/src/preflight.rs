@@ -33,7 +33,11 @@ pub fn kernel_and_rights() -> anyhow::Result<()> {
     let release = uname()?.release().to_string_lossy().into_owned();
     match version(&release) {
         Some(version) if version < OLDEST => {
-            bail!("Linux {}.{} or newer is needed; this is {release}", OLDEST.0, OLDEST.1)
+            bail!(
+                "Linux {}.{} or newer is needed; this is {release}",
+                OLDEST.0,
+                OLDEST.1
+            )
         }
         Some(_) | None => {}
     }
@@ -45,7 +49,10 @@ pub fn kernel_and_rights() -> anyhow::Result<()> {
         .map(|(_, name)| *name)
         .collect();
     if !missing.is_empty() {
-        bail!("not permitted: run it as root, or with {}", missing.join(", "));
+        bail!(
+            "not permitted: run it as root, or with {}",
+            missing.join(", ")
+        );
     }
     Ok(())
 }
@@ -106,7 +113,9 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn capabilities(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
@@ -130,7 +139,10 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_from_the_status() {
-        assert_eq!(capabilities("Name:\tlb\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
+        assert_eq!(
+            capabilities("Name:\tlb\nCapEff:\t000001ffffffffff\n"),
+            Some(0x1ff_ffff_ffff)
+        );
         assert_eq!(capabilities("Name:\tlb\n"), None);
     }
 }

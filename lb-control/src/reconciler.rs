@@ -126,9 +126,10 @@ impl<D: Dataplane> Reconciler<D> {
     fn continue_turns(&self, wanted: &mut Desired) {
         for service in &self.state.site.services {
             let key = service_key(&service.key);
-            let (Some(before), Some(after)) =
-                (self.last.members.get(&service.key), wanted.members.get(&service.key))
-            else {
+            let (Some(before), Some(after)) = (
+                self.last.members.get(&service.key),
+                wanted.members.get(&service.key),
+            ) else {
                 continue;
             };
             let Some(entry) = wanted.tables.services.get(&key) else {
@@ -153,7 +154,10 @@ impl<D: Dataplane> Reconciler<D> {
             self.ids.restore_server(identity, id);
         }
         let services = &self.actual.services;
-        for (service, id) in services.iter().filter_map(|(key, entry)| Some((service_address(key)?, entry.id))) {
+        for (service, id) in services
+            .iter()
+            .filter_map(|(key, entry)| Some((service_address(key)?, entry.id)))
+        {
             self.ids.restore_service(service, id);
         }
     }
@@ -192,7 +196,13 @@ impl<D: Dataplane> Reconciler<D> {
     }
 
     fn release_ids(&mut self) {
-        let Self { state, ids, dataplane, actual, .. } = self;
+        let Self {
+            state,
+            ids,
+            dataplane,
+            actual,
+            ..
+        } = self;
         let services = &state.site.services;
         ids.release(
             |key| services.iter().any(|service| service.key == *key),
@@ -200,7 +210,10 @@ impl<D: Dataplane> Reconciler<D> {
                 services.iter().any(|service| {
                     service.key == *key
                         && service.method == *method
-                        && service.servers.iter().any(|server| server.socket == *socket)
+                        && service
+                            .servers
+                            .iter()
+                            .any(|server| server.socket == *socket)
                 })
             },
             |id| {

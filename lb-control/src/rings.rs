@@ -26,9 +26,11 @@ pub struct Member {
 pub fn slots(scheduler: Scheduler, members: &[Member]) -> Vec<u32> {
     let takes_part = |member: &&Member| member.weight > 0;
     match scheduler {
-        Scheduler::Rr | Scheduler::Wlc => {
-            members.iter().filter(takes_part).map(|member| member.id).collect()
-        }
+        Scheduler::Rr | Scheduler::Wlc => members
+            .iter()
+            .filter(takes_part)
+            .map(|member| member.id)
+            .collect(),
         Scheduler::Wrr => round(members).into_iter().map(|slot| slot.id).collect(),
         Scheduler::Sh => buckets(members),
     }
@@ -47,7 +49,11 @@ struct Slot {
 fn round(members: &[Member]) -> Vec<Slot> {
     let members = shortened(members);
     let divisor = divisor(&members);
-    let maximum = members.iter().map(|member| member.weight).max().unwrap_or(0);
+    let maximum = members
+        .iter()
+        .map(|member| member.weight)
+        .max()
+        .unwrap_or(0);
     if divisor == 0 {
         return Vec::new();
     }
@@ -59,7 +65,10 @@ fn round(members: &[Member]) -> Vec<Slot> {
             members
                 .iter()
                 .filter(|member| member.weight >= level && member.weight > 0)
-                .map(|member| Slot { id: member.id, level }),
+                .map(|member| Slot {
+                    id: member.id,
+                    level,
+                }),
         );
         if level <= divisor {
             return round;
@@ -72,7 +81,9 @@ fn divisor(members: &[Member]) -> u32 {
     fn gcd(a: u32, b: u32) -> u32 {
         if b == 0 { a } else { gcd(b, a % b) }
     }
-    members.iter().fold(0, |divisor, member| gcd(divisor, member.weight))
+    members
+        .iter()
+        .fold(0, |divisor, member| gcd(divisor, member.weight))
 }
 
 /// Weights that make a round of at most [`MAX_SLOTS`].
@@ -145,7 +156,9 @@ fn turn_after_wrr(before: &[Member], after: &[Member], turn: u64) -> u64 {
     let Some(top) = new.first().map(|slot| slot.level) else {
         return 0;
     };
-    let taken = turn.checked_sub(1).and_then(|taken| taken.checked_rem(old.len() as u64));
+    let taken = turn
+        .checked_sub(1)
+        .and_then(|taken| taken.checked_rem(old.len() as u64));
     let level = taken
         .and_then(|taken| old.get(taken as usize))
         .map_or(top, |slot| slot.level);
@@ -163,7 +176,9 @@ mod tests {
     use super::*;
 
     fn members(list: &[(u32, u32)]) -> Vec<Member> {
-        list.iter().map(|&(id, weight)| Member { id, weight }).collect()
+        list.iter()
+            .map(|&(id, weight)| Member { id, weight })
+            .collect()
     }
 
     #[test]
@@ -173,7 +188,11 @@ mod tests {
             (Scheduler::Rr, &[(1, 1), (2, 0), (3, 1)], &[1, 3]),
             (Scheduler::Rr, &[], &[]),
             // gcd 1, levels 4 3 2 1.
-            (Scheduler::Wrr, &[(1, 4), (2, 3), (3, 2)], &[1, 1, 2, 1, 2, 3, 1, 2, 3]),
+            (
+                Scheduler::Wrr,
+                &[(1, 4), (2, 3), (3, 2)],
+                &[1, 1, 2, 1, 2, 3, 1, 2, 3],
+            ),
             // gcd 2: levels 3 (= 4 - 1) and 1.
             (Scheduler::Wrr, &[(1, 4), (2, 2)], &[1, 1, 2]),
             (Scheduler::Wrr, &[(1, 3), (2, 3)], &[1, 2]),
@@ -182,7 +201,11 @@ mod tests {
             (Scheduler::Wlc, &[(3, 1), (2, 0), (1, 9)], &[3, 1]),
         ];
         for (scheduler, list, ring) in table {
-            assert_eq!(slots(scheduler, &members(list)), ring, "{scheduler} {list:?}");
+            assert_eq!(
+                slots(scheduler, &members(list)),
+                ring,
+                "{scheduler} {list:?}"
+            );
         }
     }
 
@@ -196,7 +219,10 @@ mod tests {
 
     #[test]
     fn a_long_round_is_shortened_and_keeps_its_shares() {
-        let ring = slots(Scheduler::Wrr, &members(&[(1, 65_535), (2, 65_534), (3, 1)]));
+        let ring = slots(
+            Scheduler::Wrr,
+            &members(&[(1, 65_535), (2, 65_534), (3, 1)]),
+        );
         assert!(ring.len() <= MAX_SLOTS);
         let count = |id| ring.iter().filter(|slot| **slot == id).count();
         assert!(count(1).abs_diff(count(2)) <= 1);
@@ -224,7 +250,11 @@ mod tests {
             let (before, after) = (members(before), members(after));
             let turn = turn_after(Scheduler::Rr, &before, &after, turn);
             let ring = slots(Scheduler::Rr, &after);
-            assert_eq!(ring[turn as usize % ring.len()], next, "{before:?} {after:?}");
+            assert_eq!(
+                ring[turn as usize % ring.len()],
+                next,
+                "{before:?} {after:?}"
+            );
         }
     }
 

@@ -124,10 +124,12 @@ impl State {
     }
 
     fn servers(&self) -> impl Iterator<Item = ServerKey> {
-        self.site
-            .services
-            .iter()
-            .flat_map(|service| service.servers.iter().map(|server| (service.key, server.socket)))
+        self.site.services.iter().flat_map(|service| {
+            service
+                .servers
+                .iter()
+                .map(|server| (service.key, server.socket))
+        })
     }
 
     /// Whether a failing server stays with weight 0; `None` if it is not in lvs.cf.
@@ -137,7 +139,10 @@ impl State {
             .iter()
             .find(|candidate| {
                 candidate.key == *service
-                    && candidate.servers.iter().any(|server| server.socket == *socket)
+                    && candidate
+                        .servers
+                        .iter()
+                        .any(|server| server.socket == *socket)
             })
             .map(|service| service.quiesce)
     }

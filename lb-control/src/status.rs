@@ -142,8 +142,12 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
         let servers = service.servers.iter().map(|server| {
             let id = ids.find_server(&(service.key, server.socket, service.method));
             // A counter that cannot be read is shown as zero rather than keeping all the others.
-            let load = id.and_then(|id| dataplane.load(id).ok()).unwrap_or_default();
-            let traffic = id.and_then(|id| dataplane.traffic(id).ok()).unwrap_or_default();
+            let load = id
+                .and_then(|id| dataplane.load(id).ok())
+                .unwrap_or_default();
+            let traffic = id
+                .and_then(|id| dataplane.traffic(id).ok())
+                .unwrap_or_default();
             ServerStatus {
                 name: server.name.clone(),
                 address: server.socket.ip(),
@@ -222,8 +226,12 @@ impl StatusReport {
                     continue;
                 };
                 server.checks = nanny.checks;
-                server.last_error = nanny.last_failure.as_ref().map(|failure| failure.reason.to_string());
-                let is_down = matches!(nanny.state, NannyState::Down | NannyState::Returning { .. });
+                server.last_error = nanny
+                    .last_failure
+                    .as_ref()
+                    .map(|failure| failure.reason.to_string());
+                let is_down =
+                    matches!(nanny.state, NannyState::Down | NannyState::Returning { .. });
                 if server.state == ServerState::Unknown && is_down {
                     server.state = ServerState::Down;
                 }

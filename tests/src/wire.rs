@@ -15,12 +15,17 @@ pub fn connect(host: &Host, here: &str, other: &Host, there: &str) -> Result<()>
         "link add {here} type veth peer name {there} netns {network}"
     ))
     .with_context(|| format!("connecting {} with {}", host.name(), other.name()))?;
-    for (end, interface) in [(host, here), (other, there)] {
+    let ends = [(host, here), (other, there)];
+    for (end, interface) in ends {
+        end.ip(&format!("link set {interface} up"))?;
+    }
+    // After both are up: an end that is down does not tell the other that it polls, and the kernel
+    // then refuses to redirect to it.
+    for (end, interface) in ends {
         end.run(
             "ethtool",
             ["-K", interface, "tx", "off", "tso", "off", "gro", "on"],
         )?;
-        end.ip(&format!("link set {interface} up"))?;
     }
     Ok(())
 }

@@ -29,8 +29,13 @@ async fn get(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
         .with_context(|| format!("no daemon answers at {}", socket.display()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header("host", "lb").body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await.context("asking the daemon")?;
+    let request = Request::get(path)
+        .header("host", "lb")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender
+        .send_request(request)
+        .await
+        .context("asking the daemon")?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER)
         .collect()

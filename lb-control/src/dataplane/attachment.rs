@@ -67,7 +67,10 @@ pub(super) fn attach(
         match attach_new(program, interface, *xdp_mode, pin) {
             Ok(()) => {
                 if *attached == Attached::Generic && mode == Mode::Auto {
-                    warn!(interface, "the driver has no native XDP: running in generic mode, slowly");
+                    warn!(
+                        interface,
+                        "the driver has no native XDP: running in generic mode, slowly"
+                    );
                 }
                 return Ok(*attached);
             }
@@ -83,19 +86,15 @@ pub(super) fn attach(
     Err(refusal.context(format!("attaching the program to {interface}")))
 }
 
-fn attach_new(
-    program: &mut Xdp,
-    interface: &str,
-    mode: XdpMode,
-    pin: &Path,
-) -> anyhow::Result<()> {
+fn attach_new(program: &mut Xdp, interface: &str, mode: XdpMode, pin: &Path) -> anyhow::Result<()> {
     let id = program.attach(interface, mode)?;
     let link = program.take_link(id)?;
     // aya falls back to netlink where the kernel refuses a link; such an attachment cannot be
     // pinned. Dropping it detaches.
     let link = FdLink::try_from(link)
         .map_err(|_| anyhow!("the kernel offers no BPF link for this interface"))?;
-    link.pin(pin).with_context(|| format!("pinning the link at {}", pin.display()))?;
+    link.pin(pin)
+        .with_context(|| format!("pinning the link at {}", pin.display()))?;
     Ok(())
 }
 

@@ -72,8 +72,14 @@ impl Pins {
             .with_context(|| format!("{} is nowhere", self.base.display()))?;
         if !is_bpf(place)? {
             if self.base.starts_with(CUSTOM) && Path::new(CUSTOM).exists() {
-                mount(Some("bpf"), CUSTOM, Some("bpf"), MsFlags::empty(), None::<&str>)
-                    .with_context(|| format!("mounting the bpf filesystem on {CUSTOM}"))?;
+                mount(
+                    Some("bpf"),
+                    CUSTOM,
+                    Some("bpf"),
+                    MsFlags::empty(),
+                    None::<&str>,
+                )
+                .with_context(|| format!("mounting the bpf filesystem on {CUSTOM}"))?;
             } else {
                 bail!("{} is not on a bpf filesystem", self.base.display());
             }
@@ -90,15 +96,14 @@ impl Pins {
     /// If they are in use already.
     pub fn lock(&self) -> anyhow::Result<Lock> {
         let folder = self.version();
-        let file = fs::File::open(&folder).with_context(|| format!("opening {}", folder.display()))?;
+        let file =
+            fs::File::open(&folder).with_context(|| format!("opening {}", folder.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Lock { _file: lock }),
             Err((_, Errno::EWOULDBLOCK)) => {
                 bail!("another lb runs with the pins in {}", self.base.display())
             }
-            Err((_, errno)) => {
-                Err(errno).with_context(|| format!("locking {}", folder.display()))
-            }
+            Err((_, errno)) => Err(errno).with_context(|| format!("locking {}", folder.display())),
         }
     }
 

@@ -55,7 +55,13 @@ impl Dataplane for Fake {
     }
 
     fn load(&self, server: u32) -> Result<Load, Self::Error> {
-        Ok(self.0.borrow().loads.get(&server).copied().unwrap_or_default())
+        Ok(self
+            .0
+            .borrow()
+            .loads
+            .get(&server)
+            .copied()
+            .unwrap_or_default())
     }
 
     fn traffic(&self, _server: u32) -> Result<Traffic, Self::Error> {
@@ -63,7 +69,13 @@ impl Dataplane for Fake {
     }
 
     fn turn(&self, service: u32) -> Result<u64, Self::Error> {
-        Ok(self.0.borrow().turns.get(&service).copied().unwrap_or_default())
+        Ok(self
+            .0
+            .borrow()
+            .turns
+            .get(&service)
+            .copied()
+            .unwrap_or_default())
     }
 
     fn reasons(&self) -> Result<Vec<(Reason, u64)>, Self::Error> {

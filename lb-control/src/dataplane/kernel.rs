@@ -101,7 +101,9 @@ pub fn load(pins: &Pins, sizes: Sizes) -> anyhow::Result<(Program, KernelDatapla
     let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
     let dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
     let balance = program(&mut ebpf, "balance")?;
-    balance.load().context("the kernel refused the program `balance`")?;
+    balance
+        .load()
+        .context("the kernel refused the program `balance`")?;
     let pin = pins.programs().join("balance");
     // The pin of the program before this one; the links hold it until they are replaced.
     let _ = std::fs::remove_file(&pin);
@@ -119,14 +121,24 @@ fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
     let info = |name: &str| {
         let path = pins.maps().join(name);
         path.exists()
-            .then(|| MapInfo::from_pin(&path).with_context(|| format!("reading {}", path.display())))
+            .then(|| {
+                MapInfo::from_pin(&path).with_context(|| format!("reading {}", path.display()))
+            })
             .transpose()
     };
     let layouts = [
         ("services", size_of::<ServiceKey>(), size_of::<Service>()),
         ("servers", size_of::<u32>(), size_of::<Server>()),
-        ("flows4", size_of::<FlowKey<Address4>>(), size_of::<Flow<Address4>>()),
-        ("flows6", size_of::<FlowKey<Address6>>(), size_of::<Flow<Address6>>()),
+        (
+            "flows4",
+            size_of::<FlowKey<Address4>>(),
+            size_of::<Flow<Address4>>(),
+        ),
+        (
+            "flows6",
+            size_of::<FlowKey<Address6>>(),
+            size_of::<Flow<Address6>>(),
+        ),
         ("settings", size_of::<u32>(), size_of::<Settings>()),
         ("traffic", size_of::<u32>(), size_of::<Traffic>()),
     ];
@@ -138,9 +150,12 @@ fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
         }
     }
     let entries = |name: &str| anyhow::Ok(info(name)?.map(|info| info.max_entries()));
-    let (Some(services), Some(servers), Some(ring), Some(flows)) =
-        (entries("services")?, entries("servers")?, entries("ring")?, entries("flows4")?)
-    else {
+    let (Some(services), Some(servers), Some(ring), Some(flows)) = (
+        entries("services")?,
+        entries("servers")?,
+        entries("ring")?,
+        entries("flows4")?,
+    ) else {
         return Ok(None);
     };
     Ok(Some(Sizes {
@@ -157,7 +172,8 @@ fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     const RUNS: u32 = 2;
 
     let wind = program(ebpf, "wind")?;
-    wind.load().context("the kernel refused the program `wind`")?;
+    wind.load()
+        .context("the kernel refused the program `wind`")?;
     let result = wind.test_run(TestRunOptions {
         data_in: Some(&[0; 64]),
         ..TestRunOptions::new()
@@ -170,7 +186,9 @@ fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name);
-    Ok(program.with_context(|| format!("there is no program `{name}`"))?.try_into()?)
+    Ok(program
+        .with_context(|| format!("there is no program `{name}`"))?
+        .try_into()?)
 }
 
 impl Program {
@@ -190,7 +208,10 @@ impl Program {
     pub fn detach_all_but(&mut self, interfaces: &[String]) -> anyhow::Result<()> {
         for entry in std::fs::read_dir(self.pins.links())? {
             let entry = entry?;
-            if !interfaces.iter().any(|name| entry.file_name() == name.as_str()) {
+            if !interfaces
+                .iter()
+                .any(|name| entry.file_name() == name.as_str())
+            {
                 std::fs::remove_file(entry.path())
                     .with_context(|| format!("removing {}", entry.path().display()))?;
             }
@@ -201,8 +222,13 @@ impl Program {
 
 impl KernelDataplane {
     fn take(ebpf: &mut Ebpf, sizes: Sizes) -> anyhow::Result<Self> {
-        fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
-            let map = ebpf.take_map(name).with_context(|| format!("there is no map `{name}`"))?;
+        fn map<T: TryFrom<Map, Error = MapError>>(
+            ebpf: &mut Ebpf,
+            name: &str,
+        ) -> anyhow::Result<T> {
+            let map = ebpf
+                .take_map(name)
+                .with_context(|| format!("there is no map `{name}`"))?;
             T::try_from(map).with_context(|| format!("the map `{name}` has another layout"))
         }
         Ok(Self {
@@ -246,9 +272,14 @@ impl Dataplane for KernelDataplane {
             }
         }
         for service in tables.services.values().filter(|service| service.slots > 0) {
-            let end = service.ring.saturating_add(service.slots).min(self.sizes.ring);
+            let end = service
+                .ring
+                .saturating_add(service.slots)
+                .min(self.sizes.ring);
             let slots = (service.ring..end).map(|slot| self.ring.get(&slot, 0));
-            tables.rings.insert(service.ring, slots.collect::<Result<_, _>>()?);
+            tables
+                .rings
+                .insert(service.ring, slots.collect::<Result<_, _>>()?);
         }
         Ok(tables)
     }

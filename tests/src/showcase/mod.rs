@@ -101,7 +101,6 @@ impl Stage {
             .iter()
             .map(Web::start)
             .collect::<Result<Vec<_>>>()?;
-        network.hold_vips(network.router())?;
         let site = FAMILIES
             .into_iter()
             .fold(Site::new(method), |site, family| {
