@@ -23,7 +23,7 @@ use crate::{
     dataplane::{
         Sizes,
         bpffs::{Lock, Pins},
-        kernel::{self, Mode, Program},
+        kernel::{self, Back, Mode, Program},
     },
     event::Event,
     health::{self, Target, Watch},
@@ -174,7 +174,8 @@ impl Pulse {
         }
         pins.create()?;
         let lock = pins.lock()?;
-        let (mut program, dataplane) = kernel::load(pins, options.sizes)?;
+        let (mut program, dataplane) =
+            kernel::load(pins, options.sizes, way_back(&options, links))?;
         let reconciler = Reconciler::new(dataplane).context("reading the maps")?;
 
         let mut interfaces = Interfaces {
@@ -406,6 +407,17 @@ fn first_interfaces(options: &Options, site: &Site) -> Vec<String> {
         .map(|address| address.interface.clone())
         .collect();
     names.into_iter().collect()
+}
+
+/// How packets leave by the interface that they came from.
+fn way_back(options: &Options, links: &Links) -> Back {
+    let is_used =
+        |name: &String| options.interfaces.is_empty() || options.interfaces.contains(name);
+    if options.mode != Mode::Generic && links.iter().any(|link| link.veth && is_used(&link.name)) {
+        Back::Redirect
+    } else {
+        Back::Transmit
+    }
 }
 
 /// What the nannies have to watch.

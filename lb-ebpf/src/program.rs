@@ -1,6 +1,6 @@
 //! The entry points.
 
-use aya_ebpf::{bindings::xdp_action, cty::c_void, macros::xdp, programs::XdpContext};
+use aya_ebpf::{Global, bindings::xdp_action, cty::c_void, macros::xdp, programs::XdpContext};
 use lb_common::{
     age::{self, Step},
     family::{Family, V4, V6},
@@ -22,7 +22,7 @@ fn balance(ctx: XdpContext) -> u32 {
         Ok(link) if link.ethertype == V4::ETHERTYPE => balance_v4(ctx),
         Ok(link) if link.ethertype == V6::ETHERTYPE => balance_v6(ctx),
         Ok(_) => xdp_action::XDP_PASS,
-        Err(reason) => action(Err(reason)),
+        Err(reason) => action(&ctx, Err(reason)),
     }
 }
 
@@ -48,15 +48,15 @@ where
     let tables = maps::KernelTables::new(ctx.ctx);
     let verdict = Link::parse(&packet)
         .and_then(|link| pipeline::process::<F, _, _>(&mut packet, &tables, room, link));
-    action(verdict)
+    action(&ctx, verdict)
 }
 
 /// What the kernel is told to do with the packet.
 #[inline(always)]
-fn action(verdict: Result<Verdict, Reason>) -> u32 {
+fn action(ctx: &XdpContext, verdict: Result<Verdict, Reason>) -> u32 {
     match verdict {
         Ok(Verdict::Pass) => xdp_action::XDP_PASS,
-        Ok(Verdict::Transmit) => xdp_action::XDP_TX,
+        Ok(Verdict::Transmit) => back(ctx),
         Ok(Verdict::Redirect(interface)) => kernel::redirect(interface),
         Err(reason) => {
             maps::count(reason);
@@ -65,6 +65,22 @@ fn action(verdict: Result<Verdict, Reason>) -> u32 {
                 Fate::Drop => xdp_action::XDP_DROP,
             }
         }
+    }
+}
+
+/// Not zero where packets that go back by the interface they came from have to be redirected to it:
+/// the receiving end of a veth is not woken by `XDP_TX` unless it has an XDP program itself. The
+/// daemon sets it when it loads the program; the kernel then drops the branch that is not taken.
+#[unsafe(no_mangle)]
+static REDIRECT_BACK: Global<u8> = Global::new(0);
+
+/// Back by the interface that the packet came from.
+#[inline(always)]
+fn back(ctx: &XdpContext) -> u32 {
+    if REDIRECT_BACK.load() == 0 {
+        xdp_action::XDP_TX
+    } else {
+        kernel::redirect(ctx.ingress_ifindex() as u32)
     }
 }
 

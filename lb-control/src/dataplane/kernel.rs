@@ -39,6 +39,15 @@ pub enum Mode {
     Generic,
 }
 
+/// How a packet leaves by the interface that it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// By `XDP_TX`: what network cards are made for.
+    Transmit,
+    /// By a redirect: what virtual cables (veth) need.
+    Redirect,
+}
+
 /// The loaded programs, not yet attached.
 pub struct Program {
     ebpf: Ebpf,
@@ -64,7 +73,7 @@ pub struct KernelDataplane {
 ///
 /// # Errors
 /// Why the kernel does not take it. What was pinned until then stays, for the caller to remove.
-pub fn load(pins: &Pins, sizes: Sizes) -> anyhow::Result<(Program, KernelDataplane)> {
+pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, KernelDataplane)> {
     if OBJECT.is_empty() {
         bail!("this lb was built without its BPF program; build it by `cargo xtask build`");
     }
@@ -98,6 +107,8 @@ pub fn load(pins: &Pins, sizes: Sizes) -> anyhow::Result<(Program, KernelDatapla
     for name in MAPS {
         loader.map_pin_path(name, pins.maps().join(name));
     }
+    let redirect_back = u8::from(back == Back::Redirect);
+    loader.override_global("REDIRECT_BACK", &redirect_back, true);
     let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
     let dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
     let balance = program(&mut ebpf, "balance")?;

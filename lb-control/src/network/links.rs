@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{
-        InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-        VlanProtocol,
+        InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, VlanProtocol,
     },
 };
 use nix::errno::Errno;
@@ -31,6 +31,8 @@ pub struct Link {
     pub carrier: bool,
     /// What it is a VLAN of.
     pub vlan: Option<Vlan>,
+    /// It is one end of a virtual cable between network namespaces.
+    pub veth: bool,
 }
 
 /// What makes a link a VLAN of another.
@@ -148,6 +150,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             carrier: flags.contains(LinkFlags::LowerUp),
             vlan: None,
+            veth: false,
         };
         let mut parent = None;
         let mut elsewhere = false;
@@ -164,6 +167,7 @@ impl Link {
                 elsewhere = true;
             } else if let LinkAttribute::LinkInfo(infos) = attribute {
                 link.vlan = infos.iter().find_map(vlan_of);
+                link.veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
             }
         }
         if let Some(vlan) = &mut link.vlan {
@@ -245,6 +249,7 @@ mod tests {
                     id: 100,
                     tag: Tag::Customer,
                 }),
+                veth: false,
             };
             assert_eq!(link, Some(expected));
         }
