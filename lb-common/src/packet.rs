@@ -2,6 +2,10 @@
 
 use bytemuck::Pod;
 
+/// Headers start no further into the packet than this, in bytes. The kernel's verifier needs a
+/// constant bound for every offset.
+pub const MAX_OFFSET: usize = 511;
+
 /// A packet whose headers can be borrowed, one bounds check each.
 ///
 /// A header is borrowed from `&self` or `&mut self`, so that the borrow checker refuses a header
@@ -14,7 +18,8 @@ pub trait Packet {
     /// The interface that received it.
     fn interface(&self) -> u32;
 
-    /// The header at byte `at`, or nothing if the packet ends before the header does.
+    /// The header at byte `at`, or nothing if the packet ends before the header does or it
+    /// starts behind [`MAX_OFFSET`].
     fn header<H: Pod>(&self, at: usize) -> Option<&H>;
 
     /// As [`Packet::header`], to be changed.

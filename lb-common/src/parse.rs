@@ -5,7 +5,7 @@ use crate::{
     family::{End, Family, V4, V6, is_fragment},
     flow::FlowKey,
     link::Link,
-    packet::Packet,
+    packet::{MAX_OFFSET, Packet},
     verdict::Reason,
     wire::{
         Ports,
@@ -19,6 +19,9 @@ use crate::{
 
 /// How many IPv6 extension headers are looked through before the packet is left alone.
 const MAX_EXTENSIONS: usize = 6;
+/// Transport headers start no further into the packet than this: whoever sees their beginning sees
+/// the whole. Otherwise a packet could turn out to be malformed when it is half rewritten.
+const MAX_TRANSPORT: usize = MAX_OFFSET - size_of::<Tcp>();
 
 /// What the pipeline knows of a TCP or UDP packet.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +84,7 @@ pub fn frame<'a, F: Parse, P: Packet>(
         protocol::UDP => (size_of::<Udp>(), 0),
         _ => return Ok(None),
     };
-    if at + least > end || end > packet.length() {
+    if at + least > end || end > packet.length() || at > MAX_TRANSPORT {
         return Err(Reason::Malformed);
     }
     let ports: Ports = *packet.header(at).ok_or(Reason::Malformed)?;
@@ -127,12 +130,17 @@ impl Parse for V6 {
         if ip.version_class_label.get() >> 28 != 6 {
             return Err(Reason::Malformed);
         }
+        // An IPv4 address in disguise is none for the wire (RFC 4291 §2.5.5.2), and would be taken
+        // for a virtual service of IPv4.
+        if V6::address(ip, End::Destination).is_mapped() {
+            return Err(Reason::Malformed);
+        }
         let mut found = Transport {
             protocol: ip.next_header,
             at: link.length + size_of::<Ipv6>(),
             end: link.length + V6::facts(ip).length,
         };
-        for _ in 0..MAX_EXTENSIONS {
+        for _ in 0..=MAX_EXTENSIONS {
             match found.protocol {
                 extension::HOP_BY_HOP | extension::ROUTING | extension::DESTINATION => {}
                 extension::FRAGMENT => return Err(Reason::Fragment),

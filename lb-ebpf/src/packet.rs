@@ -2,11 +2,7 @@
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_adjust_head};
 use bytemuck::Pod;
-use lb_common::packet::Packet;
-
-/// Headers start no further into the packet than this, in bytes. The verifier needs a constant
-/// bound for every offset.
-const MAX_OFFSET: usize = 511;
+use lb_common::packet::{MAX_OFFSET, Packet};
 
 /// The packet that the program was called for.
 pub(crate) struct XdpPacket {

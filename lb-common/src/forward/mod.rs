@@ -29,7 +29,7 @@ pub fn to_server<F: Family, P: Packet, T: Tables>(
     if hop.interface == 0 {
         return Err(Reason::NextHopUnknown);
     }
-    if frame.length + outer_length(server) > hop.mtu as usize {
+    if hop.mtu != 0 && frame.length + outer_length(server) > hop.mtu as usize {
         return Err(Reason::TooBig);
     }
     take_hop(packet, frame)?;

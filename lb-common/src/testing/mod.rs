@@ -6,19 +6,47 @@
 )]
 
 mod builder;
+mod site;
+mod table;
 mod tables;
 mod verify;
 
 pub use builder::{PacketBuilder, tcp, udp};
-pub use tables::{HostTables, mac};
+pub use site::{
+    BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
+};
+pub use table::{Case, table};
+pub use tables::{HostEntry, HostFlows, HostTables, mac};
 pub use verify::checksums;
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 
-use crate::packet::Packet;
+use crate::{
+    family::{Family, V4, V6},
+    link::Link,
+    packet::{MAX_OFFSET, Packet},
+    pipeline,
+    room::Room,
+    verdict::{Reason, Verdict},
+};
 
 /// Room in front of a packet, in bytes: `XDP_PACKET_HEADROOM`.
 pub const HEADROOM: usize = 256;
+
+/// What becomes of a packet of either family: what the entry point in the kernel does.
+///
+/// # Errors
+/// Why it is not steered.
+pub fn balance(packet: &mut HostPacket, tables: &HostTables) -> Result<Verdict, Reason> {
+    let link = Link::parse(packet)?;
+    if link.ethertype == V4::ETHERTYPE {
+        pipeline::process::<V4, _, _>(packet, tables, &mut Room::zeroed(), link)
+    } else if link.ethertype == V6::ETHERTYPE {
+        pipeline::process::<V6, _, _>(packet, tables, &mut Room::zeroed(), link)
+    } else {
+        Ok(Verdict::Pass)
+    }
+}
 
 /// A packet in memory, with room in front as a driver leaves it.
 #[derive(Debug, Clone)]
@@ -46,6 +74,10 @@ impl HostPacket {
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
+
+    fn locate(&self, at: usize) -> Option<usize> {
+        (at <= MAX_OFFSET).then_some(self.start + at)
+    }
 }
 
 impl Packet for HostPacket {
@@ -58,14 +90,14 @@ impl Packet for HostPacket {
     }
 
     fn header<H: Pod>(&self, at: usize) -> Option<&H> {
-        let at = self.start + at;
+        let at = self.locate(at)?;
         self.buffer
             .get(at..at + size_of::<H>())
             .map(bytemuck::from_bytes)
     }
 
     fn header_mut<H: Pod>(&mut self, at: usize) -> Option<&mut H> {
-        let at = self.start + at;
+        let at = self.locate(at)?;
         self.buffer
             .get_mut(at..at + size_of::<H>())
             .map(bytemuck::from_bytes_mut)

@@ -99,6 +99,14 @@ impl Default for HostTables {
     }
 }
 
+impl<A: Copy> HostEntry<A> {
+    /// What it holds.
+    #[must_use]
+    pub fn flow(&self) -> Flow<A> {
+        self.0.get()
+    }
+}
+
 impl HostTables {
     /// Lets time pass.
     pub fn advance(&self, ticks: u32) {
