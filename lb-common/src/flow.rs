@@ -98,14 +98,14 @@ pub struct Flow<A> {
 }
 
 impl<A> Flow<A> {
-    /// Whether it was silent for longer than it is remembered.
+    /// Whether it was silent for as long as it is remembered. One with timeout zero has ended.
     #[must_use]
     #[inline(always)]
     pub const fn is_expired(&self, now: u32) -> bool {
         let silence = now.wrapping_sub(self.seen);
         // Another CPU may have stamped it a moment after this one read its clock: that is a
         // silence of "almost 2^32 ticks", and no expiry.
-        silence > self.timeout && silence < u32::MAX / 2
+        silence >= self.timeout && silence < u32::MAX / 2
     }
 }
 
@@ -147,11 +147,11 @@ mod tests {
         };
         let table = [
             (100, 100, false),
-            (100, 110, false),
-            (100, 111, true),
+            (100, 109, false),
+            (100, 110, true),
             (100, 99, false),
-            (u32::MAX - 3, 6, false),
-            (u32::MAX - 3, 7, true),
+            (u32::MAX - 3, 5, false),
+            (u32::MAX - 3, 6, true),
         ];
         for (seen, now, expired) in table {
             assert_eq!(

@@ -10,6 +10,7 @@ use crate::{
     state::{Sight, State},
     tables::{FlowEntry, FlowTable, Tables},
     verdict::Reason,
+    wire::tcp::flags,
 };
 
 /// Whose packet it is.
@@ -84,7 +85,10 @@ fn resume<F: Family, T: Tables + FlowTable<F>>(
     now: u32,
 ) -> Option<u32> {
     let flow = entry.get();
-    if flow.is_expired(now) || (frame.is_opening() && flow.state.can_start_anew()) {
+    // No SYN brings a flow back that is over, whatever other flags it has: its way back may be
+    // another's by now.
+    let is_over = frame.flags & flags::SYN != 0 && flow.state.can_start_anew();
+    if flow.is_expired(now) || is_over {
         return None;
     }
     let server = tables
