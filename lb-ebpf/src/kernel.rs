@@ -39,20 +39,32 @@ pub(crate) fn redirect(interface: u32) -> u32 {
     unsafe { helpers::bpf_redirect(interface, 0) as u32 }
 }
 
-/// Adds to a counter that other CPUs add to as well, and gives its value before.
+/// Adds to a counter that other CPUs add to as well.
 ///
 /// # Safety
 /// `counter` points to a map value that lives as long as the program runs.
 #[inline(always)]
-pub(crate) unsafe fn fetch_add<T: Copy>(counter: *mut T, change: T) -> T {
+pub(crate) unsafe fn add<T: Copy>(counter: *mut T, change: T) {
     // SAFETY: the caller's promise; all accesses to shared counters are atomic.
-    unsafe { atomic_xadd::<T, T, { AtomicOrdering::Relaxed }>(counter, change) }
+    unsafe { atomic_xadd::<T, T, { AtomicOrdering::Relaxed }>(counter, change) };
+}
+
+/// As [`add`], and gives the counter's value before.
+///
+/// # Safety
+/// As [`add`].
+#[inline(always)]
+pub(crate) unsafe fn fetch_add<T: Copy>(counter: *mut T, change: T) -> T {
+    // Of a relaxed addition LLVM makes an instruction that gives no value back, whether the value
+    // is used or not, and takes `change` for it.
+    // SAFETY: the caller's promise.
+    unsafe { atomic_xadd::<T, T, { AtomicOrdering::SeqCst }>(counter, change) }
 }
 
 /// Changes a word if it still is `from`.
 ///
 /// # Safety
-/// As [`fetch_add`].
+/// As [`add`].
 #[inline(always)]
 pub(crate) unsafe fn compare_exchange(word: *mut u32, from: u32, to: u32) -> bool {
     // SAFETY: the caller's promise.

@@ -165,7 +165,7 @@ const fn queue_index<F: Family>() -> u32 {
 fn count_queued<F: Family>(change: i32) {
     if let Some(length) = QUEUED.get_ptr_mut(queue_index::<F>()) {
         // SAFETY: the pointer is to a map value.
-        unsafe { kernel::fetch_add(length, change as u32) };
+        unsafe { kernel::add(length, change as u32) };
     }
 }
 
@@ -246,10 +246,10 @@ impl Tables for KernelTables {
         // SAFETY: the pointers are into a map value.
         unsafe {
             if active != 0 {
-                kernel::fetch_add(&raw mut (*load).active, active as u32);
+                kernel::add(&raw mut (*load).active, active as u32);
             }
             if inactive != 0 {
-                kernel::fetch_add(&raw mut (*load).inactive, inactive as u32);
+                kernel::add(&raw mut (*load).inactive, inactive as u32);
             }
         }
     }
