@@ -47,7 +47,8 @@ fn a_connection_goes_through_its_states() {
         (RealServer, SYN | ACK, State::SYN_RECV),
         (Client, ACK, State::ESTABLISHED),
     ];
-    let table: [(&str, &[(Sender, u8, State)]); 6] = [
+    type Row<'a> = (&'a str, &'a [(Sender, u8, State)]);
+    let table: [Row; 6] = [
         (
             "data both ways",
             &[

@@ -1,0 +1,312 @@
+//! The program in the kernel, run for one packet at a time (`BPF_PROG_TEST_RUN`).
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun, TestRunOptions,
+    maps::{Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue},
+    programs::Xdp,
+    util::nr_cpus,
+};
+use lb_common::{
+    address::{Address4, Address6},
+    flow::{Flow, FlowKey},
+    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan},
+    testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site},
+    verdict::Reason,
+};
+use lb_tests::{Host, Lab, lab::skip};
+
+/// Sizes of the maps in these tests, in entries.
+const SIZES: [(&str, u32); 12] = [
+    ("services", 16),
+    ("turns", 16),
+    ("ring", 512),
+    ("servers", 16),
+    ("loads", 16),
+    ("traffic", 16),
+    ("flows4", FLOWS),
+    ("flows6", FLOWS),
+    ("queue4", 2 * FLOWS),
+    ("queue6", 2 * FLOWS),
+    ("vlans", 4),
+    ("settings", 1),
+];
+/// How many flows fit.
+pub(crate) const FLOWS: u32 = 32;
+
+/// The BPF object: what `LB_BPF_OBJECT` names, or the one of the build directory that this test is
+/// in. Without it the test is skipped.
+pub(crate) fn object() -> Option<PathBuf> {
+    let path = match std::env::var_os("LB_BPF_OBJECT") {
+        Some(path) => PathBuf::from(path),
+        // target/debug/deps/test
+        None => std::env::current_exe()
+            .ok()?
+            .ancestors()
+            .nth(3)?
+            .join("bpf/balancer.o"),
+    };
+    if path.is_file() {
+        return Some(path);
+    }
+    skip(&format!("there is no BPF object {}", path.display()));
+    None
+}
+
+/// Runs `test` with a program of its own, on a router whose interfaces are those of [`Site`].
+pub(crate) fn on_a_router(test: impl FnOnce(&mut Program) -> Result<()> + Send) {
+    let Some(path) = object() else {
+        return;
+    };
+    lb_tests::in_lab(|lab| {
+        let router = router(lab)?;
+        let object = fs::read(&path)?;
+        router.inside(|| test(&mut Program::load(&object)?))
+    });
+}
+
+/// A router with interfaces of known numbers and addresses, and clients and gateways that it knows
+/// of without asking: nobody is there.
+fn router(lab: &Lab) -> Result<Host> {
+    let router = lab.host("router")?;
+    router.set(&[
+        ("ipv4/conf/all/forwarding", "1"),
+        ("ipv6/conf/all/forwarding", "1"),
+    ])?;
+    // Kernels without VLANs are tested with, too: to the program a VLAN interface is an interface
+    // that the map `vlans` knows.
+    for (name, index, mac) in [
+        ("front", FRONT, 1),
+        ("vlan", FRONT_VLAN, 1),
+        ("back", BACK, 2),
+        ("closed", CLOSED, 3),
+    ] {
+        router.ip(&format!(
+            "link add {name} index {index} address 02:00:00:00:00:{mac:02x} \
+             type veth peer {name}-end"
+        ))?;
+        router.ip(&format!("link set {name} up"))?;
+        router.ip(&format!("link set {name}-end up"))?;
+    }
+    for line in [
+        "address add 192.0.2.1/24 dev front",
+        "address add 192.168.20.1/24 dev vlan",
+        "address add 10.0.0.1/24 dev back",
+        "address add 10.0.3.1/24 dev closed",
+        "address add 2001:db8:a::1/64 dev front nodad",
+        "address add fd20::1/64 dev vlan nodad",
+        "address add fd00::1/64 dev back nodad",
+        "address add fd03::1/64 dev closed nodad",
+        "neighbour add 192.0.2.254 lladdr 02:00:00:00:00:c1 dev front",
+        "neighbour add 192.168.20.254 lladdr 02:00:00:00:00:c2 dev vlan",
+        "neighbour add 2001:db8:a::fe lladdr 02:00:00:00:00:c1 dev front",
+        "neighbour add fd20::fe lladdr 02:00:00:00:00:c2 dev vlan",
+        "route add 198.51.100.0/24 via 192.0.2.254",
+        "route add 198.51.101.0/24 via 192.168.20.254",
+        "route add 203.0.113.0/24 via 192.0.2.253",
+        "route add 2001:db8:c::/64 via 2001:db8:a::fe",
+        "route add 2001:db8:d::/64 via fd20::fe",
+        "route add 2001:db8:e::/64 via 2001:db8:a::fd",
+    ] {
+        router.ip(line)?;
+    }
+    router.set(&[
+        ("ipv4/conf/closed/forwarding", "0"),
+        ("ipv6/conf/closed/forwarding", "0"),
+    ])?;
+    Ok(router)
+}
+
+/// The program and its maps.
+pub(crate) struct Program {
+    ebpf: Ebpf,
+}
+
+impl Program {
+    fn load(object: &[u8]) -> Result<Self> {
+        let mut loader = EbpfLoader::new();
+        for (name, size) in SIZES {
+            loader.map_max_entries(name, size);
+        }
+        let mut ebpf = loader.load(object).context("loading the BPF object")?;
+        for name in ["balance", "wind"] {
+            let program: &mut Xdp = ebpf
+                .program_mut(name)
+                .with_context(|| format!("the program {name}"))?
+                .try_into()?;
+            program.load().with_context(|| format!("loading {name}"))?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// Empties all maps and writes what the control plane would write.
+    pub(crate) fn set_up(&mut self, site: &Site) -> Result<()> {
+        let mut services = self.hash::<ServiceKey, Service>("services")?;
+        let old: Vec<ServiceKey> = services.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            services.remove(&key)?;
+        }
+        for (key, service) in &site.services {
+            services.insert(key, service, 0)?;
+        }
+        let mut vlans = self.hash::<u32, Vlan>("vlans")?;
+        for (interface, vlan) in &site.vlans {
+            vlans.insert(interface, vlan, 0)?;
+        }
+        self.fill("ring", &site.ring)?;
+        self.fill("servers", &site.servers)?;
+        self.fill("settings", &[Settings::default()])?;
+        self.fill("turns", &[0_u64; 16])?;
+        self.fill("loads", &[Load::default(); 16])?;
+        self.fill("queued", &[0_u32; 2])?;
+        for key in self.flows4()?.keys() {
+            self.hash::<FlowKey<Address4>, Flow<Address4>>("flows4")?
+                .remove(key)?;
+        }
+        for key in self.flows6()?.keys() {
+            self.hash::<FlowKey<Address6>, Flow<Address6>>("flows6")?
+                .remove(key)?;
+        }
+        self.drain::<FlowKey<Address4>>("queue4")?;
+        self.drain::<FlowKey<Address6>>("queue6")?;
+        let mut reasons = PerCpuArray::<_, u64>::try_from(self.map_mut("reasons")?)?;
+        for index in 0..Reason::ALL.len() as u32 {
+            reasons.set(index, per_cpu(0)?, 0)?;
+        }
+        let mut traffic = PerCpuArray::<_, Traffic>::try_from(self.map_mut("traffic")?)?;
+        for index in 0..16 {
+            traffic.set(index, per_cpu(bytemuck::Zeroable::zeroed())?, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `balance` for a frame that comes in by `interface`: what it returns, and the frame as
+    /// it is then.
+    pub(crate) fn balance(&self, interface: u32, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+        // egress_ifindex.
+        let context: [u32; 6] = [0, frame.len() as u32, 0, interface, 0, 0];
+        let mut out = vec![0; frame.len() + 256];
+        let result = self.program("balance")?.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            ..TestRunOptions::default()
+        })?;
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// Starts the sweeper's clock.
+    pub(crate) fn wind(&self) -> Result<()> {
+        const XDP_PASS: u32 = 2;
+        let result = self.program("wind")?.test_run(TestRunOptions {
+            data_in: Some(&[0; 64]),
+            ..TestRunOptions::default()
+        })?;
+        ensure!(result.return_value == XDP_PASS, "{result:?}");
+        Ok(())
+    }
+
+    /// The counter of each reason, all CPUs together.
+    pub(crate) fn reasons(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let counters = PerCpuArray::<_, u64>::try_from(self.map("reasons")?)?;
+        let mut reasons = BTreeMap::new();
+        for reason in Reason::ALL {
+            let counter: u64 = counters.get(&(*reason as u32), 0)?.iter().sum();
+            if counter > 0 {
+                reasons.insert(reason.name(), counter);
+            }
+        }
+        Ok(reasons)
+    }
+
+    /// The flows of IPv4.
+    pub(crate) fn flows4(&self) -> Result<BTreeMap<FlowKey<Address4>, Flow<Address4>>> {
+        let map = HashMap::try_from(self.map("flows4")?)?;
+        Ok(map.iter().collect::<Result<_, MapError>>()?)
+    }
+
+    /// The flows of IPv6.
+    pub(crate) fn flows6(&self) -> Result<BTreeMap<FlowKey<Address6>, Flow<Address6>>> {
+        let map = HashMap::try_from(self.map("flows6")?)?;
+        Ok(map.iter().collect::<Result<_, MapError>>()?)
+    }
+
+    /// How many keys the queue of a family's flows has: index 0 is IPv4's.
+    pub(crate) fn queued(&self, family: u32) -> Result<u32> {
+        Ok(Array::try_from(self.map("queued")?)?.get(&family, 0)?)
+    }
+
+    /// The load of a real server.
+    pub(crate) fn load_of(&self, server: u32) -> Result<Load> {
+        Ok(Array::try_from(self.map("loads")?)?.get(&server, 0)?)
+    }
+
+    /// The traffic of a real server, all CPUs together.
+    pub(crate) fn traffic_of(&self, server: u32) -> Result<Traffic> {
+        let map = PerCpuArray::<_, Traffic>::try_from(self.map("traffic")?)?;
+        let mut sum: Traffic = bytemuck::Zeroable::zeroed();
+        for traffic in map.get(&server, 0)?.iter() {
+            sum.connections += traffic.connections;
+            sum.packets_in += traffic.packets_in;
+            sum.bytes_in += traffic.bytes_in;
+            sum.packets_out += traffic.packets_out;
+            sum.bytes_out += traffic.bytes_out;
+        }
+        Ok(sum)
+    }
+
+    /// Writes the first entries of an array.
+    pub(crate) fn fill<T: Pod>(&mut self, name: &str, values: &[T]) -> Result<()> {
+        let mut array = Array::<_, T>::try_from(self.map_mut(name)?)?;
+        for (index, value) in (0..).zip(values) {
+            array
+                .set(index, value, 0)
+                .with_context(|| format!("{name}[{index}]"))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a real server.
+    pub(crate) fn set_server(&mut self, id: u32, server: Server) -> Result<()> {
+        Ok(Array::<_, Server>::try_from(self.map_mut("servers")?)?.set(id, server, 0)?)
+    }
+
+    fn drain<K: Pod>(&mut self, name: &str) -> Result<()> {
+        let mut queue = Queue::<_, K>::try_from(self.map_mut(name)?)?;
+        while queue.pop(0).is_ok() {}
+        Ok(())
+    }
+
+    fn hash<K: Pod, V: Pod>(
+        &mut self,
+        name: &str,
+    ) -> Result<HashMap<&mut aya::maps::MapData, K, V>> {
+        Ok(HashMap::try_from(self.map_mut(name)?)?)
+    }
+
+    fn program(&self, name: &str) -> Result<&Xdp> {
+        let program = self.ebpf.program(name);
+        Ok(program
+            .with_context(|| format!("the program {name}"))?
+            .try_into()?)
+    }
+
+    fn map(&self, name: &str) -> Result<&Map> {
+        self.ebpf.map(name).ok_or_else(|| anyhow!("no map {name}"))
+    }
+
+    fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
+        let map = self.ebpf.map_mut(name);
+        map.ok_or_else(|| anyhow!("no map {name}"))
+    }
+}
+
+fn per_cpu<T: Pod>(value: T) -> Result<PerCpuValues<T>> {
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?;
+    Ok(PerCpuValues::try_from(vec![value; cpus])?)
+}

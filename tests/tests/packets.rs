@@ -1,0 +1,131 @@
+//! The packet table in the kernel: the same rows that run on the host in `lb-common`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use lb_common::{
+    flow::{Flow, FlowKey},
+    testing::{Case, HostFlows, HostPacket, balance, table},
+    verdict::{Fate, Reason, Verdict},
+};
+
+mod kernel;
+use kernel::{Program, on_a_router};
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+
+#[test]
+fn every_packet_ends_as_the_table_says() {
+    on_a_router(|program| {
+        let cases = table();
+        let wrong: Vec<_> = cases
+            .iter()
+            .filter_map(|case| {
+                let outcome = run(program, case);
+                let error = outcome.with_context(|| case.name.clone()).err()?;
+                Some(format!("{error:#}"))
+            })
+            .collect();
+        let (count, of) = (wrong.len(), cases.len());
+        ensure!(wrong.is_empty(), "{count} of {of}:\n{}", wrong.join("\n"));
+        println!("{of} packets");
+        Ok(())
+    });
+}
+
+fn run(program: &mut Program, case: &Case) -> Result<()> {
+    program.set_up(&case.site)?;
+    let host = case.site.tables();
+    for (interface, frame) in &case.before {
+        program.balance(*interface, frame)?;
+        let _ = balance(&mut HostPacket::new(frame, *interface), &host);
+    }
+    ensure!(
+        program.reasons()?.is_empty(),
+        "what comes first: {:?}",
+        program.reasons()?
+    );
+    let (action, output) = program.balance(case.interface, &case.input)?;
+    let _ = balance(&mut HostPacket::new(&case.input, case.interface), &host);
+
+    let expected = action_of(case.verdict);
+    let reasons = program.reasons()?;
+    ensure!(
+        action == expected,
+        "action {action} instead of {expected}; {reasons:?}"
+    );
+    let counted: Vec<_> = case
+        .verdict
+        .err()
+        .map(|reason| (reason.name(), 1))
+        .into_iter()
+        .collect();
+    ensure!(
+        reasons
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .eq(counted.iter().copied()),
+        "counted {reasons:?} instead of {counted:?}"
+    );
+    ensure!(
+        action == XDP_DROP || output == case.output,
+        "\n  {output:02x?} instead of\n  {:02x?}",
+        case.output
+    );
+
+    // What is remembered and counted is the same on the host.
+    same_flows(&program.flows4()?, &host.v4.borrow())?;
+    same_flows(&program.flows6()?, &host.v6.borrow())?;
+    ensure!(
+        program.queued(0)? as usize == host.v4.borrow().queue.len()
+            && program.queued(1)? as usize == host.v6.borrow().queue.len(),
+        "the lengths of the queues"
+    );
+    for id in 0..case.site.servers.len() as u32 {
+        let (load, on_host) = (program.load_of(id)?, host.loads.borrow().get(&id).copied());
+        ensure!(load == on_host.unwrap_or_default(), "{load:?}, {on_host:?}");
+        let (traffic, on_host) = (
+            program.traffic_of(id)?,
+            host.traffic.borrow().get(&id).copied(),
+        );
+        ensure!(
+            traffic == on_host.unwrap_or_default(),
+            "{traffic:?}, {on_host:?}"
+        );
+    }
+    Ok(())
+}
+
+fn action_of(verdict: Result<Verdict, Reason>) -> u32 {
+    match verdict {
+        Ok(Verdict::Pass) => XDP_PASS,
+        Ok(Verdict::Transmit) => XDP_TX,
+        Ok(Verdict::Redirect(_)) => XDP_REDIRECT,
+        Err(reason) => match reason.fate() {
+            Fate::Pass => XDP_PASS,
+            Fate::Drop => XDP_DROP,
+        },
+    }
+}
+
+fn same_flows<A: Ord + Copy + std::fmt::Debug>(
+    kernel: &BTreeMap<FlowKey<A>, Flow<A>>,
+    host: &HostFlows<A>,
+) -> Result<()> {
+    // The clocks differ.
+    let timeless = |flow: Flow<A>| Flow { seen: 0, ..flow };
+    let kernel: BTreeMap<_, _> = kernel
+        .iter()
+        .map(|(key, flow)| (*key, timeless(*flow)))
+        .collect();
+    let host: BTreeMap<_, _> = host
+        .flows
+        .iter()
+        .map(|(key, entry)| (*key, timeless(entry.flow())))
+        .collect();
+    ensure!(kernel == host, "flows {kernel:?}\n  on the host {host:?}");
+    Ok(())
+}

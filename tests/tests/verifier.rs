@@ -1,0 +1,99 @@
+//! What the verifier says of the BPF object, and how much room it leaves.
+
+use anyhow::{Context, Result, ensure};
+use aya::{EbpfLoader, programs::Xdp};
+use lb_tests::{in_lab, lab::skip};
+
+mod kernel;
+use kernel::object;
+
+/// The kernel's limit is 1,000,000 instructions that the verifier looks at.
+const MAX_VERIFIED: u32 = 100_000;
+/// The kernel's limit is 512 bytes for all functions of a call chain.
+const MAX_STACK: u32 = 480;
+
+const PROGRAMS: [&str; 2] = ["balance", "wind"];
+
+#[test]
+fn the_verifier_is_done_soon() {
+    let Some(path) = object() else {
+        return;
+    };
+    in_lab(|_| {
+        let mut ebpf = EbpfLoader::new().load_file(&path)?;
+        for name in PROGRAMS {
+            let program: &mut Xdp = ebpf
+                .program_mut(name)
+                .with_context(|| format!("no program {name}"))?
+                .try_into()?;
+            program.load()?;
+            let info = program.info()?;
+            let verified = info
+                .verified_instruction_count()
+                .context("this kernel does not tell what it verified")?;
+            println!(
+                "{name}: {verified} of at most {MAX_VERIFIED} instructions verified; \
+                 {} bytes of BPF, {} bytes of machine code",
+                info.size_translated().unwrap_or_default(),
+                info.size_jitted(),
+            );
+            ensure!(verified <= MAX_VERIFIED, "{name}: {verified} instructions");
+        }
+        Ok(())
+    });
+}
+
+/// Also shows that libbpf takes the object: its maps are described in BTF.
+#[test]
+fn libbpf_loads_it_and_the_stack_suffices() {
+    let Some(path) = object() else {
+        return;
+    };
+    in_lab(|lab| {
+        let host = lab.host("router")?;
+        if host.output("bpftool", ["version"]).is_err() {
+            skip("bpftool is not installed");
+            return Ok(());
+        }
+        let path = path.to_str().context("a path of text")?;
+        // The pins are on the host's own mount and go with it.
+        let said = host.output(
+            "bpftool",
+            ["--debug", "prog", "loadall", path, "/sys/fs/bpf/lb"],
+        )?;
+        let log = [said.stdout, said.stderr].concat();
+        let log = String::from_utf8_lossy(&log);
+        ensure!(
+            said.status.success(),
+            "libbpf refuses it: {}",
+            log.lines().rev().take(20).collect::<Vec<_>>().join("\n")
+        );
+        let depths = stack_depths(&log)?;
+        ensure!(depths.len() == PROGRAMS.len(), "{depths:?}");
+        for functions in depths {
+            println!("stack of each function: {functions:?} of at most {MAX_STACK} bytes");
+            // That no chain of calls needs more than 512 bytes, the kernel has seen to.
+            for depth in functions {
+                ensure!(
+                    depth <= MAX_STACK,
+                    "a function needs {depth} bytes of stack"
+                );
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Of each program, the bytes of stack of each function: lines like `stack depth 8+288+472`.
+fn stack_depths(log: &str) -> Result<Vec<Vec<u32>>> {
+    log.lines()
+        .filter_map(|line| line.split_once("stack depth ").map(|(_, depths)| depths))
+        .map(|depths| {
+            let depths = depths.split_whitespace().next().unwrap_or_default();
+            depths
+                .split('+')
+                .map(|depth| depth.parse().with_context(|| format!("depth {depth}")))
+                .collect()
+        })
+        .collect()
+}
