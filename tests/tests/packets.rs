@@ -1,12 +1,26 @@
 //! The packet table in the kernel: the same rows that run on the host in `lb-common`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lb_common::{
     flow::{Flow, FlowKey},
-    testing::{Case, HostFlows, HostPacket, balance, table},
+    testing::{BACK, Case, FRONT, HostFlows, HostPacket, balance, table},
     verdict::{Fate, Reason, Verdict},
+};
+
+use nix::{
+    net::if_::if_nametoindex,
+    sys::{
+        socket::{
+            AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt,
+            socket, sockopt::ReceiveTimeout,
+        },
+        time::{TimeVal, TimeValLike},
+    },
 };
 
 mod kernel;
@@ -34,6 +48,66 @@ fn every_packet_ends_as_the_table_says() {
         println!("{of} packets");
         Ok(())
     });
+}
+
+/// Test runs tell bytes and "redirect", not where to. So the frames are let go, and looked for at
+/// the other ends of the wires.
+#[test]
+fn forwarded_frames_leave_by_the_right_interface() {
+    on_a_router(|program| {
+        let ends = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::EthAll,
+        )?;
+        setsockopt(&ends, ReceiveTimeout, &TimeVal::seconds(5))?;
+        let mut count = 0;
+        for case in table() {
+            let interface = match case.verdict {
+                Ok(Verdict::Redirect(interface)) => interface,
+                Ok(Verdict::Transmit) => case.interface,
+                Ok(Verdict::Pass) | Err(_) => continue,
+            };
+            program.set_up(&case.site)?;
+            for (interface, frame) in &case.before {
+                program.balance(*interface, frame)?;
+            }
+            program.balance_live(case.interface, &case.input)?;
+            let arrived = await_frame(&ends, &case.output)
+                .with_context(|| format!("{}: it does not arrive", case.name))?;
+            let end = match interface {
+                FRONT => "front-end",
+                BACK => "back-end",
+                other => bail!("{}: no interface {other}", case.name),
+            };
+            ensure!(
+                arrived == if_nametoindex(end)?,
+                "{}: it arrives at {arrived}",
+                case.name
+            );
+            count += 1;
+        }
+        println!("{count} frames");
+        Ok(())
+    });
+}
+
+/// Waits for a frame with these bytes: the interface that it came in by.
+fn await_frame(socket: &OwnedFd, frame: &[u8]) -> Result<u32> {
+    // The kernel takes a VLAN tag off before sockets see the frame.
+    let expected = match frame[12..14] {
+        [0x81, 0] => [&frame[..12], &frame[16..]].concat(),
+        _ => frame.to_vec(),
+    };
+    let mut bytes = [0; 4096];
+    loop {
+        let (length, from) = recvfrom::<LinkAddr>(socket.as_raw_fd(), &mut bytes)?;
+        // Its own packets, such as router solicitations, are none of ours.
+        if bytes[..length] == expected {
+            return Ok(from.context("an address")?.ifindex() as u32);
+        }
+    }
 }
 
 fn run(program: &mut Program, case: &Case) -> Result<()> {

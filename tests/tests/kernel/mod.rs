@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
-    Ebpf, EbpfLoader, Pod, TestRun, TestRunOptions,
+    Ebpf, EbpfLoader, Pod, TestRun, TestRunAttrs, TestRunOptions,
     maps::{Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue},
     programs::Xdp,
     util::nr_cpus,
@@ -90,6 +90,8 @@ fn router(lab: &Lab) -> Result<Host> {
         ))?;
         router.ip(&format!("link set {name} up"))?;
         router.ip(&format!("link set {name}-end up"))?;
+        // Without GRO, switched on while it is up, it would take no frames from XDP.
+        router.run("ethtool", ["-K", &format!("{name}-end"), "gro", "on"])?;
     }
     for line in [
         "address add 192.0.2.1/24 dev front",
@@ -198,6 +200,18 @@ impl Program {
         })?;
         out.truncate(result.data_size_out as usize);
         Ok((result.return_value, out))
+    }
+
+    /// As [`Program::balance`], with a frame that really leaves if it is forwarded.
+    pub(crate) fn balance_live(&self, interface: u32, frame: &[u8]) -> Result<()> {
+        let context: [u32; 6] = [0, frame.len() as u32, 0, interface, 0, 0];
+        self.program("balance")?.test_run(TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            attrs: TestRunAttrs::new().xdp_live_frames(1),
+            ..TestRunOptions::default()
+        })?;
+        Ok(())
     }
 
     /// Starts the sweeper's clock.
