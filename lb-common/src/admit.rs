@@ -65,7 +65,13 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
             let entry = tables.find(frame.key).ok_or(Reason::FlowExpiring)?;
             return Ok(entry.get().server);
         }
-        Inserted::Full => return Err(Reason::FlowTableFull),
+        Inserted::Full => {
+            if is_known {
+                // The flow before it has ended; its place in the queue goes by itself.
+                tables.remove(frame.key);
+            }
+            return Err(Reason::FlowTableFull);
+        }
     }
     tables.adjust_load(
         id,

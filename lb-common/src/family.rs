@@ -38,6 +38,8 @@ pub struct Facts {
     pub whole: bool,
     /// Differentiated services and ECN.
     pub service: u8,
+    /// What tells fragments of different packets apart; zero for IPv6, which is never cut.
+    pub identification: Be16,
 }
 
 /// An address family: its header type and how the few things that the pipeline needs are read and
@@ -148,6 +150,7 @@ impl Family for V4 {
             hops: header.ttl,
             whole: header.fragment.get() & DONT_FRAGMENT != 0,
             service: header.service,
+            identification: header.identification,
         }
     }
 
@@ -163,7 +166,7 @@ impl Family for V4 {
             version_length: 0x45,
             service: inner.service,
             total_length: Be16::new((size_of::<Ipv4>() + inner.length) as u16),
-            identification: Be16::default(),
+            identification: inner.identification,
             fragment: Be16::new(if inner.whole { DONT_FRAGMENT } else { 0 }),
             ttl: inner.hops,
             protocol,
@@ -228,6 +231,7 @@ impl Family for V6 {
             hops: header.hop_limit,
             whole: true,
             service: (header.version_class_label.get() >> 20) as u8,
+            identification: Be16::default(),
         }
     }
 

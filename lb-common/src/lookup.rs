@@ -94,8 +94,9 @@ fn resume<F: Family, T: Tables + FlowTable<F>>(
     let server = tables
         .server(flow.server)
         .filter(|server| server.is_present())?;
-    advance(tables, frame, entry, sight(server));
+    // First of all, so that the sweeper does not take a shorter timeout for an expired one.
     entry.touch(now);
+    advance(tables, frame, entry, sight(server));
     Some(flow.server)
 }
 
@@ -119,8 +120,8 @@ fn answer<F: Family, T: Tables + FlowTable<F>>(
     if flow.server != reply.server || flow.state == State::RETIRED || flow.is_expired(now) {
         return false;
     }
-    advance(tables, frame, &entry, Sight::Reply);
     entry.touch(now);
+    advance(tables, frame, &entry, Sight::Reply);
     true
 }
 

@@ -6,7 +6,6 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray},
     programs::{TestRun, TestRunOptions, Xdp},
 };
-use bytemuck::Zeroable;
 use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
@@ -301,7 +300,13 @@ impl Dataplane for KernelDataplane {
             Change::Vlan(index, vlan) => self.vlans.insert(index, vlan, 0),
             Change::NoVlan(index) => self.vlans.remove(index),
             Change::Server(id, server) => self.servers.set(*id, server, 0),
-            Change::NoServer(id) => self.servers.set(*id, Server::zeroed(), 0),
+            Change::NoServer(id) => {
+                // The rest stays: the sweeper needs it to find the ways back of its last flows.
+                let mut server = self.servers.get(id, 0)?;
+                server.flags &= !Server::PRESENT;
+                server.weight = 0;
+                self.servers.set(*id, server, 0)
+            }
             Change::Ring(first, slots) => (*first..)
                 .zip(slots)
                 .try_for_each(|(slot, id)| self.ring.set(slot, id, 0)),
