@@ -228,3 +228,282 @@ impl<D: Dataplane> Reconciler<D> {
 
 /// How many events are taken in before the maps are brought up to date.
 const MAX_BATCH: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+
+    use lb_common::maps::Load;
+
+    use super::*;
+    use crate::{
+        dataplane::{
+            Change,
+            fake::{Fake, Memory},
+        },
+        health::{Failure, Health, Report},
+        model::{Check, Method, Probe, Protocol, RealServer, Scheduler, Site, VirtualService},
+        network::next_hop::{NextHop, Resolution, Resolved},
+    };
+
+    const SERVICE: ServiceAddress = ServiceAddress {
+        address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
+        port: 80,
+        protocol: Protocol::Tcp,
+    };
+
+    fn socket(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 1, last], 80))
+    }
+
+    fn site(scheduler: Scheduler, quiesce: bool, servers: &[u8]) -> Site {
+        Site {
+            services: vec![VirtualService {
+                name: "web".to_owned(),
+                key: SERVICE,
+                method: Method::Nat,
+                scheduler,
+                probe: Probe {
+                    check: Check::Talk {
+                        send: None,
+                        expect: None,
+                    },
+                    interval: Duration::from_secs(1),
+                    reentry: Duration::from_secs(1),
+                },
+                quiesce,
+                servers: servers
+                    .iter()
+                    .map(|last| RealServer {
+                        name: format!("rs{last}"),
+                        socket: socket(*last),
+                        weight: 1,
+                    })
+                    .collect(),
+            }],
+            ..Site::default()
+        }
+    }
+
+    fn up(last: u8) -> Event {
+        Event::Health(Report {
+            service: SERVICE,
+            server: socket(last),
+            health: Health::Up,
+        })
+    }
+
+    fn down(last: u8) -> Event {
+        let reason = Failure::Empty {
+            expected: "x".to_owned(),
+        };
+        Event::Health(Report {
+            service: SERVICE,
+            server: socket(last),
+            health: Health::Down { reason },
+        })
+    }
+
+    fn way(last: u8) -> Event {
+        Event::Way(Resolved {
+            address: socket(last).ip(),
+            resolution: Resolution::Resolved(NextHop {
+                interface: 2,
+                vlan: None,
+                source_mac: [2, 0, 0, 0, 0, 1],
+                mac: [2, 0, 0, 0, 0, last],
+                mtu: 1500,
+                source: None,
+            }),
+        })
+    }
+
+    /// A reconciler on maps in memory.
+    struct Router {
+        memory: Rc<RefCell<Memory>>,
+        reconciler: Reconciler<Fake>,
+    }
+
+    impl Router {
+        fn new(memory: Rc<RefCell<Memory>>) -> Self {
+            let reconciler = Reconciler::new(Fake(memory.clone())).unwrap();
+            Self { memory, reconciler }
+        }
+
+        fn hear(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Change> {
+            self.memory.borrow_mut().written.clear();
+            for event in events {
+                if self.reconciler.absorb(event) {
+                    self.reconciler.reconcile();
+                }
+            }
+            self.memory.borrow().written.clone()
+        }
+
+        /// The ids in the ring of the service.
+        fn ring(&self) -> Vec<u32> {
+            let memory = self.memory.borrow();
+            let service = memory.tables.services[&service_key(&SERVICE)];
+            memory
+                .tables
+                .rings
+                .get(&service.ring)
+                .filter(|_| service.slots > 0)
+                .cloned()
+                .unwrap_or_default()
+        }
+
+        fn weights(&self) -> Vec<(u32, u32)> {
+            let memory = self.memory.borrow();
+            memory
+                .tables
+                .servers
+                .iter()
+                .map(|(id, server)| (*id, server.weight))
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_server_is_in_the_table_while_it_is_well() {
+        let mut router = Router::new(Rc::default());
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[1, 2])),
+            way(1),
+            way(2),
+        ]);
+        assert_eq!((router.ring(), router.weights()), (vec![], vec![]));
+        router.hear([up(1)]);
+        assert_eq!((router.ring(), router.weights()), (vec![1], vec![(1, 1)]));
+        router.hear([up(2)]);
+        assert_eq!(
+            router.ring(),
+            [2, 1],
+            "the one that joined last comes first"
+        );
+        let changes = router.hear([down(1)]);
+        assert_eq!((router.ring(), router.weights()), (vec![2], vec![(2, 1)]));
+        assert!(
+            matches!(
+                changes[..],
+                [Change::Ring(..), Change::Turn(..) | Change::Service(..), ..]
+            ),
+            "{changes:?}"
+        );
+        assert!(
+            matches!(changes.last(), Some(Change::NoServer(1))),
+            "{changes:?}"
+        );
+        router.hear([up(1)]);
+        assert_eq!(
+            (router.ring(), router.weights()),
+            (vec![1, 2], vec![(1, 1), (2, 1)])
+        );
+    }
+
+    #[test]
+    fn a_quiesced_server_may_finish() {
+        let mut router = Router::new(Rc::default());
+        router.hear([
+            Event::Configured(site(Scheduler::Wlc, true, &[1])),
+            way(1),
+            up(1),
+            down(1),
+        ]);
+        assert_eq!((router.ring(), router.weights()), (vec![], vec![(1, 0)]));
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_gets_nothing_new() {
+        let mut router = Router::new(Rc::default());
+        router.hear([Event::Configured(site(Scheduler::Rr, false, &[1])), up(1)]);
+        assert_eq!((router.ring(), router.weights()), (vec![], vec![(1, 1)]));
+        router.hear([way(1)]);
+        assert_eq!(router.ring(), [1]);
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_written() {
+        let mut router = Router::new(Rc::default());
+        router.hear([
+            Event::Configured(site(Scheduler::Sh, false, &[1])),
+            way(1),
+            up(1),
+        ]);
+        let again = Event::Configured(site(Scheduler::Sh, false, &[1]));
+        assert_eq!(router.hear([again, way(1), up(1), Event::Tick]), []);
+    }
+
+    #[test]
+    fn a_refused_write_is_tried_again() {
+        let mut router = Router::new(Rc::default());
+        router.memory.borrow_mut().is_broken = true;
+        let events = [
+            Event::Configured(site(Scheduler::Rr, false, &[1])),
+            way(1),
+            up(1),
+        ];
+        assert_eq!(router.hear(events), []);
+        router.memory.borrow_mut().is_broken = false;
+        router.hear([Event::Tick]);
+        assert_eq!(router.ring(), [1]);
+    }
+
+    #[test]
+    fn a_restarted_daemon_takes_over_what_forwards() {
+        let mut before = Router::new(Rc::default());
+        before.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[1, 2])),
+            way(1),
+            way(2),
+            up(1),
+            up(2),
+        ]);
+        let (ring, weights) = (before.ring(), before.weights());
+
+        let mut after = Router::new(before.memory.clone());
+        let changes = after.hear([Event::Configured(site(Scheduler::Rr, false, &[1, 2]))]);
+        assert_eq!(after.weights(), weights, "{changes:?}");
+        let mut kept = after.ring();
+        kept.sort_unstable();
+        assert_eq!(
+            kept,
+            [1, 2],
+            "nobody left although nobody was checked: {ring:?}"
+        );
+        after.hear([down(1)]);
+        assert_eq!(after.ring(), [2]);
+    }
+
+    #[test]
+    fn an_id_waits_for_the_last_flow() {
+        let mut router = Router::new(Rc::default());
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[1])),
+            way(1),
+            up(1),
+        ]);
+        router.memory.borrow_mut().loads.insert(
+            1,
+            Load {
+                active: 1,
+                inactive: 0,
+            },
+        );
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[2])),
+            Event::Tick,
+            way(2),
+            up(2),
+        ]);
+        assert_eq!(router.weights(), [(2, 1)]);
+        router.memory.borrow_mut().loads.clear();
+        router.hear([Event::Tick]);
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[2, 3])),
+            way(3),
+            up(3),
+        ]);
+        assert_eq!(router.weights(), [(1, 1), (2, 1)]);
+    }
+}

@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn rings_are_laid_as_ipvs_would_choose() {
-        let table: [(Scheduler, &[(u32, u32)], &[u32]); 9] = [
+        type Row<'a> = (Scheduler, &'a [(u32, u32)], &'a [u32]);
+        let table: [Row; 9] = [
             (Scheduler::Rr, &[(1, 1), (2, 5), (3, 1)], &[1, 2, 3]),
             (Scheduler::Rr, &[(1, 1), (2, 0), (3, 1)], &[1, 3]),
             (Scheduler::Rr, &[], &[]),

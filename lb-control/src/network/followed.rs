@@ -239,6 +239,7 @@ mod tests {
             up: true,
             carrier: true,
             vlan: None,
+            veth: false,
         };
         followed.reread([eth0].into_iter().collect(), &[]);
         followed.follow(&BTreeSet::from([server(2), server(3)]));

@@ -124,6 +124,7 @@ mod tests {
             up: true,
             carrier: true,
             vlan: None,
+            veth: false,
         }
     }
 
