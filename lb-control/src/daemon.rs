@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
 use sd_notify::NotifyState;
 use tokio::{
@@ -224,7 +224,7 @@ impl Pulse {
             vlans: BTreeMap::new(),
             _lock: lock,
         };
-        pulse.look_at_vlans(links).await;
+        pulse.look_at_vlans(links).await?;
         if let Err(error) = pulse.configure(site).await {
             pulse.stop().await;
             return Err(error);
@@ -238,7 +238,7 @@ impl Pulse {
     async fn configure(&mut self, site: Site) -> anyhow::Result<()> {
         // The routing table first, the addresses afterwards: nobody is to find an address without
         // a service behind it.
-        self.tell(Event::Configured(site.clone())).await;
+        self.tell(Event::Configured(site.clone())).await?;
         self.nannies.watch(targets(&site));
         let servers = site.services.iter().flat_map(|service| &service.servers);
         self.resolver
@@ -262,16 +262,16 @@ impl Pulse {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(report) = self.reports.recv() => self.tell(Event::Health(report)).await,
+                Some(report) = self.reports.recv() => self.tell(Event::Health(report)).await?,
                 Some(resolved) = self.ways.recv() => {
                     self.attach_on_the_way(&resolved).await;
-                    self.tell(Event::Way(resolved)).await;
+                    self.tell(Event::Way(resolved)).await?;
                 }
                 _ = ticks.tick() => {
                     if let Ok(links) = Links::read().await {
-                        self.look_at_vlans(&links).await;
+                        self.look_at_vlans(&links).await?;
                     }
-                    self.tell(Event::Tick).await;
+                    self.tell(Event::Tick).await?;
                 }
                 _ = signals.hangup.recv() => self.reload().await,
                 _ = signals.terminate.recv() => {
@@ -334,7 +334,7 @@ impl Pulse {
         }
     }
 
-    async fn look_at_vlans(&mut self, links: &Links) {
+    async fn look_at_vlans(&mut self, links: &Links) -> anyhow::Result<()> {
         let vlans: BTreeMap<_, _> = links
             .iter()
             .filter_map(|link| {
@@ -350,14 +350,14 @@ impl Pulse {
             .collect();
         if vlans != self.vlans {
             self.vlans.clone_from(&vlans);
-            self.tell(Event::Vlans(vlans)).await;
+            self.tell(Event::Vlans(vlans)).await?;
         }
+        Ok(())
     }
 
-    async fn tell(&self, event: Event) {
-        if self.events.send(event).await.is_err() {
-            error!("the reconciler has ended");
-        }
+    async fn tell(&self, event: Event) -> anyhow::Result<()> {
+        let told = self.events.send(event).await;
+        told.map_err(|_| anyhow!("nobody keeps the routing table any more"))
     }
 
     /// Takes off what was put on the machine. The data plane stays.

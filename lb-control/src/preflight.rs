@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, bail};
+use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     utsname::uname,
@@ -64,19 +65,37 @@ pub fn kernel_and_rights() -> anyhow::Result<()> {
 pub fn interfaces(links: &Links, site: &Site, named: &[String]) -> anyhow::Result<()> {
     for name in named {
         if links.named(name).is_err() {
-            bail!("there is no interface {name}");
+            bail!("there is no interface {name}{}", those_there_are());
         }
     }
     for address in &site.addresses {
         if links.named(&address.interface).is_err() {
             bail!(
-                "there is no interface {}, on which {} is to be put",
+                "there is no interface {}, on which {} is to be put{}",
                 address.interface,
-                address.address
+                address.address,
+                those_there_are()
             );
         }
     }
     Ok(())
+}
+
+/// The interfaces that could have been meant.
+fn those_there_are() -> String {
+    let mut names: Vec<_> = NetworkInterface::show()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|interface| interface.name)
+        .filter(|name| name != "lo")
+        .collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; there are {}", names.join(", "))
+    }
 }
 
 /// Tells what will keep the site from working although the daemon can run.
