@@ -1,7 +1,5 @@
 //! One flow: a client's socket that talks to a virtual service, and the real server that it got.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::{
     address::{Address4, Address6},
     maps::NextHop,
@@ -109,18 +107,22 @@ impl<A> Flow<A> {
     }
 }
 
+/// Promises that types of these sizes are plain bytes. (bytemuck derives that for types without
+/// parameters only.)
 macro_rules! plain {
     ($($type:ty: $size:literal;)+) => {
         $(
             // SAFETY: all fields are plain bytes and integers, any content is valid, and the
             // assertion below shows that there is no padding between or behind them.
-            unsafe impl Zeroable for $type {}
+            unsafe impl bytemuck::Zeroable for $type {}
             // SAFETY: as above.
-            unsafe impl Pod for $type {}
+            unsafe impl bytemuck::Pod for $type {}
             const _: () = assert!(size_of::<$type>() == $size);
         )+
     };
 }
+
+pub(crate) use plain;
 
 plain! {
     FlowKey<Address4>: 16;
@@ -131,6 +133,8 @@ plain! {
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable;
+
     use super::*;
 
     #[test]

@@ -1,10 +1,10 @@
 //! Room for what is too large for the 512 bytes of stack that a BPF program has. In the kernel it
 //! is a value of a per-CPU map, since no two packets are handled on one CPU at a time.
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::address::{Address4, Address6};
-use crate::flow::{Flow, FlowKey};
+use crate::{
+    address::{Address4, Address6},
+    flow::{Flow, FlowKey, plain},
+};
 
 /// Room for the keys and the flow of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +24,6 @@ pub struct NewFlow<A> {
     pub flow: Flow<A>,
     /// The key of the other direction.
     pub other: FlowKey<A>,
-}
-
-macro_rules! plain {
-    ($($type:ty: $size:literal;)+) => {
-        $(
-            // SAFETY: all fields are plain bytes and integers, any content is valid, and the
-            // assertion below shows that there is no padding between or behind them.
-            unsafe impl Zeroable for $type {}
-            // SAFETY: as above.
-            unsafe impl Pod for $type {}
-            const _: () = assert!(size_of::<$type>() == $size);
-        )+
-    };
 }
 
 plain! {

@@ -1,33 +1,31 @@
-//! The daemon: pulse. It starts everything, passes on what happens, and stops everything.
+//! Everything that runs, and the way of an event through it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
 use sd_notify::NotifyState;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
-    task::spawn_blocking,
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
 
+use super::{
+    Options, Signals,
+    interfaces::{Interfaces, first_interfaces, way_back},
+    load,
+};
 use crate::{
-    config::{self, Loaded},
+    config::Loaded,
     control::server::{Socket, Sources},
     dataplane::{
-        Sizes,
         bpffs::{Lock, Pins},
-        kernel::{self, Back, Mode, Program},
+        kernel::{self, Program},
     },
     event::Event,
     health::{self, Target, Watch},
-    model::Site,
+    model::{Site, VirtualService},
     network::{
         addresses::Addresses,
         announce::Announcement,
@@ -37,26 +35,7 @@ use crate::{
     },
     preflight,
     reconciler::Reconciler,
-    status::InterfaceStatus,
 };
-
-/// How `lb run` was called.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// lvs.cf.
-    pub config: PathBuf,
-    /// The interfaces to run on; if there are none, those of the virtual IPs and of the ways to the
-    /// real servers.
-    pub interfaces: Vec<String>,
-    /// How the program is run by an interface.
-    pub mode: Mode,
-    /// Where things are pinned.
-    pub bpffs: PathBuf,
-    /// Where commands are listened for.
-    pub socket: PathBuf,
-    /// How many entries the maps hold.
-    pub sizes: Sizes,
-}
 
 /// How often refused writes are tried again and interfaces looked at.
 const TICK: Duration = Duration::from_secs(5);
@@ -64,67 +43,8 @@ const TICK: Duration = Duration::from_secs(5);
 /// How many events may wait.
 const QUEUE: usize = 4096;
 
-/// Runs until a signal ends it. What it put on the machine is taken off, but for the data plane,
-/// which goes on forwarding until `lb detach`.
-///
-/// # Errors
-/// Why it could not start; nothing on the machine is changed then.
-pub async fn run(options: Options) -> anyhow::Result<()> {
-    let mut signals = Signals::listen()?;
-    let loaded = load(&options.config).await?;
-    preflight::kernel_and_rights()?;
-    let links = Links::read().await?;
-    preflight::interfaces(&links, &loaded.site, &options.interfaces)?;
-    preflight::raise_file_limit();
-
-    let mut pulse = Pulse::start(options, loaded, &links).await?;
-    let result = pulse.pass_on(&mut signals).await;
-    pulse.stop().await;
-    result
-}
-
-/// Reads lvs.cf. Names in it are looked up, which may take a while.
-async fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let path = path.to_owned();
-    let loaded = spawn_blocking(move || config::load(&path)).await??;
-    for warning in &loaded.warnings {
-        warn!("{warning}");
-    }
-    Ok(loaded)
-}
-
-/// Takes the data plane off its interfaces and frees the maps.
-///
-/// # Errors
-/// If a daemon runs, or a pin cannot be removed.
-pub fn detach(bpffs: &Path) -> anyhow::Result<bool> {
-    let pins = Pins::below(bpffs);
-    if !pins.exist() {
-        return Ok(false);
-    }
-    let _lock = pins.lock()?;
-    pins.remove()
-}
-
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("listening for signals");
-        Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-}
-
 /// Everything that runs.
-struct Pulse {
+pub(super) struct Pulse {
     options: Options,
     site: Site,
     program: Program,
@@ -140,16 +60,12 @@ struct Pulse {
     _lock: Lock,
 }
 
-/// The interfaces with the program on them, by name.
-struct Interfaces {
-    attached: BTreeMap<String, InterfaceStatus>,
-    /// Those that were refused, so that it is said once.
-    refused: BTreeSet<String>,
-    shown: watch::Sender<Vec<InterfaceStatus>>,
-}
-
 impl Pulse {
-    async fn start(options: Options, loaded: Loaded, links: &Links) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        options: Options,
+        loaded: Loaded,
+        links: &Links,
+    ) -> anyhow::Result<Self> {
         let pins = Pins::below(&options.bpffs);
         let was_there = pins.exist();
         let started = Self::start_on(&pins, options, loaded, links).await;
@@ -178,11 +94,7 @@ impl Pulse {
             kernel::load(pins, options.sizes, way_back(&options, links))?;
         let reconciler = Reconciler::new(dataplane).context("reading the maps")?;
 
-        let mut interfaces = Interfaces {
-            attached: BTreeMap::new(),
-            refused: BTreeSet::new(),
-            shown: watch::Sender::default(),
-        };
+        let mut interfaces = Interfaces::default();
         for name in first_interfaces(&options, &site) {
             interfaces.attach(&mut program, &name, options.mode)?;
         }
@@ -201,7 +113,7 @@ impl Pulse {
         let sources = Sources {
             events: events.clone(),
             nannies: nannies.clone(),
-            interfaces: interfaces.shown.subscribe(),
+            interfaces: interfaces.shown(),
         };
         tokio::spawn(async move {
             if let Err(error) = socket.serve(sources).await {
@@ -257,7 +169,7 @@ impl Pulse {
     }
 
     /// The way of an event: whatever happens is passed on, until we are told to stop.
-    async fn pass_on(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+    pub(super) async fn pass_on(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -325,13 +237,8 @@ impl Pulse {
         let Some(link) = links.at(hop.interface) else {
             return;
         };
-        let (name, mode) = (link.name.clone(), self.options.mode);
-        if !self.interfaces.refused.contains(&name)
-            && let Err(error) = self.interfaces.attach(&mut self.program, &name, mode)
-        {
-            error!("{error:#}; packets that come in by {name} are not steered");
-            self.interfaces.refused.insert(name);
-        }
+        self.interfaces
+            .attach_if_possible(&mut self.program, &link.name, self.options.mode);
     }
 
     async fn look_at_vlans(&mut self, links: &Links) -> anyhow::Result<()> {
@@ -361,7 +268,7 @@ impl Pulse {
     }
 
     /// Takes off what was put on the machine. The data plane stays.
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         notify(&[NotifyState::Stopping]);
         self.announcement = None;
         match self.addresses.lower_all_but(&[]).await {
@@ -376,53 +283,9 @@ impl Pulse {
     }
 }
 
-impl Interfaces {
-    fn attach(&mut self, program: &mut Program, name: &str, mode: Mode) -> anyhow::Result<()> {
-        if self.attached.contains_key(name) {
-            return Ok(());
-        }
-        let attached = program.attach(name, mode)?;
-        info!(interface = name, mode = %attached, "program attached");
-        self.attached.insert(
-            name.to_owned(),
-            InterfaceStatus {
-                name: name.to_owned(),
-                mode: attached.to_string(),
-            },
-        );
-        self.shown
-            .send_replace(self.attached.values().cloned().collect());
-        Ok(())
-    }
-}
-
-/// The interfaces that are known before any way is.
-fn first_interfaces(options: &Options, site: &Site) -> Vec<String> {
-    if !options.interfaces.is_empty() {
-        return options.interfaces.clone();
-    }
-    let names: BTreeSet<_> = site
-        .addresses
-        .iter()
-        .map(|address| address.interface.clone())
-        .collect();
-    names.into_iter().collect()
-}
-
-/// How packets leave by the interface that they came from.
-fn way_back(options: &Options, links: &Links) -> Back {
-    let is_used =
-        |name: &String| options.interfaces.is_empty() || options.interfaces.contains(name);
-    if options.mode != Mode::Generic && links.iter().any(|link| link.veth && is_used(&link.name)) {
-        Back::Redirect
-    } else {
-        Back::Transmit
-    }
-}
-
 /// What the nannies have to watch.
 fn targets(site: &Site) -> Vec<Target> {
-    let of_service = |service: &crate::model::VirtualService| {
+    let of_service = |service: &VirtualService| {
         let service = service.clone();
         service
             .servers

@@ -1,0 +1,88 @@
+//! Which interfaces the program is on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::Options;
+use crate::{
+    dataplane::kernel::{Back, Mode, Program},
+    model::Site,
+    network::links::Links,
+    status::InterfaceStatus,
+};
+
+/// The interfaces with the program on them, by name.
+#[derive(Default)]
+pub(super) struct Interfaces {
+    attached: BTreeMap<String, InterfaceStatus>,
+    /// Those that were refused, so that it is said once.
+    refused: BTreeSet<String>,
+    shown: watch::Sender<Vec<InterfaceStatus>>,
+}
+
+impl Interfaces {
+    /// Puts the program on an interface unless it is there.
+    pub(super) fn attach(
+        &mut self,
+        program: &mut Program,
+        name: &str,
+        mode: Mode,
+    ) -> anyhow::Result<()> {
+        if self.attached.contains_key(name) {
+            return Ok(());
+        }
+        let attached = program.attach(name, mode)?;
+        info!(interface = name, mode = %attached, "program attached");
+        self.attached.insert(
+            name.to_owned(),
+            InterfaceStatus {
+                name: name.to_owned(),
+                mode: attached.to_string(),
+            },
+        );
+        self.shown
+            .send_replace(self.attached.values().cloned().collect());
+        Ok(())
+    }
+
+    /// As [`Self::attach`]; a refusal is told once and changes nothing.
+    pub(super) fn attach_if_possible(&mut self, program: &mut Program, name: &str, mode: Mode) {
+        if !self.refused.contains(name)
+            && let Err(error) = self.attach(program, name, mode)
+        {
+            error!("{error:#}; packets that come in by {name} are not steered");
+            self.refused.insert(name.to_owned());
+        }
+    }
+
+    /// The interfaces with the program on them, now and whenever that changes.
+    pub(super) fn shown(&self) -> watch::Receiver<Vec<InterfaceStatus>> {
+        self.shown.subscribe()
+    }
+}
+
+/// The interfaces that are known before any way is.
+pub(super) fn first_interfaces(options: &Options, site: &Site) -> Vec<String> {
+    if !options.interfaces.is_empty() {
+        return options.interfaces.clone();
+    }
+    let names: BTreeSet<_> = site
+        .addresses
+        .iter()
+        .map(|address| address.interface.clone())
+        .collect();
+    names.into_iter().collect()
+}
+
+/// How packets leave by the interface that they came from.
+pub(super) fn way_back(options: &Options, links: &Links) -> Back {
+    let is_used =
+        |name: &String| options.interfaces.is_empty() || options.interfaces.contains(name);
+    if options.mode != Mode::Generic && links.iter().any(|link| link.veth && is_used(&link.name)) {
+        Back::Redirect
+    } else {
+        Back::Transmit
+    }
+}

@@ -1,0 +1,98 @@
+//! The daemon: pulse. It starts everything, passes on what happens, and stops everything.
+
+mod interfaces;
+mod pulse;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
+};
+use tracing::warn;
+
+use self::pulse::Pulse;
+use crate::{
+    config::{self, Loaded},
+    dataplane::{Sizes, bpffs::Pins, kernel::Mode},
+    network::links::Links,
+    preflight,
+};
+
+/// How `lb run` was called.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// lvs.cf.
+    pub config: PathBuf,
+    /// The interfaces to run on; if there are none, those of the virtual IPs and of the ways to the
+    /// real servers.
+    pub interfaces: Vec<String>,
+    /// How the program is run by an interface.
+    pub mode: Mode,
+    /// Where things are pinned.
+    pub bpffs: PathBuf,
+    /// Where commands are listened for.
+    pub socket: PathBuf,
+    /// How many entries the maps hold.
+    pub sizes: Sizes,
+}
+
+/// Runs until a signal ends it. What it put on the machine is taken off, but for the data plane,
+/// which goes on forwarding until `lb detach`.
+///
+/// # Errors
+/// Why it could not start; nothing on the machine is changed then.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let loaded = load(&options.config).await?;
+    preflight::kernel_and_rights()?;
+    let links = Links::read().await?;
+    preflight::interfaces(&links, &loaded.site, &options.interfaces)?;
+    preflight::raise_file_limit();
+
+    let mut pulse = Pulse::start(options, loaded, &links).await?;
+    let result = pulse.pass_on(&mut signals).await;
+    pulse.stop().await;
+    result
+}
+
+/// Reads lvs.cf. Names in it are looked up, which may take a while.
+async fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let path = path.to_owned();
+    let loaded = spawn_blocking(move || config::load(&path)).await??;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// Takes the data plane off its interfaces and frees the maps.
+///
+/// # Errors
+/// If a daemon runs, or a pin cannot be removed.
+pub fn detach(bpffs: &Path) -> anyhow::Result<bool> {
+    let pins = Pins::below(bpffs);
+    if !pins.exist() {
+        return Ok(false);
+    }
+    let _lock = pins.lock()?;
+    pins.remove()
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listening for signals");
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+}
