@@ -3,7 +3,10 @@
 //! Nobody else calls [`Dataplane::apply`]. A write that the kernel refuses is told and tried again
 //! at the next event, at the latest with the next [`Event::Tick`]; it never ends the daemon.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -14,7 +17,7 @@ use crate::{
     diff::{diff, note},
     event::Event,
     ids::{Exhausted, Identity, Ids},
-    model::ServiceAddress,
+    model::{ServiceAddress, VirtualService},
     rings::turn_after,
     state::State,
     status,
@@ -149,73 +152,77 @@ impl<D: Dataplane> Reconciler<D> {
 
     /// The ids of what the maps hold stay with their owners.
     fn restore_ids(&mut self) {
-        for (service, identity, id) in self.found() {
-            self.ids.restore_service(service.0, service.1);
-            self.ids.restore_server(identity, id);
+        for (key, entry) in &self.actual.services {
+            if let Some(service) = service_address(key) {
+                self.ids.restore_service(service, entry.id);
+            }
         }
-        let services = &self.actual.services;
-        for (service, id) in services
-            .iter()
-            .filter_map(|(key, entry)| Some((service_address(key)?, entry.id)))
-        {
-            self.ids.restore_service(service, id);
+        for (identity, id) in self.found() {
+            self.ids.restore_server(identity, id);
         }
     }
 
     /// The real servers that the maps hold.
-    fn found(&self) -> Vec<((ServiceAddress, u32), Identity, u32)> {
-        let services: Vec<_> = self
+    fn found(&self) -> Vec<(Identity, u32)> {
+        let services: BTreeMap<u32, ServiceAddress> = self
             .actual
             .services
             .iter()
-            .filter_map(|(key, entry)| Some((service_address(key)?, entry.id)))
+            .filter_map(|(key, entry)| Some((entry.id, service_address(key)?)))
             .collect();
         let found = self.actual.servers.iter().filter_map(|(id, server)| {
-            let service = *services.iter().find(|(_, id)| *id == server.service)?;
-            let socket = std::net::SocketAddr::new(server.address.into(), server.port.get());
-            Some((service, (service.0, socket, method(server.method)?), *id))
+            let service = *services.get(&server.service)?;
+            let socket = SocketAddr::new(server.address.into(), server.port.get());
+            Some(((service, socket, method(server.method)?), *id))
         });
         found.collect()
     }
 
     /// Real servers that the maps hold stay until a nanny has looked at them.
     fn presume_members(&mut self) {
-        let found = self.found();
-        for ((service, _), (_, socket, method), _) in found {
-            let is_same = self
-                .state
-                .site
-                .services
-                .iter()
-                .any(|candidate| candidate.key == service && candidate.method == method);
-            if is_same {
+        let wanted = self.wanted();
+        for (identity, _) in self.found() {
+            let (service, socket, _) = identity;
+            if wanted.contains(&identity) {
                 info!(%service, server = %socket, "forwards already and is kept until it was checked");
                 self.state.presume_member((service, socket));
             }
         }
     }
 
+    /// The real servers that lvs.cf asks for.
+    fn wanted(&self) -> BTreeSet<Identity> {
+        let of_service = |service: &VirtualService| {
+            let (key, method) = (service.key, service.method);
+            let sockets: Vec<_> = service.servers.iter().map(|server| server.socket).collect();
+            sockets.into_iter().map(move |socket| (key, socket, method))
+        };
+        self.state
+            .site
+            .services
+            .iter()
+            .flat_map(of_service)
+            .collect()
+    }
+
     fn release_ids(&mut self) {
+        let wanted = self.wanted();
+        let named: BTreeSet<_> = self
+            .state
+            .site
+            .services
+            .iter()
+            .map(|service| service.key)
+            .collect();
         let Self {
-            state,
             ids,
             dataplane,
             actual,
             ..
         } = self;
-        let services = &state.site.services;
         ids.release(
-            |key| services.iter().any(|service| service.key == *key),
-            |(key, socket, method)| {
-                services.iter().any(|service| {
-                    service.key == *key
-                        && service.method == *method
-                        && service
-                            .servers
-                            .iter()
-                            .any(|server| server.socket == *socket)
-                })
-            },
+            |key| named.contains(key),
+            |identity| wanted.contains(identity),
             |id| {
                 actual.servers.contains_key(&id)
                     || dataplane

@@ -9,7 +9,7 @@ use lb_common::maps::Vlan;
 
 use crate::{
     health::{Health, Report},
-    model::{ServiceAddress, Site},
+    model::{ServiceAddress, Site, VirtualService},
     network::next_hop::{Resolution, Resolved},
 };
 
@@ -21,6 +21,8 @@ pub type ServerKey = (ServiceAddress, SocketAddr);
 pub struct State {
     /// What lvs.cf says.
     pub site: Site,
+    /// The real servers of the site, and whether one that fails stays with weight 0.
+    servers: BTreeMap<ServerKey, OnFailure>,
     /// The VLAN interfaces by index.
     pub vlans: BTreeMap<u32, Vlan>,
     /// What the nannies say last. A server that was never checked is not in it.
@@ -37,6 +39,15 @@ pub struct State {
 enum IsUp {
     Yes,
     No,
+}
+
+/// What becomes of a real server that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnFailure {
+    /// It leaves the table.
+    Leaves,
+    /// It stays with weight 0.
+    Quiesces,
 }
 
 /// Which part a real server plays.
@@ -59,10 +70,16 @@ pub enum Part {
 impl State {
     /// lvs.cf was read. What is known of servers that are still in it stays.
     pub fn configure(&mut self, site: Site) {
+        self.servers = servers(&site);
         self.site = site;
-        let servers: BTreeSet<ServerKey> = self.servers().collect();
-        self.health.retain(|key, _| servers.contains(key));
-        self.joined.retain(|key, _| servers.contains(key));
+        let Self {
+            servers,
+            health,
+            joined,
+            ..
+        } = self;
+        health.retain(|key, _| servers.contains_key(key));
+        joined.retain(|key, _| servers.contains_key(key));
         let addresses = self.addresses_to_follow();
         self.ways.retain(|address, _| addresses.contains(address));
     }
@@ -70,7 +87,7 @@ impl State {
     /// A nanny reports. One that watched a server which is no longer in lvs.cf is not heard.
     pub fn report(&mut self, report: Report) {
         let key = (report.service, report.server);
-        let Some(quiesce) = self.quiesces(&key) else {
+        let Some(&on_failure) = self.servers.get(&key) else {
             return;
         };
         match report.health {
@@ -80,7 +97,7 @@ impl State {
             }
             Health::Down { .. } => {
                 self.health.insert(key, IsUp::No);
-                if !quiesce {
+                if on_failure == OnFailure::Leaves {
                     self.joined.remove(&key);
                 }
             }
@@ -105,7 +122,7 @@ impl State {
     /// Takes a server for a member that it was before the daemon started: it forwards already, and
     /// the nanny will say soon whether it may go on.
     pub fn presume_member(&mut self, key: ServerKey) {
-        if self.quiesces(&key).is_some() {
+        if self.has(&key) {
             self.health.insert(key, IsUp::Yes);
             self.join(key);
         }
@@ -117,34 +134,14 @@ impl State {
         self.ways.get(&address)
     }
 
-    /// The addresses whose ways have to be followed.
+    /// Whether this real server is in lvs.cf.
     #[must_use]
-    pub fn addresses_to_follow(&self) -> BTreeSet<IpAddr> {
-        self.servers().map(|(_, socket)| socket.ip()).collect()
+    pub fn has(&self, key: &ServerKey) -> bool {
+        self.servers.contains_key(key)
     }
 
-    fn servers(&self) -> impl Iterator<Item = ServerKey> {
-        self.site.services.iter().flat_map(|service| {
-            service
-                .servers
-                .iter()
-                .map(|server| (service.key, server.socket))
-        })
-    }
-
-    /// Whether a failing server stays with weight 0; `None` if it is not in lvs.cf.
-    fn quiesces(&self, (service, socket): &ServerKey) -> Option<bool> {
-        self.site
-            .services
-            .iter()
-            .find(|candidate| {
-                candidate.key == *service
-                    && candidate
-                        .servers
-                        .iter()
-                        .any(|server| server.socket == *socket)
-            })
-            .map(|service| service.quiesce)
+    fn addresses_to_follow(&self) -> BTreeSet<IpAddr> {
+        self.servers.keys().map(|(_, socket)| socket.ip()).collect()
     }
 
     fn join(&mut self, key: ServerKey) {
@@ -153,4 +150,20 @@ impl State {
             self.joins
         });
     }
+}
+
+fn servers(site: &Site) -> BTreeMap<ServerKey, OnFailure> {
+    let of_service = |service: &VirtualService| {
+        let on_failure = if service.quiesce {
+            OnFailure::Quiesces
+        } else {
+            OnFailure::Leaves
+        };
+        let key = service.key;
+        let sockets: Vec<_> = service.servers.iter().map(|server| server.socket).collect();
+        sockets
+            .into_iter()
+            .map(move |socket| ((key, socket), on_failure))
+    };
+    site.services.iter().flat_map(of_service).collect()
 }

@@ -1,6 +1,7 @@
 //! How things are: what `lb status` shows.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -211,6 +212,10 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
 impl StatusReport {
     /// Adds what the nannies know.
     pub fn add_probes(&mut self, nannies: &[NannyStatus]) {
+        let nannies: BTreeMap<_, _> = nannies
+            .iter()
+            .map(|nanny| ((nanny.service, nanny.server), nanny))
+            .collect();
         for service in &mut self.services {
             let key = ServiceAddress {
                 address: service.address,
@@ -219,10 +224,7 @@ impl StatusReport {
             };
             for server in &mut service.servers {
                 let socket = SocketAddr::new(server.address, server.port);
-                let Some(nanny) = nannies
-                    .iter()
-                    .find(|nanny| nanny.service == key && nanny.server == socket)
-                else {
+                let Some(nanny) = nannies.get(&(key, socket)) else {
                     continue;
                 };
                 server.checks = nanny.checks;

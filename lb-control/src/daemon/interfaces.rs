@@ -19,6 +19,8 @@ pub(super) struct Interfaces {
     attached: BTreeMap<String, InterfaceStatus>,
     /// Those that were refused, so that it is said once.
     refused: BTreeSet<String>,
+    /// The indexes of those that a way led to.
+    seen: BTreeSet<u32>,
     shown: watch::Sender<Vec<InterfaceStatus>>,
 }
 
@@ -55,6 +57,11 @@ impl Interfaces {
             error!("{error:#}; packets that come in by {name} are not steered");
             self.refused.insert(name.to_owned());
         }
+    }
+
+    /// Whether a way leads to this interface for the first time.
+    pub(super) fn is_new(&mut self, index: u32) -> bool {
+        self.seen.insert(index)
     }
 
     /// The interfaces with the program on them, now and whenever that changes.

@@ -228,7 +228,7 @@ impl Pulse {
         let Resolution::Resolved(hop) = &resolved.resolution else {
             return;
         };
-        if !self.options.interfaces.is_empty() {
+        if !self.options.interfaces.is_empty() || !self.interfaces.is_new(hop.interface) {
             return;
         }
         let Ok(links) = Links::read().await else {
