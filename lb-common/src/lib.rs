@@ -3,11 +3,12 @@
 //!
 //! [`pipeline::process`] is the way of a packet and the page to read first. It asks the packet
 //! ([`packet::Packet`]) and the maps ([`tables::Tables`]) through traits; `lb-ebpf` implements them
-//! on packet pointers and BPF maps, [`testing`] on a `Vec` and collections.
+//! on packet pointers and BPF maps, `testing` on a `Vec` and collections.
 //!
 //! What is *not* here: no allocation, no logging, no clock, no loop without a constant bound, no
 //! panic, no recursion, no `unsafe` but the promise that map keys and values are plain bytes.
-//! Nothing outside [`link`], [`family`], [`wire`] and [`forward::tunnel`] knows an address family.
+//! Only [`family`], [`wire`], [`parse`] and the choice of a tunnel in [`forward`] name an address
+//! family; everything else is written once for both.
 #![cfg_attr(not(any(test, feature = "testing", feature = "user")), no_std)]
 
 pub mod address;
