@@ -29,8 +29,8 @@ pub struct Desired {
     pub refused: Vec<Exhausted>,
 }
 
-/// What the tables ought to hold. A real server whose way has not been looked up yet keeps the way
-/// that it has in `actual`.
+/// What the tables ought to hold. A real server whose way has not been found yet keeps the way that it
+/// has in `actual`, where a daemon before this one left it.
 pub fn desired(state: &State, ids: &mut Ids, actual: &Tables, sizes: &Sizes) -> Desired {
     let mut desired = Desired::default();
     desired.tables.vlans.clone_from(&state.vlans);
@@ -83,7 +83,7 @@ fn members(
             }
         };
         let mut entry = entry(state, service, server, service_id, weight);
-        if state.way(server.socket.ip()).is_none()
+        if !state.was_resolved(server.socket.ip())
             && let Some(before) = actual.servers.get(&id)
         {
             entry.hop = before.hop;

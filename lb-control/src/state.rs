@@ -29,6 +29,8 @@ pub struct State {
     health: BTreeMap<ServerKey, IsUp>,
     /// The ways to real servers.
     ways: BTreeMap<IpAddr, Resolution>,
+    /// The addresses whose ways were known once.
+    resolved: BTreeSet<IpAddr>,
     /// When each server joined its table, as a number that goes up: the order of IPVS's list.
     joined: BTreeMap<ServerKey, u64>,
     joins: u64,
@@ -82,6 +84,7 @@ impl State {
         joined.retain(|key, _| servers.contains_key(key));
         let addresses = self.addresses_to_follow();
         self.ways.retain(|address, _| addresses.contains(address));
+        self.resolved.retain(|address| addresses.contains(address));
     }
 
     /// A nanny reports. One that watched a server which is no longer in lvs.cf is not heard.
@@ -106,6 +109,9 @@ impl State {
 
     /// A way is known, or no longer.
     pub fn resolve(&mut self, resolved: Resolved) {
+        if matches!(resolved.resolution, Resolution::Resolved(_)) {
+            self.resolved.insert(resolved.address);
+        }
         self.ways.insert(resolved.address, resolved.resolution);
     }
 
@@ -132,6 +138,12 @@ impl State {
     #[must_use]
     pub fn way(&self, address: IpAddr) -> Option<&Resolution> {
         self.ways.get(&address)
+    }
+
+    /// Whether the way to a real server was known once since the daemon started.
+    #[must_use]
+    pub fn was_resolved(&self, address: IpAddr) -> bool {
+        self.resolved.contains(&address)
     }
 
     /// Whether this real server is in lvs.cf.

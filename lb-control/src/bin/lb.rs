@@ -107,6 +107,8 @@ enum LogFormat {
 fn main() -> ExitCode {
     match run(Command::parse().verb) {
         Ok(code) => code,
+        // Whoever reads us has seen enough: `lb status | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // There is nobody left to tell if standard error is closed.
             let _ = writeln!(io::stderr(), "lb: {error:#}");
@@ -172,6 +174,18 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = match cause.downcast_ref::<io::Error>() {
+            Some(error) => Some(error.kind()),
+            None => cause
+                .downcast_ref::<serde_json::Error>()
+                .and_then(serde_json::Error::io_error_kind),
+        };
+        kind == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,7 +193,13 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("LB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A single level is meant for what this program says, not for the libraries below it.
+    let wanted = std::env::var("LB_LOG").unwrap_or_else(|_| "info".to_owned());
+    let wanted = match wanted.parse::<tracing::Level>() {
+        Ok(level) => format!("warn,lb={level},lb_control={level}"),
+        Err(_) => wanted,
+    };
+    let filter = EnvFilter::new(wanted);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -194,7 +194,7 @@ table! {
     RshCommand "rsh_command" Text, "rsh",
         NotYet { instead: "load is not measured", harmless: &["ssh"] },
         "How `load_monitor = uptime` reaches the real servers.";
-    DebugLevel "debug_level" Text, "NONE", never("Piranha ignored it too; see `--log-format` and RUST_LOG"), "Any word.";
+    DebugLevel "debug_level" Text, "NONE", never("Piranha ignored it too; see `--log-format` and LB_LOG"), "Any word.";
     Ipvsadm "ipvsadm" Text, "/sbin/ipvsadm", never("the table is not kept by ipvsadm"), "Program that Piranha used to change the table.";
     ReservationConflictAction "reservation_conflict_action" Choice(&["nothing", "preempt"]), "", NO_SHARED_DISK, "What to do about a disk that the partner holds.";
     Sync "sync" Boolean, "0", never("Piranha ignored it too"), "Copying of files, before 0.7.";
@@ -214,7 +214,7 @@ table! {
     Pmask "pmask" Mask, "0.0.0.0",
         NotYet { instead: "each connection is scheduled on its own", harmless: &["255.255.255.255"] },
         "Clients that this mask makes equal stay together.";
-    SorryServer "sorry_server" Address, "0.0.0.0", not_yet("without a working server the service does not answer"), "Server for the time when no other works.";
+    SorryServer "sorry_server" Address, "0.0.0.0", not_yet("without a working server connections are refused"), "Server for the time when no other works.";
     Send "send" Text, "", Works, "What is sent to check a server, with \\n \\r \\t \\\\.";
     Expect "expect" Text, "", Works, "What its answer begins with; `*` for any answer.";
     UseRegex "use_regex" Boolean, "0", Works, "`expect` is a regular expression.";

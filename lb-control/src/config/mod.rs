@@ -74,7 +74,7 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("reading {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

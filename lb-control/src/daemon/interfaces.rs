@@ -7,9 +7,9 @@ use tracing::{error, info};
 
 use super::Options;
 use crate::{
-    dataplane::kernel::{Back, Mode, Program},
+    dataplane::kernel::{Attached, Back, Mode, Program},
     model::Site,
-    network::links::Links,
+    network::links::{Links, Xdp},
     status::InterfaceStatus,
 };
 
@@ -44,8 +44,7 @@ impl Interfaces {
                 mode: attached.to_string(),
             },
         );
-        self.shown
-            .send_replace(self.attached.values().cloned().collect());
+        self.show();
         Ok(())
     }
 
@@ -57,6 +56,31 @@ impl Interfaces {
             error!("{error:#}; packets that come in by {name} are not steered");
             self.refused.insert(name.to_owned());
         }
+    }
+
+    /// Notes how the program runs where one before it was replaced.
+    pub(super) fn note_modes(&mut self, links: &Links) {
+        let mut is_changed = false;
+        for interface in self.attached.values_mut() {
+            let mode = match links.named(&interface.name).ok().and_then(|link| link.xdp) {
+                Some(Xdp::Native) => Attached::Native,
+                Some(Xdp::Generic) => Attached::Generic,
+                None => continue,
+            };
+            let mode = mode.to_string();
+            if interface.mode != mode {
+                interface.mode = mode;
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.show();
+        }
+    }
+
+    fn show(&self) {
+        self.shown
+            .send_replace(self.attached.values().cloned().collect());
     }
 
     /// Whether a way leads to this interface for the first time.

@@ -181,6 +181,7 @@ impl Pulse {
                 }
                 _ = ticks.tick() => {
                     if let Ok(links) = Links::read().await {
+                        self.interfaces.note_modes(&links);
                         self.look_at_vlans(&links).await?;
                     }
                     self.tell(Event::Tick).await?;

@@ -76,8 +76,8 @@ pub(super) fn attach(
             }
             Err(error) if is_taken(&error) => {
                 bail!(
-                    "another XDP program is on {interface}: `ip link show dev {interface}` names \
-                     it, `ip link set dev {interface} xdp off` takes it off"
+                    "another XDP program is on {interface}: `bpftool net list dev {interface}` names \
+                     it; it has to be taken off by what put it there (another lb: `lb detach`)"
                 );
             }
             Err(error) => refusal = error,

@@ -1,4 +1,4 @@
-//! The kernel: the only file besides [`super::attachment`] that knows aya.
+//! The kernel: the only file besides `attachment` that knows aya.
 
 use anyhow::{Context, bail};
 use aya::{

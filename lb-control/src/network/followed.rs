@@ -240,6 +240,7 @@ mod tests {
             carrier: true,
             vlan: None,
             veth: false,
+            xdp: None,
         };
         followed.reread([eth0].into_iter().collect(), &[]);
         followed.follow(&BTreeSet::from([server(2), server(3)]));

@@ -6,7 +6,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{
         InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-        LinkMessage, VlanProtocol,
+        LinkMessage, LinkXdp, VlanProtocol, XdpAttached,
     },
 };
 use nix::errno::Errno;
@@ -33,6 +33,17 @@ pub struct Link {
     pub vlan: Option<Vlan>,
     /// It is one end of a virtual cable between network namespaces.
     pub veth: bool,
+    /// How an XDP program runs on it, if there is one.
+    pub xdp: Option<Xdp>,
+}
+
+/// How an XDP program runs on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Xdp {
+    /// In the driver, or in the card itself.
+    Native,
+    /// In the kernel's own packet handling.
+    Generic,
 }
 
 /// What makes a link a VLAN of another.
@@ -151,6 +162,7 @@ impl Link {
             carrier: flags.contains(LinkFlags::LowerUp),
             vlan: None,
             veth: false,
+            xdp: None,
         };
         let mut parent = None;
         let mut elsewhere = false;
@@ -165,6 +177,8 @@ impl Link {
                 parent = Some(*index);
             } else if let LinkAttribute::LinkNetNsId(_) = attribute {
                 elsewhere = true;
+            } else if let LinkAttribute::Xdp(infos) = attribute {
+                link.xdp = infos.iter().find_map(xdp_of);
             } else if let LinkAttribute::LinkInfo(infos) = attribute {
                 link.vlan = infos.iter().find_map(vlan_of);
                 link.veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
@@ -182,6 +196,20 @@ fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
         Link::from_message(message)
     } else {
         None
+    }
+}
+
+fn xdp_of(info: &LinkXdp) -> Option<Xdp> {
+    let LinkXdp::Attached(attached) = info else {
+        return None;
+    };
+    if *attached == XdpAttached::None {
+        None
+    } else if *attached == XdpAttached::SocketBuffer {
+        Some(Xdp::Generic)
+    } else {
+        // By the driver, by the card, or by several at once.
+        Some(Xdp::Native)
     }
 }
 
@@ -250,6 +278,7 @@ mod tests {
                     tag: Tag::Customer,
                 }),
                 veth: false,
+                xdp: None,
             };
             assert_eq!(link, Some(expected));
         }

@@ -125,6 +125,7 @@ mod tests {
             carrier: true,
             vlan: None,
             veth: false,
+            xdp: None,
         }
     }
 

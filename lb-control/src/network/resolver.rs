@@ -1,6 +1,6 @@
 //! Follows the way to addresses: asks the kernel, listens to it, and tells what changed.
 //!
-//! One task, one loop: wait for something, let [`Followed`] absorb it, then settle: ask for the
+//! One task, one loop: wait for something, let `Followed` absorb it, then settle: ask for the
 //! routes and neighbours that are in doubt and tell the news.
 //!
 //! How soon a server with another MAC address is noticed: at once if it announces itself, as
@@ -109,12 +109,15 @@ impl Resolver {
     }
 
     async fn run(mut self) {
+        // Before the first address is looked at: without links nothing can be resolved, and an
+        // interval is not always ready when it is asked for its first tick.
+        self.reread.reset();
+        self.reread().await;
         while let Ok(()) = self.step().await {}
     }
 
     async fn step(&mut self) -> Result<(), Unneeded> {
         tokio::select! {
-            // Reading comes first, for without links nothing can be resolved.
             biased;
             _ = self.reread.tick() => self.reread().await,
             changed = self.wanted.changed() => {
