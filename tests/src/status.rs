@@ -6,11 +6,23 @@ use serde::Deserialize;
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// `active` or `standby`.
     pub role: String,
     /// The routing table.
     pub services: Vec<ServiceStatus>,
+    /// How many flows there are.
+    pub flows: Flows,
+}
+
+/// The flow tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Flows {
+    /// Flows of IPv4.
+    pub ipv4: u64,
+    /// Flows of IPv6.
+    pub ipv6: u64,
 }
 
 /// One service of the routing table.
@@ -55,6 +67,12 @@ impl Status {
     pub fn service(&self, name: &str) -> Option<&ServiceStatus> {
         self.services.iter().find(|service| service.name == name)
     }
+
+    /// Whether every real server of every service gets connections.
+    pub fn is_complete(&self) -> bool {
+        let mut servers = self.services.iter().flat_map(|service| &service.servers);
+        !self.services.is_empty() && servers.all(ServerStatus::is_up)
+    }
 }
 
 impl ServiceStatus {
@@ -65,8 +83,14 @@ impl ServiceStatus {
 
     /// Whether a real server gets new connections.
     pub fn has_up(&self, name: &str) -> bool {
-        self.server(name)
-            .is_some_and(|server| server.state == "up" && server.weight > 0)
+        self.server(name).is_some_and(ServerStatus::is_up)
+    }
+}
+
+impl ServerStatus {
+    /// Whether it gets new connections.
+    pub fn is_up(&self) -> bool {
+        self.state == "up" && self.weight > 0
     }
 }
 
