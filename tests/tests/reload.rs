@@ -1,0 +1,76 @@
+//! SIGHUP: lvs.cf is read again while clients go on asking.
+
+use anyhow::{Context, Result, ensure};
+use lb_tests::{
+    Family, Method, Plan, Service, Site, Stage,
+    client::{self, all_good, shares},
+    on_stage,
+    status::Status,
+};
+
+const FAMILY: Family = Family::V4;
+
+#[test]
+fn servers_come_and_go_and_a_broken_file_changes_nothing() {
+    on_stage(|lab, lb| {
+        let plan = Plan::new(Method::Nat);
+        let site = |servers: &[&str]| {
+            let mut service = Service::web(FAMILY, plan.servers);
+            service
+                .servers
+                .retain(|server| servers.contains(&server.name.as_str()));
+            Site::new(Method::Nat).with(service)
+        };
+        let mut stage = Stage::set(lab, lb, plan, &site(&["rs1", "rs2"]))?;
+        stage.await_servers()?;
+        answered_by(&stage, &["rs1", "rs2"])?;
+
+        stage.director.reload(&site(&["rs2", "rs3"]))?;
+        let table = stage.director.await_status("rs3 is up", |status| {
+            names(status) == ["rs2", "rs3"] && status.is_complete()
+        })?;
+        answered_by(&stage, &["rs2", "rs3"])?;
+
+        let broken = site(&["rs1"])
+            .to_string()
+            .replace("weight = 1", "weight = heavy");
+        stage.director.reload_text(&broken)?;
+        let line = broken
+            .lines()
+            .position(|line| line.contains("heavy"))
+            .context("not broken")?
+            + 1;
+        let complaint = format!("/run/lvs.cf:{line}:");
+        let printed = stage.director.daemon().printed();
+        ensure!(
+            printed
+                .lines()
+                .any(|said| said.contains("ERROR") && said.contains(&complaint)),
+            "no error names {complaint}:\n{printed}"
+        );
+        let after = stage.director.status()?;
+        ensure!(after.to_string() == table.to_string(), "{after}");
+        answered_by(&stage, &["rs2", "rs3"])?;
+
+        // And it can be mended.
+        stage.director.reload(&site(&["rs1"]))?;
+        stage.await_servers()?;
+        answered_by(&stage, &["rs1"])
+    });
+}
+
+fn names(status: &Status) -> Vec<&str> {
+    let services = status.services.iter();
+    services
+        .flat_map(|service| &service.servers)
+        .map(|server| server.name.as_str())
+        .collect()
+}
+
+fn answered_by(stage: &Stage, names: &[&str]) -> Result<()> {
+    let answers = client::get_many(&stage.network.client, &FAMILY.url(), 40, 4)?;
+    all_good(&answers)?;
+    let shares = shares(&answers);
+    ensure!(shares.keys().eq(names), "{shares:?} instead of {names:?}");
+    Ok(())
+}
