@@ -60,6 +60,8 @@ pub struct ServerStatus {
     pub bytes_out: u64,
     /// Why its last check failed, if it did.
     pub last_error: Option<String>,
+    /// Why packets cannot be sent to it, if so.
+    pub unreachable: Option<String>,
 }
 
 impl Status {
@@ -88,9 +90,9 @@ impl ServiceStatus {
 }
 
 impl ServerStatus {
-    /// Whether it gets new connections.
+    /// Whether it gets new connections. One can be well without its way being known yet.
     pub fn is_up(&self) -> bool {
-        self.state == "up" && self.weight > 0
+        self.state == "up" && self.weight > 0 && self.unreachable.is_none()
     }
 }
 
@@ -112,8 +114,9 @@ impl fmt::Display for ServiceStatus {
 impl fmt::Display for ServerStatus {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {}", self.name, self.state)?;
-        self.last_error
+        self.unreachable
             .iter()
+            .chain(&self.last_error)
             .try_for_each(|error| write!(out, " ({error})"))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use lb_tests::{
-    Director, Family, Host, Method, Network, Plan, Service, Site,
+    Family, Host, Method, Network, Plan, Service, Site, Stage,
     client::{self, all_good},
     director::{CONFIG, PINS, SOCKET},
     on_stage,
@@ -22,7 +22,7 @@ struct Attempt<'a> {
     config: &'a str,
     pins: &'a str,
     socket: &'a str,
-    interface: &'a str,
+    interfaces: &'a [&'a str],
     /// What the line has to say.
     says: &'a [&'a str],
 }
@@ -33,7 +33,7 @@ const DEFAULT: Attempt<'_> = Attempt {
     config: CONFIG,
     pins: PINS,
     socket: SOCKET,
-    interface: "eth0",
+    interfaces: &["eth0", "eth1"],
     says: &[],
 };
 
@@ -87,7 +87,7 @@ fn what_cannot_work_is_refused_before_anything_is_changed() {
             },
             Attempt {
                 what: "an interface that is missing",
-                interface: "eth7",
+                interfaces: &["eth0", "eth7"],
                 says: &["eth7"],
                 ..DEFAULT
             },
@@ -146,7 +146,7 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
             servers: 1,
             ..Plan::new(Method::Nat)
         };
-        let stage = lb_tests::Stage::set(lab, lb, plan, &site())?;
+        let stage = Stage::set(lab, lb, plan, &site())?;
         stage.await_servers()?;
         let other = Attempt {
             pins: OTHER_PINS,
@@ -165,16 +165,31 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
                 says: &["another XDP program is on eth0"],
                 ..other
             },
-            Attempt {
-                what: "the socket of another daemon",
-                interface: "lo",
-                socket: SOCKET,
-                says: &[SOCKET],
-                ..other
-            },
         ];
         let refused = are_refused(lb, stage.network.router(), &attempts);
         goes_on(&stage).and(refused)
+    });
+}
+
+/// With pins and interfaces of its own it would still take the other's socket and addresses away.
+#[test]
+fn the_socket_of_another_daemon_is_not_taken() {
+    on_stage(|lab, lb| {
+        let plan = Plan {
+            servers: 1,
+            ..Plan::new(Method::Nat)
+        };
+        let stage = Stage::set(lab, lb, plan, &site())?;
+        stage.await_servers()?;
+        let attempt = Attempt {
+            what: "the socket of another daemon",
+            interfaces: &["lo"],
+            pins: OTHER_PINS,
+            says: &[SOCKET],
+            ..DEFAULT
+        };
+        let refused = are_refused(lb, stage.network.router(), &[attempt]);
+        refused.and(goes_on(&stage))
     });
 }
 
@@ -186,7 +201,7 @@ fn a_start_that_is_refused_leaves_the_data_plane_forwarding() {
             servers: 1,
             ..Plan::new(Method::Nat)
         };
-        let mut stage = lb_tests::Stage::set(lab, lb, plan, &site())?;
+        let mut stage = Stage::set(lab, lb, plan, &site())?;
         stage.await_servers()?;
         stage.director.kill()?;
         let router = stage.network.router();
@@ -215,10 +230,10 @@ fn a_start_that_is_refused_leaves_the_data_plane_forwarding() {
     });
 }
 
-fn goes_on(stage: &lb_tests::Stage) -> Result<()> {
+fn goes_on(stage: &Stage) -> Result<()> {
     let answers = client::get_many(&stage.network.client, &FAMILY.url(), 20, 4)?;
     all_good(&answers)?;
-    let status = Director::status(&stage.director)?;
+    let status = stage.director.status()?;
     ensure!(status.is_complete(), "{status}");
     Ok(())
 }
@@ -262,7 +277,10 @@ fn is_refused(lb: &Path, host: &Host, attempt: &Attempt<'_>) -> Result<()> {
     words.extend(["timeout", "5"]);
     words.push(lb.to_str().context("a strange path")?);
     words.extend(["run", "--config", attempt.config, "--bpffs", attempt.pins]);
-    words.extend(["--socket", attempt.socket, "--interface", attempt.interface]);
+    words.extend(["--socket", attempt.socket]);
+    for interface in attempt.interfaces {
+        words.extend(["--interface", interface]);
+    }
     let output = host.output(words[0], &words[1..])?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use lb_tests::{
     Family, Method, Plan, Service, Site, Stage,
+    address::in_url,
     client::{self, all_good, shares},
     on_stage,
     status::Status,
@@ -56,6 +57,31 @@ fn servers_come_and_go_and_a_broken_file_changes_nothing() {
         stage.director.reload(&site(&["rs1"]))?;
         stage.await_servers()?;
         answered_by(&stage, &["rs1"])
+    });
+}
+
+#[test]
+fn a_virtual_address_moves() {
+    on_stage(|lab, lb| {
+        let plan = Plan {
+            servers: 1,
+            ..Plan::new(Method::Nat)
+        };
+        let mut service = Service::web(FAMILY, 1);
+        let mut stage = Stage::set(lab, lb, plan, &Site::new(Method::Nat).with(service.clone()))?;
+        stage.await_servers()?;
+        answered_by(&stage, &["rs1"])?;
+        service.address = FAMILY.further_vip(0);
+        stage
+            .director
+            .reload(&Site::new(Method::Nat).with(service.clone()))?;
+        stage.await_servers()?;
+        let client = &stage.network.client;
+        let url = format!("http://{}/", in_url(service.address));
+        all_good(&client::get_many(client, &url, 20, 4)?)?;
+        let before = client::get_many(client, &FAMILY.url(), 2, 2)?;
+        ensure!(!before.iter().any(client::Answer::is_good), "{before:?}");
+        Ok(())
     });
 }
 
