@@ -95,7 +95,7 @@ pub fn sha256(host: &Host, url: &str) -> Result<String> {
         .to_owned())
 }
 
-/// Uploads what `sha256` would download from `from`. The real server that took it.
+/// Uploads to `to` what it downloads from `from`. The real server that took it.
 pub fn pass_on(host: &Host, from: &str, to: &str) -> Result<String> {
     let pipe = "set -o pipefail; curl --silent --show-error --globoff \"$0\" | \
                 curl --silent --show-error --globoff --fail --upload-file - \

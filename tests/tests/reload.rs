@@ -1,5 +1,7 @@
 //! SIGHUP: lvs.cf is read again while clients go on asking.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use lb_tests::{
     Family, Method, Plan, Service, Site, Stage,
@@ -10,6 +12,7 @@ use lb_tests::{
 };
 
 const FAMILY: Family = Family::V4;
+const LIMIT: Duration = Duration::from_secs(5);
 
 #[test]
 fn servers_come_and_go_and_a_broken_file_changes_nothing() {
@@ -42,7 +45,9 @@ fn servers_come_and_go_and_a_broken_file_changes_nothing() {
             .context("not broken")?
             + 1;
         let complaint = format!("/run/lvs.cf:{line}:");
-        let printed = stage.director.daemon().printed();
+        let daemon = stage.director.daemon();
+        daemon.wait_until_printed(&complaint, LIMIT)?;
+        let printed = daemon.printed();
         ensure!(
             printed
                 .lines()
@@ -79,7 +84,7 @@ fn a_virtual_address_moves() {
         let client = &stage.network.client;
         let url = format!("http://{}/", in_url(service.address));
         all_good(&client::get_many(client, &url, 20, 4)?)?;
-        let before = client::get_many(client, &FAMILY.url(), 2, 2)?;
+        let before = client::get_many_with(client, &FAMILY.url(), 2, 2, &["--max-time", "1"])?;
         ensure!(!before.iter().any(client::Answer::is_good), "{before:?}");
         Ok(())
     });
