@@ -48,6 +48,11 @@ impl Family {
         self.address(0, 100)
     }
 
+    /// Further virtual addresses (0, 1, …), on the clients' network.
+    pub fn further_vip(self, index: u8) -> IpAddr {
+        self.address(0, index + 101)
+    }
+
     /// A real server (0, 1, 2, …).
     pub fn server(self, index: u8) -> IpAddr {
         self.address(1, index + 11)
@@ -72,6 +77,11 @@ impl Family {
             Self::V4 => format!("{address}/32"),
             Self::V6 => format!("{address}/128"),
         }
+    }
+
+    /// The page of the virtual address.
+    pub fn url(self) -> String {
+        format!("http://{}/", in_url(self.vip()))
     }
 
     fn address(self, network: u8, host: u8) -> IpAddr {

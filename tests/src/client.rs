@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{dns, host::Host};
 
@@ -40,6 +40,17 @@ pub fn get(host: &Host, url: &str) -> Result<Answer> {
 
 /// Asks `count` times, each in a connection of its own, up to `parallel` at a time.
 pub fn get_many(host: &Host, url: &str, count: u32, parallel: u32) -> Result<Vec<Answer>> {
+    get_many_with(host, url, count, parallel, &["--max-time", PATIENCE])
+}
+
+/// The same with options of curl's, such as `--max-time` and `--interface`.
+pub fn get_many_with(
+    host: &Host,
+    url: &str,
+    count: u32,
+    parallel: u32,
+    options: &[&str],
+) -> Result<Vec<Answer>> {
     let (most, address) = (parallel.to_string(), format!("{url}?[1-{count}]"));
     let arguments = [
         "--silent",
@@ -48,8 +59,6 @@ pub fn get_many(host: &Host, url: &str, count: u32, parallel: u32) -> Result<Vec
         "--parallel-immediate",
         "--parallel-max",
         &most,
-        "--max-time",
-        PATIENCE,
         "--header",
         "Connection: close",
         "--output",
@@ -61,7 +70,7 @@ pub fn get_many(host: &Host, url: &str, count: u32, parallel: u32) -> Result<Vec
         &escape_host(&address, count),
     ];
     // It fails if any request has failed; each tells on its own line.
-    let output = host.output("curl", arguments)?;
+    let output = host.output("curl", arguments.iter().chain(options))?;
     let report = String::from_utf8_lossy(&output.stdout);
     let answers = report.lines().map(parse).collect::<Result<Vec<_>>>()?;
     if answers.len() != count as usize {
@@ -86,6 +95,14 @@ pub fn sha256(host: &Host, url: &str) -> Result<String> {
         .to_owned())
 }
 
+/// Uploads to `to` what it downloads from `from`. The real server that took it.
+pub fn pass_on(host: &Host, from: &str, to: &str) -> Result<String> {
+    let pipe = "set -o pipefail; curl --silent --show-error --globoff \"$0\" | \
+                curl --silent --show-error --globoff --fail --upload-file - \
+                --output /dev/null --write-out '%header{real-server}' \"$1\"";
+    host.run("bash", ["-c", pipe, from, to])
+}
+
 /// Asks a name server who it is.
 pub fn dig(host: &Host, server: IpAddr) -> Result<String> {
     let server = format!("@{server}");
@@ -94,6 +111,22 @@ pub fn dig(host: &Host, server: IpAddr) -> Result<String> {
         ["+short", "+time=2", "+tries=1", &server, "TXT", dns::NAME],
     )?;
     Ok(answer.trim().trim_matches('"').to_owned())
+}
+
+/// An error that tells of the first failure, if there is any.
+pub fn all_good(answers: &[Answer]) -> Result<()> {
+    let bad: Vec<_> = answers.iter().filter(|answer| !answer.is_good()).collect();
+    let first = bad
+        .first()
+        .map(|answer| format!("{:?} {}", answer.status, answer.error));
+    ensure!(
+        bad.is_empty(),
+        "{} of {} requests failed, first: {}",
+        bad.len(),
+        answers.len(),
+        first.unwrap_or_default()
+    );
+    Ok(())
 }
 
 /// How many good answers each real server gave.

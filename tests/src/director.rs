@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::{host::Host, network::Plan, process::Process, site::Site, status::Status};
+use crate::{host::Host, network::Plan, process::Process, site::Site, status::Status, wait};
 
 /// Where lvs.cf is on the router.
 pub const CONFIG: &str = "/run/lvs.cf";
@@ -24,6 +24,8 @@ pub const SOCKET: &str = "/run/lb/lb.sock";
 const NOTIFY: &str = "/run/notify.sock";
 /// How long `lb` may take to be ready.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long the routing table may take to become as it should be.
+const STATUS_LIMIT: Duration = Duration::from_secs(20);
 
 /// The `lb` that tests are about, which `cargo xtask test` names to them.
 pub fn binary() -> Result<PathBuf> {
@@ -73,7 +75,12 @@ impl Director {
 
     /// Changes lvs.cf, sends SIGHUP and waits until `lb` says that it is ready again.
     pub fn reload(&mut self, site: &Site) -> Result<()> {
-        self.router.write(CONFIG, &site.to_string())?;
+        self.reload_text(&site.to_string())
+    }
+
+    /// The same with any text as lvs.cf.
+    pub fn reload_text(&mut self, text: &str) -> Result<()> {
+        self.router.write(CONFIG, text)?;
         self.daemon.signal(Signal::SIGHUP)?;
         self.await_note("READY=1", START_LIMIT)
     }
@@ -95,6 +102,12 @@ impl Director {
         &mut self.daemon
     }
 
+    /// Ends the daemon by SIGINT, as Ctrl-C does, and waits for its end.
+    pub fn interrupt(&mut self) -> Result<ExitStatus> {
+        self.daemon.signal(Signal::SIGINT)?;
+        self.daemon.wait()
+    }
+
     /// The routing table.
     pub fn status(&self) -> Result<Status> {
         let text = self.lb(["status", "--json", "--socket", SOCKET])?;
@@ -104,6 +117,16 @@ impl Director {
     /// Runs another `lb` command on the router, which must succeed; what it printed.
     pub fn lb<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
         self.router.run(&self.lb.to_string_lossy(), args)
+    }
+
+    /// Waits until the routing table is as it should be. The status then.
+    pub fn await_status(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<Status> {
+        let mut last = Status::default();
+        let found = wait::until(what, STATUS_LIMIT, || {
+            last = self.status()?;
+            Ok(is_so(&last).then(|| last.clone()))
+        });
+        found.with_context(|| format!("lb printed:\n{}\n{last:?}", self.daemon.printed()))
     }
 
     /// Waits for a message of the daemon to its service manager, such as `READY=1`.

@@ -2,7 +2,7 @@
 //!
 //! A [`Lab`] is a private world in which [`Host`]s live; [`Network`] connects a client, a router
 //! (the director) and real servers; [`Web`], [`Dns`] and [`Director`] are the real programs that
-//! run in them, and [`client`] is what a client asks. [`showcase`] is what `cargo xtask run` shows.
+//! run in them, and [`client`] is what a client asks; a [`Stage`] is all of it. [`showcase`] is what `cargo xtask run` shows.
 //! Nothing of it can be seen from outside the lab, and all of it ends with the process that made it.
 
 pub mod address;
@@ -15,9 +15,11 @@ pub mod network;
 pub mod process;
 pub mod showcase;
 pub mod site;
+pub mod stage;
 pub mod status;
 pub mod switch;
 pub mod tunnel;
+pub mod wait;
 pub mod web;
 pub mod wire;
 
@@ -28,5 +30,6 @@ pub use host::Host;
 pub use lab::{Lab, in_lab};
 pub use network::{Network, Plan, Wiring};
 pub use process::Process;
-pub use site::{Method, Site};
+pub use site::{Method, Service, Site};
+pub use stage::{Stage, on_stage};
 pub use web::Web;

@@ -97,10 +97,10 @@ impl Service {
     pub fn dns(family: Family, servers: u8) -> Self {
         let mut service = Self::new("dns", family, 53, "udp", servers);
         let name = crate::dns::NAME;
-        service.directives = vec![
-            format!(r#"send_program = "/usr/bin/dig +short +time=1 +tries=1 @%h {name}""#),
-            r#"expect = "192.0.2.""#.to_owned(),
-        ];
+        // Not dig: only words of their own stand for the server, and it wants `@SERVER`.
+        service.directives = vec![format!(
+            r#"send_program = "/usr/bin/nslookup -type=TXT -timeout=1 -retry=0 {name} %h""#
+        )];
         service
     }
 

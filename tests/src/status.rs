@@ -6,11 +6,23 @@ use serde::Deserialize;
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// `active` or `standby`.
     pub role: String,
     /// The routing table.
     pub services: Vec<ServiceStatus>,
+    /// How many flows there are.
+    pub flows: Flows,
+}
+
+/// The flow tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Flows {
+    /// Flows of IPv4.
+    pub ipv4: u64,
+    /// Flows of IPv6.
+    pub ipv6: u64,
 }
 
 /// One service of the routing table.
@@ -48,12 +60,20 @@ pub struct ServerStatus {
     pub bytes_out: u64,
     /// Why its last check failed, if it did.
     pub last_error: Option<String>,
+    /// Why packets cannot be sent to it, if so.
+    pub unreachable: Option<String>,
 }
 
 impl Status {
     /// A service by its name.
     pub fn service(&self, name: &str) -> Option<&ServiceStatus> {
         self.services.iter().find(|service| service.name == name)
+    }
+
+    /// Whether every real server of every service gets connections.
+    pub fn is_complete(&self) -> bool {
+        let mut servers = self.services.iter().flat_map(|service| &service.servers);
+        !self.services.is_empty() && servers.all(ServerStatus::is_up)
     }
 }
 
@@ -65,8 +85,14 @@ impl ServiceStatus {
 
     /// Whether a real server gets new connections.
     pub fn has_up(&self, name: &str) -> bool {
-        self.server(name)
-            .is_some_and(|server| server.state == "up" && server.weight > 0)
+        self.server(name).is_some_and(ServerStatus::is_up)
+    }
+}
+
+impl ServerStatus {
+    /// Whether it gets new connections. One can be well without its way being known yet.
+    pub fn is_up(&self) -> bool {
+        self.state == "up" && self.weight > 0 && self.unreachable.is_none()
     }
 }
 
@@ -88,8 +114,9 @@ impl fmt::Display for ServiceStatus {
 impl fmt::Display for ServerStatus {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {}", self.name, self.state)?;
-        self.last_error
+        self.unreachable
             .iter()
+            .chain(&self.last_error)
             .try_for_each(|error| write!(out, " ({error})"))
     }
 }

@@ -8,6 +8,10 @@ use nix::sys::signal::Signal;
 use crate::{host::Host, process::Process};
 
 const DIRECTORY: &str = "/run/web";
+/// Bytes per second of `/slow`.
+const SLOW_RATE: usize = 4000;
+/// How long `/slow` takes, less a second that nginx gives in advance.
+const SLOW_SECONDS: usize = 5;
 
 /// A web server on a host: running, or stopped for now.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ impl Web {
     /// Starts nginx on port 80 of both families, and waits until it listens.
     ///
     /// `/` answers the host's name, which is in the header `Real-Server` of every answer as well.
+    /// `/slow` takes some seconds, `/put` takes a file.
     pub fn start(host: &Host) -> Result<Self> {
         host.write(
             format!("{DIRECTORY}/pages/index.html"),
@@ -28,6 +33,10 @@ impl Web {
         host.write(
             format!("{DIRECTORY}/nginx.conf"),
             &configuration(host.name()),
+        )?;
+        host.write(
+            format!("{DIRECTORY}/pages/slow"),
+            &".".repeat(SLOW_RATE * SLOW_SECONDS),
         )?;
         let mut web = Self {
             host: host.clone(),
@@ -86,19 +95,37 @@ impl Web {
         self.host.inside(|| {
             let mut file = fs::File::create(&path)?;
             let mut noise = Noise(1);
-            for _ in 0..mebibytes {
-                let chunk: Vec<u8> = (0..1 << 17).flat_map(|_| noise.next()).collect();
+            let mut chunk: Vec<u8> = (0..1 << 17).flat_map(|_| noise.next()).collect();
+            for number in 0..mebibytes as u64 {
+                // No two are the same.
+                chunk[..8].copy_from_slice(&number.to_le_bytes());
                 file.write_all(&chunk)?;
             }
             Ok(())
         })?;
-        let sum = self.host.run("sha256sum", [&path])?;
-        Ok(sum
-            .split_whitespace()
-            .next()
-            .context("sha256sum printed nothing")?
-            .to_owned())
+        sha256(&self.host, &path)
     }
+
+    /// The SHA-256 of the file that was put at `/put` last.
+    pub fn sha256_of_put(&self) -> Result<String> {
+        sha256(&self.host, &Path::new(DIRECTORY).join("pages/put"))
+    }
+
+    /// How many connections clients have to the server, as its kernel counts them.
+    pub fn connections(&self) -> Result<usize> {
+        let filter = "--no-header --numeric --tcp state established sport = :80";
+        let list = self.host.run("ss", filter.split(' '))?;
+        Ok(list.lines().count())
+    }
+}
+
+fn sha256(host: &Host, path: &Path) -> Result<String> {
+    let sum = host.run("sha256sum", [path])?;
+    Ok(sum
+        .split_whitespace()
+        .next()
+        .context("sha256sum printed nothing")?
+        .to_owned())
 }
 
 /// Numbers without a pattern, the same every time (xorshift64).
@@ -137,6 +164,8 @@ http {{
         root pages;
         add_header Real-Server {name};
         location = /upload {{ return 200 $request_length; }}
+        location = /put {{ dav_methods PUT; }}
+        location = /slow {{ limit_rate {SLOW_RATE}; }}
     }}
 }}
 "

@@ -11,8 +11,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Stage, say, service, table::table, url};
+use super::{ask, say, service, table::table};
 use crate::{
+    Stage,
     address::{FAMILIES, Family},
     client::{Answer, shares},
     director::SOCKET,
@@ -40,7 +41,7 @@ pub(super) fn run(lb: &Path, mut stage: Stage) -> Result<ExitCode> {
     loop {
         let start = Instant::now();
         for family in FAMILIES {
-            seen.note(family, &stage.ask(family, REQUESTS)?);
+            seen.note(family, &ask(&stage, family, REQUESTS)?);
         }
         let status = stage.director.status()?;
         screen.show(&stage, &seen, &status)?;
@@ -70,7 +71,7 @@ fn explain(lb: &Path, stage: &Stage) -> Result<()> {
     ))?;
     say("Try in another terminal:")?;
     for family in FAMILIES {
-        say(format_args!("  {client} curl -g {}", url(family)))?;
+        say(format_args!("  {client} curl -g {}", family.url()))?;
     }
     say(format_args!("  {router} {lb} status --socket {SOCKET}"))?;
     for server in &network.servers {
@@ -210,7 +211,7 @@ fn draw(stage: &Stage, seen: &Seen, status: &Status) -> String {
 }
 
 fn row(family: Family, name: &str, answered: u64, entry: Option<&ServerStatus>) -> Vec<String> {
-    let mut row = vec![url(family), name.to_owned(), answered.to_string()];
+    let mut row = vec![family.url(), name.to_owned(), answered.to_string()];
     match entry {
         None => row.push("not in the table".to_owned()),
         Some(server) => row.extend([

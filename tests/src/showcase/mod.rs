@@ -17,10 +17,10 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::{
-    Director, Family, Lab, Method, Network, Plan, Site, Web,
-    address::{FAMILIES, in_url},
+    Family, Lab, Method, Plan, Service, Site, Stage,
+    address::FAMILIES,
     client::{self, Answer},
-    site::{METHODS, Service},
+    site::METHODS,
 };
 
 /// What the user asked for.
@@ -53,7 +53,7 @@ pub fn run(lb: &Path, options: Options) -> Result<ExitCode> {
 
 fn show(lab: &Lab, lb: &Path, options: Options) -> Result<ExitCode> {
     if !options.once {
-        let stage = Stage::set(lab, lb, options.method.unwrap_or(Method::Nat))?;
+        let stage = set(lab, lb, options.method.unwrap_or(Method::Nat))?;
         return live::run(lb, stage);
     }
     let methods = options
@@ -85,47 +85,19 @@ fn end_on_signal(signals: SigSet, lab: Lab, options: Options) -> Arc<Mutex<()>> 
     ending
 }
 
-/// A network with everything running on it.
-struct Stage {
-    network: Network,
-    webs: Vec<Web>,
-    director: Director,
+/// A stage with the web servers behind both virtual addresses.
+fn set(lab: &Lab, lb: &Path, method: Method) -> Result<Stage> {
+    let plan = Plan::new(method);
+    let site = FAMILIES
+        .into_iter()
+        .fold(Site::new(method), |site, family| {
+            site.with(Service::web(family, plan.servers))
+        });
+    Stage::set(lab, lb, plan, &site).with_context(|| format!("starting lb for the method {method}"))
 }
 
-impl Stage {
-    fn set(lab: &Lab, lb: &Path, method: Method) -> Result<Self> {
-        let plan = Plan::new(method);
-        let network = Network::new(lab, plan)?;
-        let webs = network
-            .servers
-            .iter()
-            .map(Web::start)
-            .collect::<Result<Vec<_>>>()?;
-        let site = FAMILIES
-            .into_iter()
-            .fold(Site::new(method), |site, family| {
-                site.with(Service::web(family, plan.servers))
-            });
-        let director = Director::start(lb, network.router(), plan, &site)
-            .with_context(|| format!("starting lb for the method {method}"))?;
-        Ok(Self {
-            network,
-            webs,
-            director,
-        })
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.network
-            .servers
-            .iter()
-            .map(|server| server.name().to_owned())
-            .collect()
-    }
-
-    fn ask(&self, family: Family, count: u32) -> Result<Vec<Answer>> {
-        client::get_many(&self.network.client, &url(family), count, 8)
-    }
+fn ask(stage: &Stage, family: Family, count: u32) -> Result<Vec<Answer>> {
+    client::get_many(&stage.network.client, &family.url(), count, 8)
 }
 
 /// The service of a family in lvs.cf.
@@ -134,10 +106,6 @@ fn service(family: Family) -> &'static str {
         Family::V4 => "web",
         Family::V6 => "web6",
     }
-}
-
-fn url(family: Family) -> String {
-    format!("http://{}/", in_url(family.vip()))
 }
 
 fn say(line: impl Display) -> Result<()> {

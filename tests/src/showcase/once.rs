@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Stage, in_seconds, say, service, table::table};
+use super::{ask, in_seconds, say, service, set, table::table};
 use crate::{
-    Lab, Method,
+    Lab, Method, Stage,
     address::{FAMILIES, Family},
-    client::{Answer, shares},
+    client::{Answer, all_good, shares},
     status::Status,
 };
 
@@ -63,7 +63,7 @@ pub(super) fn run(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode> 
 }
 
 fn rehearse(lab: &Lab, lb: &Path, method: Method) -> Result<Outcome> {
-    let mut stage = Stage::set(lab, lb, method)?;
+    let mut stage = set(lab, lb, method)?;
     play(&mut stage, method).with_context(|| {
         let log = stage.director.daemon().printed();
         let first = log.lines().count().saturating_sub(LOG_LINES);
@@ -85,7 +85,7 @@ fn play(stage: &mut Stage, method: Method) -> Result<Outcome> {
     let left = |status: &Status, _: &[Answer]| !in_any_service(status, &victim);
     let left_after = ask_until(stage, &format!("{victim} has left the table"), left)?;
     for family in FAMILIES {
-        let answers = stage.ask(family, REQUESTS / 3)?;
+        let answers = ask(stage, family, REQUESTS / 3)?;
         all_good(&answers).with_context(|| format!("{family}, after {victim} had left"))?;
     }
 
@@ -110,7 +110,7 @@ fn balanced_shares(
 ) -> Result<Vec<(Family, BTreeMap<String, u32>)>> {
     let mut all = Vec::new();
     for family in FAMILIES {
-        let answers = stage.ask(family, REQUESTS)?;
+        let answers = ask(stage, family, REQUESTS)?;
         all_good(&answers).with_context(|| family.to_string())?;
         let shares = shares(&answers);
         let words: Vec<_> = shares
@@ -144,7 +144,7 @@ fn ask_until(
     loop {
         let mut answers = Vec::new();
         for family in FAMILIES {
-            answers.extend(stage.ask(family, FEW)?);
+            answers.extend(ask(stage, family, FEW)?);
         }
         let status = stage.director.status()?;
         if is_so(&status, &answers) {
@@ -160,21 +160,6 @@ fn ask_until(
             in_seconds(LIMIT)
         );
     }
-}
-
-fn all_good(answers: &[Answer]) -> Result<()> {
-    let bad: Vec<_> = answers.iter().filter(|answer| !answer.is_good()).collect();
-    let first = bad
-        .first()
-        .map(|answer| format!("{:?} {}", answer.status, answer.error));
-    ensure!(
-        bad.is_empty(),
-        "{} of {} requests failed, first: {}",
-        bad.len(),
-        answers.len(),
-        first.unwrap_or_default()
-    );
-    Ok(())
 }
 
 fn shares_of(answers: &[Answer], name: &str) -> u32 {
