@@ -1,6 +1,12 @@
 //! What has to be there before anything on the machine is changed.
 
-use std::fs;
+use std::{
+    fs, io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+};
 
 use anyhow::{Context, bail};
 use network_interface::{NetworkInterface, NetworkInterfaceConfig};
@@ -56,6 +62,29 @@ pub fn kernel_and_rights() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The mark of the one lb of a network namespace, for as long as it lives.
+#[derive(Debug)]
+pub struct Only {
+    _mark: UnixDatagram,
+}
+
+/// Makes sure that there is no other lb in this network namespace: it would take our addresses for
+/// leftovers of its own. The mark is an abstract socket, which belongs to the namespace and goes
+/// with the process, whatever way it ends.
+///
+/// # Errors
+/// If there is another.
+pub fn alone() -> anyhow::Result<Only> {
+    let name = SocketAddr::from_abstract_name("lvs-xdp")?;
+    match UnixDatagram::bind_addr(&name) {
+        Ok(mark) => Ok(Only { _mark: mark }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            bail!("another lb runs in this network namespace")
+        }
+        Err(error) => Err(error).context("making sure that no other lb runs"),
+    }
 }
 
 /// Checks that the interfaces are there which the site and the command line name.

@@ -109,11 +109,11 @@ pub struct ServerStatus {
 pub enum ServerState {
     /// It does.
     Up,
-    /// It failed and is not in the table.
+    /// It failed, or cannot be reached.
     Down,
     /// It failed, but may finish what it has.
     Quiesced,
-    /// It was not checked yet.
+    /// It was not checked yet, or its way is not known yet.
     Unknown,
 }
 
@@ -141,6 +141,13 @@ pub struct ReasonCount {
 pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusReport {
     let services = state.site.services.iter().map(|service| {
         let servers = service.servers.iter().map(|server| {
+            let way = state.way(server.socket.ip());
+            let unreachable = match way {
+                Some(Resolution::Resolved(_)) => None,
+                Some(Resolution::Unresolved { reason }) => Some(reason.clone()),
+                Some(Resolution::Local) => Some("it is this router itself".to_owned()),
+                None => Some("its way is being looked for".to_owned()),
+            };
             let id = ids.find_server(&(service.key, server.socket, service.method));
             // A counter that cannot be read is shown as zero rather than keeping all the others.
             let load = id
@@ -155,6 +162,8 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
                 port: server.socket.port(),
                 weight: server.weight,
                 state: match state.part(&(service.key, server.socket)) {
+                    Part::Member { .. } if way.is_none() => ServerState::Unknown,
+                    Part::Member { .. } if unreachable.is_some() => ServerState::Down,
                     Part::Member { .. } => ServerState::Up,
                     Part::Quiesced { .. } => ServerState::Quiesced,
                     Part::Out => ServerState::Unknown,
@@ -168,12 +177,7 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
                 bytes_out: traffic.bytes_out,
                 checks: 0,
                 last_error: None,
-                unreachable: match state.way(server.socket.ip()) {
-                    Some(Resolution::Resolved(_)) => None,
-                    Some(Resolution::Unresolved { reason }) => Some(reason.clone()),
-                    Some(Resolution::Local) => Some("it is this router itself".to_owned()),
-                    None => Some("its way is being looked for".to_owned()),
-                },
+                unreachable,
             }
         });
         ServiceStatus {

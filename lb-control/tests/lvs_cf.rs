@@ -615,9 +615,11 @@ fn check_answers_people_and_machines() {
             .any(|one| one.contains("`persistent` has no effect yet"))
     );
     std::fs::remove_dir_all(&directory).unwrap();
-    let error = config::load(&path).unwrap_err().to_string();
+    let error = anyhow::Error::from(config::load(&path).unwrap_err());
+    let error = format!("{error:#}");
     assert!(
-        error.contains("lvs.cf: ") && error.contains("No such file"),
+        error.starts_with("reading ")
+            && error.ends_with("lvs.cf: No such file or directory (os error 2)"),
         "{error}"
     );
 }

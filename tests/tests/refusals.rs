@@ -7,6 +7,7 @@ use lb_tests::{
     Family, Host, Method, Network, Plan, Service, Site, Stage,
     client::{self, all_good},
     director::{CONFIG, PINS, SOCKET},
+    lab::skip,
     on_stage,
 };
 
@@ -157,12 +158,12 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
             Attempt {
                 what: "the pins of another daemon",
                 socket: OTHER_SOCKET,
-                says: &["another lb", PINS],
+                says: &["another lb"],
                 ..DEFAULT
             },
             Attempt {
-                what: "an interface with another XDP program",
-                says: &["another XDP program is on eth0"],
+                what: "the network namespace of another daemon",
+                says: &["another lb runs in this network namespace"],
                 ..other
             },
         ];
@@ -185,11 +186,43 @@ fn the_socket_of_another_daemon_is_not_taken() {
             what: "the socket of another daemon",
             interfaces: &["lo"],
             pins: OTHER_PINS,
-            says: &[SOCKET],
+            says: &["another lb"],
             ..DEFAULT
         };
         let refused = are_refused(lb, stage.network.router(), &[attempt]);
         refused.and(goes_on(&stage))
+    });
+}
+
+/// A program that was put there by somebody else stays.
+#[test]
+fn an_interface_with_another_program_is_refused() {
+    on_stage(|lab, lb| {
+        let Some(object) = std::env::var_os("LB_BPF_OBJECT") else {
+            skip("LB_BPF_OBJECT does not say where an XDP program is");
+            return Ok(());
+        };
+        let plan = Plan {
+            servers: 1,
+            ..Plan::new(Method::Nat)
+        };
+        let network = Network::new(lab, plan)?;
+        let router = network.router();
+        router.write(CONFIG, &site().to_string())?;
+        let object = Path::new(&object).to_str().context("a strange path")?;
+        let foreign = "/sys/fs/bpf/foreign";
+        router.run("bpftool", ["prog", "loadall", object, foreign])?;
+        let program = format!("{foreign}/balance");
+        router.run(
+            "bpftool",
+            ["net", "attach", "xdp", "pinned", &program, "dev", "eth0"],
+        )?;
+        let attempt = Attempt {
+            what: "an interface with another XDP program",
+            says: &["another XDP program is on eth0"],
+            ..DEFAULT
+        };
+        are_refused(lb, router, &[attempt])
     });
 }
 

@@ -184,7 +184,7 @@ table! {
     SyncdIface "syncd_iface" Text, "eth0", not_yet("connections are not copied to the partner"), "Interface for that.";
     SyncdId "syncd_id" Integer, "0", not_yet("connections are not copied to the partner"), "Number that tells several pairs apart, 0 to 255.";
     TcpTimeout "tcp_timeout" Integer, "0", Works, "Seconds that a silent TCP connection is remembered; 0 means 900.";
-    TcpfinTimeout "tcpfin_timeout" Integer, "0", Works, "The same after a FIN; 0 means 120.";
+    TcpfinTimeout "tcpfin_timeout" Integer, "0", Works, "The same in the state FIN_WAIT; 0 means 120. After both FINs it is TIME_WAIT, always 120.";
     UdpTimeout "udp_timeout" Integer, "0", Works, "The same for UDP; 0 means 300.";
     HardShutdown "hard_shutdown" Boolean, "1",
         never("nannies are not processes that could die alone"),

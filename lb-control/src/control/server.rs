@@ -2,11 +2,14 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixListener as StdListener},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener as StdListener, UnixStream as StdStream},
+    },
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::{Json, Router, extract::State as Shared, http::StatusCode, routing::get};
 use tokio::{
     net::UnixListener,
@@ -31,27 +34,45 @@ pub struct Sources {
     pub interfaces: tokio::sync::watch::Receiver<Vec<InterfaceStatus>>,
 }
 
-/// A socket that is removed when it is no longer listened on.
+/// A socket that is removed when it is no longer listened on, with its folder if that was made for
+/// it.
 pub struct Socket {
     listener: UnixListener,
+    _trace: Trace,
+}
+
+/// What a socket leaves in the file system.
+struct Trace {
     path: PathBuf,
+    folder: Option<PathBuf>,
 }
 
 impl Socket {
     /// Listens at `path`, which only its owner and group may use. A socket that a daemon left
-    /// behind is replaced: the caller holds the lock that says there is no other.
+    /// behind is replaced.
     ///
     /// # Errors
-    /// If the place cannot be written.
+    /// If another daemon listens there, or the place cannot be written.
     pub fn listen(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("listening on {}", path.display());
+        if StdStream::connect(path).is_ok() {
+            bail!("another lb listens on {}", path.display());
+        }
+        let missing = path.parent().filter(|folder| !folder.exists());
+        if let Some(folder) = missing {
+            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        }
+        let trace = Trace {
+            path: path.to_owned(),
+            folder: missing.map(Path::to_owned),
+        };
         let _ = fs::remove_file(path);
         let listener = StdListener::bind(path).with_context(context)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).with_context(context)?;
         listener.set_nonblocking(true).with_context(context)?;
         Ok(Self {
             listener: UnixListener::from_std(listener).with_context(context)?,
-            path: path.to_owned(),
+            _trace: trace,
         })
     }
 
@@ -60,18 +81,19 @@ impl Socket {
     /// # Errors
     /// If the socket fails.
     pub async fn serve(self, sources: Sources) -> std::io::Result<()> {
-        let Self { listener, path } = self;
-        let _remover = Remover(path);
+        let Self { listener, _trace } = self;
         let routes = Router::new().route(STATUS, get(status)).with_state(sources);
         axum::serve(listener, routes).await
     }
 }
 
-struct Remover(PathBuf);
-
-impl Drop for Remover {
+impl Drop for Trace {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
+        if let Some(folder) = &self.folder {
+            // Somebody else may have put something there meanwhile.
+            let _ = fs::remove_dir(folder);
+        }
     }
 }
 

@@ -47,6 +47,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let loaded = load(&options.config).await?;
     preflight::kernel_and_rights()?;
+    let _only = preflight::alone()?;
     let links = Links::read().await?;
     preflight::interfaces(&links, &loaded.site, &options.interfaces)?;
     preflight::raise_file_limit();

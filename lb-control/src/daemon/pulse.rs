@@ -7,6 +7,7 @@ use lb_common::maps::Vlan;
 use sd_notify::NotifyState;
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 use tracing::{error, info, warn};
@@ -57,6 +58,8 @@ pub(super) struct Pulse {
     resolver: resolver::Handle,
     nannies: health::Handle,
     vlans: BTreeMap<u32, Vlan>,
+    /// The task that answers commands.
+    commands: JoinSet<()>,
     _lock: Lock,
 }
 
@@ -84,10 +87,8 @@ impl Pulse {
     ) -> anyhow::Result<Self> {
         let site = loaded.site;
         preflight::warn_of_settings(&site);
-        if let Some(folder) = options.socket.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("making {}", folder.display()))?;
-        }
+        // What can be refused comes before what changes the data plane.
+        let socket = Socket::listen(&options.socket)?;
         pins.create()?;
         let lock = pins.lock()?;
         let (mut program, dataplane) =
@@ -98,10 +99,6 @@ impl Pulse {
         for name in first_interfaces(&options, &site) {
             interfaces.attach(&mut program, &name, options.mode)?;
         }
-        if !options.interfaces.is_empty() {
-            program.detach_all_but(&options.interfaces)?;
-        }
-        let socket = Socket::listen(&options.socket)?;
         let addresses = Addresses::open()?;
 
         let (events, queue) = mpsc::channel(QUEUE);
@@ -115,7 +112,8 @@ impl Pulse {
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
         };
-        tokio::spawn(async move {
+        let mut commands = JoinSet::new();
+        commands.spawn(async move {
             if let Err(error) = socket.serve(sources).await {
                 error!(%error, "commands are no longer listened for");
             }
@@ -134,12 +132,16 @@ impl Pulse {
             resolver,
             nannies,
             vlans: BTreeMap::new(),
+            commands,
             _lock: lock,
         };
         pulse.look_at_vlans(links).await?;
         if let Err(error) = pulse.configure(site).await {
             pulse.stop().await;
             return Err(error);
+        }
+        if !pulse.options.interfaces.is_empty() {
+            pulse.program.detach_all_but(&pulse.options.interfaces)?;
         }
         info!("STARTING PULSE: active");
         notify(&[NotifyState::Ready, NotifyState::Status("active")]);
@@ -280,7 +282,8 @@ impl Pulse {
             }
             Err(error) => error!("{error:#}"),
         }
-        let _ = std::fs::remove_file(&self.options.socket);
+        // With it goes the socket.
+        self.commands.shutdown().await;
     }
 }
 
