@@ -9,9 +9,8 @@ use core::{
 
 use aya_ebpf::{
     bindings::{
-        BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
-        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_md,
     },
     cty::c_void,
     helpers,
@@ -144,9 +143,8 @@ pub(crate) fn route<F: Family>(ctx: *mut xdp_md, interface: u32, packet: &Routed
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::None(Reason::TooBig),
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::None(Reason::ForwardingOff),
-        BPF_FIB_LKUP_RET_BLACKHOLE
-        | BPF_FIB_LKUP_RET_UNREACHABLE
-        | BPF_FIB_LKUP_RET_PROHIBIT
-        | _ => Route::None(Reason::NoRoute),
+        // Blackhole, unreachable, prohibited, the router's own address, and what kernels to come
+        // may say.
+        _ => Route::None(Reason::NoRoute),
     }
 }
