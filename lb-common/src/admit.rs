@@ -38,6 +38,8 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
     let id = schedule::choose(tables, service, frame).ok_or(Reason::NoServer)?;
     let server = tables.server(id).ok_or(Reason::NoServer)?;
     let state = State::NONE.after(frame.key.protocol, sight(server), frame.flags);
+    let way_back = frame.link.way_back(packet).ok_or(Reason::Malformed)?;
+    // From here on an entry of an ended flow is replaced or removed, whatever happens.
     let (is_known, is_queued) = match &stale {
         Some(entry) => (true, make_way(tables, frame.key, entry, &mut room.other)?),
         None => (false, false),
@@ -48,7 +50,7 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         seen: now,
         timeout: tables.timeout(state),
         server: id,
-        way_back: frame.link.way_back(packet).ok_or(Reason::Malformed)?,
+        way_back,
         virtual_port: frame.key.destination_port,
         pad: [0; 2],
         virtual_address: frame.key.destination,
@@ -113,11 +115,14 @@ fn make_way<F: Family, T: Tables + FlowTable<F>>(
     entry: &T::Entry,
     other: &mut FlowKey<F::Address>,
 ) -> Result<bool, Reason> {
-    if entry.get().state == State::REPLY {
-        return Ok(false);
-    }
-    if retire(tables, key, entry, other) {
-        Ok(true)
+    let is_queued = entry.get().state != State::REPLY;
+    let is_ours = if is_queued {
+        retire(tables, key, entry, other)
+    } else {
+        entry.advance(State::REPLY, State::RETIRED, 0)
+    };
+    if is_ours {
+        Ok(is_queued)
     } else {
         Err(Reason::FlowExpiring)
     }

@@ -93,14 +93,14 @@ impl Packet for HostPacket {
         let at = self.locate(at)?;
         self.buffer
             .get(at..at + size_of::<H>())
-            .map(bytemuck::from_bytes)
+            .and_then(|bytes| bytemuck::try_from_bytes(bytes).ok())
     }
 
     fn header_mut<H: Pod>(&mut self, at: usize) -> Option<&mut H> {
         let at = self.locate(at)?;
         self.buffer
             .get_mut(at..at + size_of::<H>())
-            .map(bytemuck::from_bytes_mut)
+            .and_then(|bytes| bytemuck::try_from_bytes_mut(bytes).ok())
     }
 
     fn push_front(&mut self, bytes: usize) -> Option<()> {

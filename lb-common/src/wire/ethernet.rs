@@ -21,7 +21,7 @@ pub mod ethertype {
 
 /// An Ethernet header, 14 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct Ethernet {
     /// Who gets the frame.
     pub destination: Mac,
@@ -33,7 +33,7 @@ pub struct Ethernet {
 
 /// A VLAN tag behind the EtherType that announces it, 4 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct VlanTag {
     /// Priority (3 bits), drop eligible (1 bit), VLAN id (12 bits).
     pub control: Be16,

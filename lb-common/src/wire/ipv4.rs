@@ -12,7 +12,7 @@ pub const FRAGMENTED: u16 = 0x3fff;
 
 /// The fixed part of an IPv4 header, 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct Ipv4 {
     /// Version (4 bits) and header length in 32-bit words (4 bits).
     pub version_length: u8,

@@ -18,7 +18,7 @@ pub mod extension {
 
 /// An IPv6 header, 40 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct Ipv6 {
     /// Version (4 bits), traffic class (8 bits), flow label (20 bits).
     pub version_class_label: Be32,
@@ -36,7 +36,7 @@ pub struct Ipv6 {
 
 /// The start of every extension header but the fragment header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct Extension {
     /// What follows.
     pub next_header: u8,

@@ -19,7 +19,7 @@ pub mod flags {
 
 /// The fixed part of a TCP header, 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct Tcp {
     /// Source and destination port.
     pub ports: Ports,

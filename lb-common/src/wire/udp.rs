@@ -7,7 +7,7 @@ use crate::checksum::Checksum;
 
 /// A UDP header, 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(2))]
 pub struct Udp {
     /// Source and destination port.
     pub ports: Ports,
