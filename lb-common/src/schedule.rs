@@ -37,7 +37,9 @@ pub fn choose<F: Family, T: Tables>(
         _ => None,
     }?;
     let server = tables.server(id)?;
-    (server.is_present() && server.weight > 0).then_some(id)
+    // Slots that a service has given up may be another's a moment later.
+    let is_ours = server.service == service.id;
+    (is_ours && server.is_present() && server.weight > 0).then_some(id)
 }
 
 /// wlc: the server with the lowest overhead by weight; the first of equals. IPVS compares

@@ -67,6 +67,17 @@ fn wlc_takes_the_lowest_overhead_by_weight_and_the_first_of_equals() {
 }
 
 #[test]
+fn nobody_gets_a_server_of_another_service() {
+    // The slots that a service has just given up may hold another's servers already.
+    let mut tables = site(SchedulerKind::TURNS, 1, |_, server| server);
+    assert_eq!(chosen(&tables, "198.51.100.7:1"), Some(1));
+    for server in &mut tables.servers {
+        server.service += 1;
+    }
+    assert_eq!(chosen(&tables, "198.51.100.7:2"), None);
+}
+
+#[test]
 fn wlc_spreads_new_flows_by_weight() {
     // Weights 1, 2 and 3, flows that stay in SYN_RECV: overheads grow by 1. Worked by hand; the
     // first of equals wins: 0 0 0, 1 0 0, 1 ½ 0, 1 ½ ⅓, 1 ½ ⅔, 1 1 ⅔, and so on.
