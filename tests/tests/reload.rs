@@ -90,6 +90,30 @@ fn a_virtual_address_moves() {
     });
 }
 
+/// A file that is in order, but asks for what the kernel does not grant.
+#[test]
+fn a_reload_that_is_refused_half_way_goes_back() {
+    on_stage(|lab, lb| {
+        let plan = Plan {
+            servers: 1,
+            ..Plan::new(Method::Nat)
+        };
+        let before = Site::new(Method::Nat).with(Service::web(FAMILY, 1));
+        let mut stage = Stage::set(lab, lb, plan, &before)?;
+        stage.await_servers()?;
+        stage
+            .network
+            .router()
+            .set(&[("ipv6/conf/eth0/disable_ipv6", "1")])?;
+        let after = Site::new(Method::Nat).with(Service::web(Family::V6, 1));
+        stage.director.reload(&after)?;
+        let status = stage.director.status()?;
+        ensure!(status.services.len() == 1, "{status}");
+        let answers = client::get_many(&stage.network.client, &FAMILY.url(), 20, 4)?;
+        all_good(&answers)
+    });
+}
+
 fn names(status: &Status) -> Vec<&str> {
     let services = status.services.iter();
     services

@@ -136,37 +136,58 @@ impl Pulse {
             _lock: lock,
         };
         pulse.look_at_vlans(links).await?;
-        if let Err(error) = pulse.configure(site).await {
+        if let Err(error) = pulse.begin(site).await {
             pulse.stop().await;
             return Err(error);
-        }
-        if !pulse.options.interfaces.is_empty() {
-            pulse.program.detach_all_but(&pulse.options.interfaces)?;
         }
         info!("STARTING PULSE: active");
         notify(&[NotifyState::Ready, NotifyState::Status("active")]);
         Ok(pulse)
     }
 
-    /// Makes a site the one that is served.
+    /// The first site. What a daemon before this one left on other interfaces comes off.
+    async fn begin(&mut self, site: Site) -> anyhow::Result<()> {
+        self.configure(site).await?;
+        if !self.options.interfaces.is_empty() {
+            self.program.detach_all_but(&self.options.interfaces)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a site the one that is served, or changes nothing.
     async fn configure(&mut self, site: Site) -> anyhow::Result<()> {
-        // The routing table first, the addresses afterwards: nobody is to find an address without
-        // a service behind it.
+        // The addresses are what the kernel may refuse, so they come first.
+        if let Err(error) = self.raise(&site).await {
+            let before = self.site.clone();
+            self.lower_all_but(&before).await?;
+            self.raise(&before).await?;
+            return Err(error);
+        }
         self.tell(Event::Configured(site.clone())).await?;
         self.nannies.watch(targets(&site));
         let servers = site.services.iter().flat_map(|service| &service.servers);
         self.resolver
             .follow(servers.map(|server| server.socket.ip()).collect());
+        self.lower_all_but(&site).await?;
+        self.announcement = Some(Announcement::start(site.addresses.clone()));
+        self.site = site;
+        Ok(())
+    }
 
-        for address in self.addresses.lower_all_but(&site.addresses).await? {
-            info!(%address, "virtual address taken off");
-        }
+    /// Puts the site's virtual addresses on their interfaces.
+    async fn raise(&mut self, site: &Site) -> anyhow::Result<()> {
         for address in &site.addresses {
             let raised = self.addresses.raise(address).await?;
             info!(address = %address.address, interface = address.interface, ?raised, "virtual address");
         }
-        self.announcement = Some(Announcement::start(site.addresses.clone()));
-        self.site = site;
+        Ok(())
+    }
+
+    /// Takes our virtual addresses off but for the site's.
+    async fn lower_all_but(&mut self, site: &Site) -> anyhow::Result<()> {
+        for address in self.addresses.lower_all_but(&site.addresses).await? {
+            info!(%address, "virtual address taken off");
+        }
         Ok(())
     }
 
@@ -274,13 +295,8 @@ impl Pulse {
     pub(super) async fn stop(&mut self) {
         notify(&[NotifyState::Stopping]);
         self.announcement = None;
-        match self.addresses.lower_all_but(&[]).await {
-            Ok(lowered) => {
-                for address in lowered {
-                    info!(%address, "virtual address taken off");
-                }
-            }
-            Err(error) => error!("{error:#}"),
+        if let Err(error) = self.lower_all_but(&Site::default()).await {
+            error!("{error:#}");
         }
         // With it goes the socket.
         self.commands.shutdown().await;
