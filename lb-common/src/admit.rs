@@ -1,41 +1,177 @@
-//! The beginning of a flow: a real server is chosen, and both directions are remembered.
+//! The beginning of a flow: a real server is chosen, room is made, and both directions are
+//! remembered.
+
+use core::ops::ControlFlow;
 
 use crate::{
     age::retire,
+    count,
     family::Family,
-    flow::{Flow, FlowKey},
+    flow::{Flow, FlowKey, reply_key},
     lookup::sight,
-    maps::Service,
+    maps::{Server, Service, Settings},
     packet::Packet,
     parse::Frame,
-    room::NewFlow,
+    persistence,
+    room::{Gist, NewFlow},
     schedule,
-    state::State,
-    tables::{FlowEntry, FlowTable, Inserted, Tables},
-    verdict::Reason,
-    wire::protocol,
+    state::{Sight, State},
+    tables::{FlowEntry, FlowTable, Inserted, Queue, Tables},
+    verdict::{Event, Reason},
+    wire::{Be16, protocol},
 };
 
-/// The first packet of a flow to `service`: the id of the real server that it got.
-///
-/// `stale` is an entry of the same key that has ended; its place is taken.
+/// How many ports of the pool of full NAT are tried for one flow.
+const PORT_TRIES: u32 = 8;
+/// How many of the flows that wait longest are looked at to find a half-open one.
+const DISPLACE_TRIES: u32 = 4;
+
+/// Chooses the real server for the first packet of a flow to `service`. `gist` gets marks that say
+/// how it was found.
 ///
 /// # Errors
 /// Why no flow can begin with this packet.
+#[inline(always)]
+pub fn choose<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    frame: &Frame<'_, F>,
+    service: &Service,
+    room: &mut NewFlow<F::Address>,
+    marks: &mut u8,
+) -> Result<u32, Reason> {
+    if !may_begin(tables, frame, service) {
+        return Err(Reason::NoFlow);
+    }
+    if frame.key.source == frame.key.destination {
+        return Err(Reason::Martian);
+    }
+    let now = tables.now();
+    if service.has(Service::PERSISTENT)
+        && let Some(id) = persistence::remembered(tables, service, frame, room, now)
+    {
+        return Ok(id);
+    }
+    *marks |= Gist::SCHEDULED;
+    schedule::choose(tables, service, frame, now).ok_or(Reason::NoServer)
+}
+
+/// Begins a flow to the real server `id` of `service`. Gives the id of the real server that the flow
+/// has, which is another if another CPU was faster.
+///
+/// # Errors
+/// Why it cannot begin.
 #[inline(always)]
 pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
     packet: &P,
     tables: &T,
     frame: &Frame<'_, F>,
     service: &Service,
+    id: u32,
+    marks: u8,
+    room: &mut NewFlow<F::Address>,
+) -> Result<u32, Reason> {
+    let server = tables.server(id).ok_or(Reason::NoServer)?;
+    if service.has(Service::ONE_PACKET) && frame.key.protocol == protocol::UDP {
+        return Ok(id);
+    }
+    let now = tables.now();
+    let mut stale = None;
+    if marks & Gist::STALE != 0 {
+        stale = tables.find(frame.key);
+    }
+    if stale.is_none() {
+        // Where the choice is the same the next time, the flow can do without being remembered.
+        let is_repeatable = service.scheduler.is_hashing() && !server.is_masqueraded();
+        if (is_repeatable && is_flood(tables, now)) || !has_room::<F, _>(tables, server, room) {
+            if !is_repeatable {
+                return Err(Reason::FlowTableFull);
+            }
+            tables.count(Event::Stateless);
+            return Ok(id);
+        }
+    }
+    if marks & Gist::SCHEDULED != 0 && service.has(Service::PERSISTENT) {
+        persistence::remember(tables, service, frame, id, room, now);
+    }
+    remember(packet, tables, frame, id, stale, room, now)
+}
+
+/// Whether a flow of `service` can begin with this packet.
+#[inline(always)]
+fn may_begin<F: Family, T: Tables>(tables: &T, frame: &Frame<'_, F>, service: &Service) -> bool {
+    let sloppy = match frame.key.protocol {
+        protocol::TCP => Settings::SLOPPY_TCP,
+        protocol::SCTP => Settings::SLOPPY_SCTP,
+        _ => return true,
+    };
+    // What a hashing scheduler chose while nothing was remembered it chooses again.
+    frame.is_opening()
+        || (!frame.is_end() && (service.scheduler.is_hashing() || tables.is_set(sloppy)))
+}
+
+/// Whether more flows begin than are worth remembering.
+#[inline(always)]
+fn is_flood<T: Tables>(tables: &T, now: u32) -> bool {
+    let limit = tables
+        .settings()
+        .map_or(0, |settings| settings.stateless_above);
+    limit != 0 && tables.flows_this_second(now) > limit
+}
+
+/// Whether there is room for another half-open flow. If it takes that, the one that waits longest
+/// makes room; one that is not half-open never does.
+#[inline(always)]
+fn has_room<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    server: &Server,
+    room: &mut NewFlow<F::Address>,
+) -> bool {
+    let Some(settings) = tables.settings() else {
+        return false;
+    };
+    let entries = if server.is_masqueraded() { 2 } else { 1 };
+    let census = FlowTable::<F>::census(tables);
+    let all = census.half_open.saturating_add(census.standing);
+    if census.half_open + entries <= settings.half_open
+        && all.saturating_add(entries) <= settings.flows
+    {
+        return true;
+    }
+    let mut is_made = false;
+    tables.repeat(DISPLACE_TRIES, |_| {
+        if !tables.dequeue(Queue::HalfOpen, &mut room.victim) {
+            return ControlFlow::Break(());
+        }
+        let Some(entry) = tables.find(&room.victim) else {
+            return ControlFlow::Continue(());
+        };
+        if !entry.get().state.is_half_open() {
+            let _ = tables.enqueue(Queue::Standing, &room.victim);
+            return ControlFlow::Continue(());
+        }
+        if !retire(tables, &room.victim, &entry, &mut room.other) {
+            return ControlFlow::Continue(());
+        }
+        tables.remove(&room.victim);
+        tables.count(Event::Displaced);
+        is_made = true;
+        ControlFlow::Break(())
+    });
+    is_made
+}
+
+/// Writes the flow, and for masquerading its way back. Gives the id of the real server, which is
+/// another if another CPU was faster.
+#[inline(always)]
+fn remember<F: Family, P: Packet, T: Tables + FlowTable<F>>(
+    packet: &P,
+    tables: &T,
+    frame: &Frame<'_, F>,
+    id: u32,
     stale: Option<T::Entry>,
     room: &mut NewFlow<F::Address>,
     now: u32,
 ) -> Result<u32, Reason> {
-    if frame.key.protocol == protocol::TCP && !frame.is_opening() {
-        return Err(Reason::NoFlow);
-    }
-    let id = schedule::choose(tables, service, frame).ok_or(Reason::NoServer)?;
     let server = tables.server(id).ok_or(Reason::NoServer)?;
     let state = State::NONE.after(frame.key.protocol, sight(server), frame.flags);
     let way_back = frame.link.way_back(packet).ok_or(Reason::Malformed)?;
@@ -44,7 +180,7 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         Some(entry) => (true, make_way(tables, frame.key, entry, &mut room.other)?),
         None => (false, false),
     };
-    let NewFlow { flow, other } = room;
+    let NewFlow { flow, other, .. } = room;
     *flow = Flow {
         state,
         seen: now,
@@ -52,9 +188,18 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         server: id,
         way_back,
         virtual_port: frame.key.destination_port,
-        pad: [0; 2],
+        client_port: frame.key.source_port,
         virtual_address: frame.key.destination,
+        client_address: frame.key.source,
     };
+    if server.is_masqueraded()
+        && let Err(reason) = remember_way_back(tables, server, frame, flow, other, now)
+    {
+        if is_known {
+            leave_to_sweeper(tables, frame.key, flow);
+        }
+        return Err(reason);
+    }
     let inserted = if is_known {
         tables.replace(frame.key, flow)
     } else {
@@ -64,23 +209,27 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         Inserted::Yes => {}
         // Another CPU began it just now, with the packet before or after this one.
         Inserted::Exists => {
-            let entry = tables.find(frame.key).ok_or(Reason::FlowExpiring)?;
-            return Ok(entry.get().server);
+            let winner = tables.find(frame.key).ok_or(Reason::FlowExpiring)?.get();
+            if server.is_masqueraded()
+                && (winner.server, winner.client_port) != (id, flow.client_port)
+            {
+                tables.remove(other);
+            }
+            *flow = winner;
+            return Ok(winner.server);
         }
         Inserted::Full => {
             if is_known {
-                // The flow before it has ended; its place in the queue goes by itself.
                 tables.remove(frame.key);
+            }
+            if server.is_masqueraded() {
+                tables.remove(other);
             }
             return Err(Reason::FlowTableFull);
         }
     }
-    tables.adjust_load(
-        id,
-        i32::from(state.is_active()),
-        i32::from(!state.is_active()),
-    );
-    if !is_queued && tables.enqueue(frame.key) != Inserted::Yes {
+    count::changed::<F, _>(tables, id, None, Some(state));
+    if !is_queued && tables.enqueue(Queue::HalfOpen, frame.key) != Inserted::Yes {
         // Nobody would ever take it away again.
         if let Some(entry) = tables.find(frame.key)
             && retire(tables, frame.key, &entry, other)
@@ -90,20 +239,24 @@ pub fn begin<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         return Err(Reason::FlowTableFull);
     }
     tables.count_connection(id);
-    if server.is_masqueraded() {
-        *other = frame
-            .key
-            .reply_from(F::narrow(&server.address), server.port);
-        flow.state = State::REPLY;
-        if let Err(reason) = remember_way_back(tables, other, flow, now) {
-            // Without a way back it is no flow. The sweeper takes it away.
-            if let Some(entry) = tables.find(frame.key) {
-                entry.advance(state, State::CLOSE, 0);
-            }
-            return Err(reason);
-        }
-    }
     Ok(id)
+}
+
+/// Puts a flow that is over in the place of one that has ended: without an entry its key, which is in
+/// a queue, could come to be there twice.
+#[inline(always)]
+fn leave_to_sweeper<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    key: &FlowKey<F::Address>,
+    flow: &mut Flow<F::Address>,
+) {
+    flow.state = State::CLOSE;
+    flow.timeout = 0;
+    if tables.replace(key, flow) == Inserted::Yes {
+        count::changed::<F, _>(tables, flow.server, None, Some(flow.state));
+    } else {
+        tables.remove(key);
+    }
 }
 
 /// Ends what is left of the flow in whose place another begins. Tells whether the key has a place
@@ -128,9 +281,37 @@ fn make_way<F: Family, T: Tables + FlowTable<F>>(
     }
 }
 
-/// Remembers how replies are masqueraded.
+/// Remembers how replies to `flow` are masqueraded, under the key `other`, and what the server sees as
+/// its source.
 #[inline(always)]
 fn remember_way_back<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    server: &Server,
+    frame: &Frame<'_, F>,
+    flow: &mut Flow<F::Address>,
+    other: &mut FlowKey<F::Address>,
+    now: u32,
+) -> Result<(), Reason> {
+    let state = flow.state;
+    flow.state = State::REPLY;
+    let remembered = if server.has(Server::SOURCE_NAT) {
+        take_port(tables, server, frame, flow, other)
+    } else {
+        *other = reply_key::<F>(server, frame.key, frame.key.source, frame.key.source_port);
+        insert_way_back(tables, other, flow, now)
+    };
+    flow.state = state;
+    remembered?;
+    if server.has(Server::SOURCE_NAT) {
+        flow.client_address = other.destination;
+        flow.client_port = other.destination_port;
+    }
+    Ok(())
+}
+
+/// Remembers the way back of a flow whose server sees the client itself.
+#[inline(always)]
+fn insert_way_back<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     key: &mut FlowKey<F::Address>,
     way_back: &Flow<F::Address>,
@@ -149,7 +330,39 @@ fn remember_way_back<F: Family, T: Tables + FlowTable<F>>(
     }
 }
 
-/// Whether the entry at a way back's key still serves a flow of another virtual address.
+/// Full NAT: takes a port of the router's own that is free towards this server. Where to look for it
+/// first depends on the client, so that one that comes again soon finds another port.
+#[inline(always)]
+fn take_port<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    server: &Server,
+    frame: &Frame<'_, F>,
+    way_back: &Flow<F::Address>,
+    key: &mut FlowKey<F::Address>,
+) -> Result<(), Reason> {
+    let settings = tables.settings().ok_or(Reason::NoPort)?;
+    let (first, size) = (settings.pool_first, settings.pool_size);
+    if size == 0 {
+        return Err(Reason::NoPort);
+    }
+    let start = tables.random();
+    let mut taken = Err(Reason::NoPort);
+    tables.repeat(PORT_TRIES, |attempt| {
+        let place = start.wrapping_add(attempt * 7_919);
+        let offset = place.checked_rem(u32::from(size)).unwrap_or(0);
+        let port = Be16::new(first.wrapping_add(offset as u16));
+        *key = reply_key::<F>(server, frame.key, F::narrow(&server.tunnel_source), port);
+        match tables.insert(key, way_back) {
+            Inserted::Exists => return ControlFlow::Continue(()),
+            Inserted::Yes => taken = Ok(()),
+            Inserted::Full => taken = Err(Reason::FlowTableFull),
+        }
+        ControlFlow::Break(())
+    });
+    taken
+}
+
+/// Whether the entry at a way back's key still serves another flow.
 #[inline(always)]
 fn is_wanted<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
@@ -164,13 +377,16 @@ fn is_wanted<F: Family, T: Tables + FlowTable<F>>(
         // The real server is a client of ours with these very sockets.
         return true;
     }
-    // The key is needed again afterwards: it is turned round and back.
-    let (server, port) = (key.source, key.source_port);
-    *key = key.request_to(other.virtual_address, other.virtual_port);
+    // The key is needed again afterwards.
+    let way_back = *key;
+    *key = other.request_key(way_back.protocol);
     let is_wanted = tables.find(key).is_some_and(|entry| {
         let flow = entry.get();
-        flow.server == other.server && !flow.state.can_start_anew() && !flow.is_expired(now)
+        let reuse = tables.settings().map_or(0, |settings| settings.reuse);
+        flow.server == other.server
+            && !flow.state.can_start_anew(reuse, Sight::Request)
+            && !flow.is_expired(now)
     });
-    *key = key.reply_from(server, port);
+    *key = way_back;
     is_wanted
 }

@@ -52,6 +52,27 @@ impl Sum {
         self.with(value, |word| !word, |word| !word)
     }
 
+    /// Both sums as one. Each was made of values of an even number of bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn joined(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// As a number, to be handed from one function of the kernel's program to another.
+    #[must_use]
+    #[inline(always)]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// The sum that [`Self::raw`] made this number of.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
     #[inline(always)]
     fn with<T: Pod>(
         mut self,

@@ -7,12 +7,13 @@ use bytemuck::Pod;
 
 use crate::{
     address::{Address4, Address6},
-    checksum::Sum,
+    checksum::{Checksum, Sum},
+    packet::Packet,
     verdict::Reason,
     wire::{
         Be16, Be32,
         ethernet::ethertype,
-        ipv4::{DONT_FRAGMENT, FRAGMENTED, Ipv4},
+        ipv4::{DONT_FRAGMENT, Ipv4},
         ipv6::Ipv6,
         protocol,
     },
@@ -61,6 +62,8 @@ pub trait Family: Copy + 'static {
     fn widen(address: Self::Address) -> Address6;
     /// The address that [`Family::widen`] made `address` of.
     fn narrow(address: &Address6) -> Self::Address;
+    /// The bits of an address that `mask` has.
+    fn masked(address: &Self::Address, mask: &Address6) -> Self::Address;
     /// The address at one end.
     fn address(header: &Self::Header, end: End) -> Self::Address;
     /// Writes the address at one end; a checksum of the header itself is kept right.
@@ -70,6 +73,8 @@ pub trait Family: Copy + 'static {
     /// # Errors
     /// [`Reason::HopLimit`] if no hop would be left: the packet must not travel on.
     fn take_hop(header: &mut Self::Header) -> Result<(), Reason>;
+    /// Whether the header, which starts at byte `at` of `packet`, has a right checksum or none.
+    fn is_intact<P: Packet>(packet: &P, at: usize, header: &Self::Header) -> bool;
     /// What the header says besides addresses.
     fn facts(header: &Self::Header) -> Facts;
     /// Makes `header` the outer header of a tunnel from `source` to `destination` round a packet of
@@ -111,6 +116,12 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn masked(address: &Address4, mask: &Address6) -> Address4 {
+        let (bits, mask) = (u32::from_ne_bytes(address.0), mask.unmapped());
+        Address4((bits & u32::from_ne_bytes(mask.0)).to_ne_bytes())
+    }
+
+    #[inline(always)]
     fn address(header: &Ipv4, end: End) -> Address4 {
         Address4(match end {
             End::Source => header.source,
@@ -141,6 +152,16 @@ impl Family for V4 {
             .checksum
             .apply(Sum::default().minus(&before).plus(&after));
         Ok(())
+    }
+
+    #[inline(always)]
+    fn is_intact<P: Packet>(packet: &P, at: usize, header: &Ipv4) -> bool {
+        let sum = if header.header_length() == size_of::<Ipv4>() {
+            Some(Sum::default().plus(header))
+        } else {
+            packet.sum(at, header.header_length())
+        };
+        sum.is_some_and(|sum| sum.checksum() == Checksum::default())
     }
 
     #[inline(always)]
@@ -197,6 +218,13 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn masked(address: &Address6, mask: &Address6) -> Address6 {
+        let ([high, low], [high_mask, low_mask]): ([u64; 2], [u64; 2]) =
+            (bytemuck::cast(*address), bytemuck::cast(*mask));
+        bytemuck::cast([high & high_mask, low & low_mask])
+    }
+
+    #[inline(always)]
     fn address(header: &Ipv6, end: End) -> Address6 {
         Address6::from_halves(match end {
             End::Source => header.source,
@@ -222,6 +250,11 @@ impl Family for V6 {
         }
         header.hop_limit -= 1;
         Ok(())
+    }
+
+    #[inline(always)]
+    fn is_intact<P: Packet>(_packet: &P, _at: usize, _header: &Ipv6) -> bool {
+        true
     }
 
     #[inline(always)]
@@ -252,11 +285,4 @@ impl Family for V6 {
             destination: destination.to_halves(),
         };
     }
-}
-
-/// Whether an IPv4 header belongs to a fragment, the first one included.
-#[must_use]
-#[inline(always)]
-pub const fn is_fragment(header: &Ipv4) -> bool {
-    header.fragment.get() & FRAGMENTED != 0
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     address::{Address4, Address6},
-    maps::NextHop,
+    family::Family,
+    maps::{NextHop, Server},
     state::State,
     wire::Be16,
 };
@@ -21,10 +22,12 @@ pub struct FlowKey<A> {
     pub source_port: Be16,
     /// Its destination port.
     pub destination_port: Be16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP; zero for a persistence template.
     pub protocol: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
+    /// Zero.
+    pub more_pad: u16,
 }
 
 impl<A> FlowKey<A> {
@@ -44,31 +47,66 @@ impl<A> FlowKey<A> {
             source_port,
             destination_port,
             protocol,
-            pad: [0; 3],
+            pad: 0,
+            more_pad: 0,
         }
     }
 }
 
 impl<A: Copy> FlowKey<A> {
-    /// The key of the replies to this client's packets, if they come from `server`.
+    /// A key that nothing has: room for another.
     #[must_use]
     #[inline(always)]
-    pub const fn reply_from(&self, server: A, port: Be16) -> Self {
-        Self::new(server, self.source, port, self.source_port, self.protocol)
+    pub fn empty<F: Family<Address = A>>() -> Self {
+        let nowhere = F::narrow(&Address6::default());
+        Self::new(nowhere, nowhere, Be16::new(0), Be16::new(0), 0)
     }
 
-    /// The key of the client's packets to `virtual_address`, if this is a reply to them.
+    /// The key of the packets that go the other way.
     #[must_use]
     #[inline(always)]
-    pub const fn request_to(&self, virtual_address: A, port: Be16) -> Self {
+    pub const fn reversed(&self) -> Self {
         Self::new(
             self.destination,
-            virtual_address,
+            self.source,
             self.destination_port,
-            port,
+            self.source_port,
             self.protocol,
         )
     }
+}
+
+impl<A: Copy> Flow<A> {
+    /// The key of the client's packets, by their way back.
+    #[must_use]
+    #[inline(always)]
+    pub const fn request_key(&self, protocol: u8) -> FlowKey<A> {
+        FlowKey::new(
+            self.client_address,
+            self.virtual_address,
+            self.client_port,
+            self.virtual_port,
+            protocol,
+        )
+    }
+}
+
+/// The key of `server`'s replies to the packets of `request`, whose source it sees as `client`.
+#[must_use]
+#[inline(always)]
+pub fn reply_key<F: Family>(
+    server: &Server,
+    request: &FlowKey<F::Address>,
+    client: F::Address,
+    client_port: Be16,
+) -> FlowKey<F::Address> {
+    FlowKey::new(
+        F::narrow(&server.address),
+        client,
+        server.port_for(request.destination_port),
+        client_port,
+        request.protocol,
+    )
 }
 
 /// What is remembered of a flow.
@@ -89,10 +127,12 @@ pub struct Flow<A> {
     pub way_back: NextHop,
     /// The port that the client knows.
     pub virtual_port: Be16,
-    /// Zero.
-    pub pad: [u8; 2],
+    /// Of a reply: the client's port. Of a request: the source port that the server sees.
+    pub client_port: Be16,
     /// The address that the client knows.
     pub virtual_address: A,
+    /// Of a reply: the client's address. Of a request: the source address that the server sees.
+    pub client_address: A,
 }
 
 impl<A> Flow<A> {
@@ -127,8 +167,8 @@ pub(crate) use plain;
 plain! {
     FlowKey<Address4>: 16;
     FlowKey<Address6>: 40;
-    Flow<Address4>: 44;
-    Flow<Address6>: 56;
+    Flow<Address4>: 48;
+    Flow<Address6>: 72;
 }
 
 #[cfg(test)]
@@ -146,8 +186,9 @@ mod tests {
             server: 1,
             way_back: NextHop::zeroed(),
             virtual_port: Be16::new(80),
-            pad: [0; 2],
+            client_port: Be16::new(4321),
             virtual_address: Address4([0; 4]),
+            client_address: Address4([0; 4]),
         };
         let table = [
             (100, 100, false),

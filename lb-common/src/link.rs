@@ -61,6 +61,35 @@ impl Link {
         })
     }
 
+    /// Turns this link header round, back to who sent the frame, and moves it ahead to leave `room`
+    /// bytes of any content behind it. The VLAN tag is kept.
+    ///
+    /// Gives the offset of what follows the link header.
+    ///
+    /// # Errors
+    /// [`Reason::NoHeadroom`] if the frame cannot grow; it is unchanged then.
+    #[inline(always)]
+    pub fn turn_round<P: Packet>(&self, packet: &mut P, room: usize) -> Result<usize, Reason> {
+        let before: Ethernet = *packet.header(0).ok_or(Reason::Malformed)?;
+        if room > 0 {
+            packet.push_front(room).ok_or(Reason::NoHeadroom)?;
+        }
+        *packet.header_mut(0).ok_or(Reason::NoHeadroom)? = Ethernet {
+            destination: before.source,
+            source: before.destination,
+            ethertype: before.ethertype,
+        };
+        if room > 0 && self.length > size_of::<Ethernet>() {
+            *packet
+                .header_mut(size_of::<Ethernet>())
+                .ok_or(Reason::NoHeadroom)? = VlanTag {
+                control: Be16::new(self.vlan),
+                ethertype: self.ethertype,
+            };
+        }
+        Ok(self.length)
+    }
+
     /// Replaces this link header by that of `hop`, with `room` bytes of any content behind it for
     /// an outer header. The packet is moved at most once, and not at all in the usual case.
     ///

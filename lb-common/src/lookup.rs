@@ -1,16 +1,16 @@
 //! Frame to [`Match`]: the flow that a packet belongs to, or a new one.
 
 use crate::{
-    admit,
+    count,
     family::Family,
-    maps::{Server, ServiceKey},
-    packet::Packet,
+    flow::{Flow, FlowKey},
+    maps::{RangeKey, Server, Service, ServiceKey, Settings},
     parse::Frame,
     room::NewFlow,
     state::{Sight, State},
     tables::{FlowEntry, FlowTable, Tables},
     verdict::Reason,
-    wire::tcp::flags,
+    wire::Be16,
 };
 
 /// Whose packet it is.
@@ -26,17 +26,24 @@ pub enum Match<E> {
         /// The entry of the way back.
         entry: E,
     },
+    /// The first packet of a flow to this service.
+    New {
+        /// The service.
+        service: Service,
+        /// Whether there is an entry of the same key, which has ended.
+        is_stale: bool,
+    },
     /// Nobody's.
     NotOurs,
 }
 
-/// Finds the flow of a packet, moves it on, or begins one.
+/// Finds the flow of a packet and moves it on, or the service that it begins one with. What the server is to see as the source
+/// of a request is left in `room.flow` if it is not the client ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
 /// Why the packet belongs to a service and yet to no flow.
 #[inline(always)]
-pub fn flow<F: Family, P: Packet, T: Tables + FlowTable<F>>(
-    packet: &P,
+pub fn flow<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     frame: &Frame<'_, F>,
     room: &mut NewFlow<F::Address>,
@@ -55,49 +62,109 @@ pub fn flow<F: Family, P: Packet, T: Tables + FlowTable<F>>(
                 }
             }
             _ => {
-                if let Some(server) = resume(tables, frame, entry, now) {
+                if let Some(server) = resume(tables, frame, entry, room, now)? {
                     return Ok(Match::Request { server });
                 }
             }
         }
     }
+    let FlowKey {
+        destination,
+        destination_port,
+        protocol,
+        ..
+    } = *frame.key;
+    Ok(
+        match service::<F, _>(tables, destination, destination_port, protocol) {
+            Some(service) => Match::New {
+                service,
+                is_stale: known.is_some(),
+            },
+            None => Match::NotOurs,
+        },
+    )
+}
+
+/// The service of an address, port and protocol: the one with just this port, else the one with the
+/// narrowest range of ports.
+#[inline(always)]
+pub fn service<F: Family, T: Tables>(
+    tables: &T,
+    address: F::Address,
+    port: Be16,
+    protocol: u8,
+) -> Option<Service> {
     let key = ServiceKey {
-        address: F::widen(frame.key.destination),
-        port: frame.key.destination_port,
-        protocol: frame.key.protocol,
+        address: F::widen(address),
+        port,
+        protocol,
         pad: [0; 5],
     };
-    match tables.service(&key) {
-        Some(service) => {
-            let server = admit::begin(packet, tables, frame, &service, known, room, now)?;
-            Ok(Match::Request { server })
-        }
-        None => Ok(Match::NotOurs),
+    let exact = tables.service(&key);
+    if exact.is_some() || !tables.is_set(Settings::RANGES) {
+        return exact;
     }
+    tables.service_by_range(&RangeKey::of(&key))
 }
 
 /// A client's packet of a known flow: its real server, or `None` if the flow has ended.
+///
+/// # Errors
+/// [`Reason::ServerGone`] if the flow waits for its server to return.
 #[inline(always)]
 fn resume<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     frame: &Frame<'_, F>,
-    entry: &T::Entry,
+    entry: &impl FlowEntry<F>,
+    room: &mut NewFlow<F::Address>,
     now: u32,
-) -> Option<u32> {
+) -> Result<Option<u32>, Reason> {
     let flow = entry.get();
-    // No SYN brings a flow back that is over, whatever other flags it has: its way back may be
-    // another's by now.
-    let is_over = frame.flags & flags::SYN != 0 && flow.state.can_start_anew();
-    if flow.is_expired(now) || is_over {
-        return None;
+    if flow.is_expired(now) {
+        return Ok(None);
     }
-    let server = tables
+    let Some(server) = tables
         .server(flow.server)
-        .filter(|server| server.is_present())?;
+        .filter(|server| server.is_present())
+    else {
+        if tables.is_set(Settings::KEEP_FLOWS) {
+            return Err(Reason::ServerGone);
+        }
+        return Ok(None);
+    };
+    let sight = sight(server);
+    if is_over(tables, frame, server, flow.state, sight) {
+        return Ok(None);
+    }
     // First of all, so that the sweeper does not take a shorter timeout for an expired one.
     entry.touch(now);
-    advance(tables, frame, entry, sight(server));
-    Some(flow.server)
+    advance(tables, frame, entry, sight);
+    if server.has(Server::SOURCE_NAT) {
+        room.flow.client_address = flow.client_address;
+        room.flow.client_port = flow.client_port;
+    }
+    Ok(Some(flow.server))
+}
+
+/// Whether a packet starts a new flow in the place of one in this state. Nothing that opens, whatever
+/// other flags it has, brings a flow back that is over: its way back may be another's by now. Nor
+/// does it go to a server that is to get nothing new, so that the client moves on at once; IPVS
+/// does the latter with `expire_nodest_conn`.
+#[inline(always)]
+fn is_over<F: Family, T: Tables>(
+    tables: &T,
+    frame: &Frame<'_, F>,
+    server: &Server,
+    state: State,
+    sight: Sight,
+) -> bool {
+    if !frame.is_start() {
+        return false;
+    }
+    tables.settings().is_some_and(|settings| {
+        let may_move = server.weight == 0 && !settings.has(Settings::KEEP_FLOWS);
+        state.can_start_anew(settings.reuse, sight) || (may_move && frame.is_opening())
+    })
 }
 
 /// A real server's packet whose key is that of a way back. `false` if the flow has ended.
@@ -109,25 +176,33 @@ fn answer<F: Family, T: Tables + FlowTable<F>>(
     room: &mut NewFlow<F::Address>,
     now: u32,
 ) -> bool {
-    let reply = way_back.get();
-    room.other = frame
-        .key
-        .request_to(reply.virtual_address, reply.virtual_port);
-    let Some(entry) = tables.find(&room.other) else {
+    let Some(entry) = request(tables, &way_back.get(), frame.key.protocol, room, now) else {
         return false;
     };
-    let flow = entry.get();
-    if flow.server != reply.server || flow.state == State::RETIRED || flow.is_expired(now) {
-        return false;
-    }
     entry.touch(now);
     advance(tables, frame, &entry, Sight::Reply);
     true
 }
 
-/// Moves a flow to the state that the packet leads to, and counts the change at its real server.
+/// The living flow that a way back belongs to.
 #[inline(always)]
-fn advance<F: Family, T: Tables>(
+pub fn request<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    reply: &Flow<F::Address>,
+    protocol: u8,
+    room: &mut NewFlow<F::Address>,
+    now: u32,
+) -> Option<T::Entry> {
+    room.other = reply.request_key(protocol);
+    let entry = tables.find(&room.other)?;
+    let flow = entry.get();
+    let is_its = flow.server == reply.server && flow.state != State::RETIRED;
+    (is_its && !flow.is_expired(now)).then_some(entry)
+}
+
+/// Moves a flow to the state that the packet leads to, and counts the change.
+#[inline(always)]
+fn advance<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     frame: &Frame<'_, F>,
     entry: &impl FlowEntry<F>,
@@ -139,10 +214,7 @@ fn advance<F: Family, T: Tables>(
         // Nothing to do; or another CPU was faster, and its packet counts.
         return;
     }
-    let change = i32::from(next.is_active()) - i32::from(flow.state.is_active());
-    if change != 0 {
-        tables.adjust_load(flow.server, change, -change);
-    }
+    count::changed::<F, _>(tables, flow.server, Some(flow.state), Some(next));
 }
 
 /// Which packets of a server's flows come this way.

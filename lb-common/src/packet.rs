@@ -2,9 +2,18 @@
 
 use bytemuck::Pod;
 
+use crate::{
+    checksum::Sum,
+    parse::{self, Walk},
+};
+
 /// Headers start no further into the packet than this, in bytes. The kernel's verifier needs a
 /// constant bound for every offset.
 pub const MAX_OFFSET: usize = 511;
+
+/// No more bytes than this are summed up at once, for the same reason: the largest quote of an
+/// ICMPv6 error, and a little more.
+pub const MAX_SUM: usize = 1280;
 
 /// A packet whose headers can be borrowed, one bounds check each.
 ///
@@ -25,9 +34,23 @@ pub trait Packet {
     /// As [`Packet::header`], to be changed.
     fn header_mut<H: Pod>(&mut self, at: usize) -> Option<&mut H>;
 
+    /// Looks through IPv6 extension headers: [`parse::walk`]. In the kernel that is a function of
+    /// its own, so that packets without them have nothing to do with it.
+    #[inline(always)]
+    fn walk(&self, at: usize, protocol: u8) -> Walk {
+        parse::walk(self, at, protocol)
+    }
+
     /// Makes room for `bytes` bytes of any content at the front; nothing happens if there is none.
     fn push_front(&mut self, bytes: usize) -> Option<()>;
 
     /// Takes `bytes` bytes away from the front.
     fn pop_front(&mut self, bytes: usize) -> Option<()>;
+
+    /// Cuts the packet off behind its first `length` bytes; nothing happens if it is shorter.
+    fn truncate(&mut self, length: usize) -> Option<()>;
+
+    /// The sum over `length` bytes from byte `at` on, an odd last byte followed by a zero; nothing
+    /// if the packet ends before, or [`MAX_OFFSET`] or [`MAX_SUM`] is exceeded.
+    fn sum(&self, at: usize, length: usize) -> Option<Sum>;
 }

@@ -2,16 +2,18 @@
 //! bytes to find out what they are.
 
 use crate::{
-    family::{End, Family, V4, V6, is_fragment},
+    family::{End, Family, V4, V6},
     flow::FlowKey,
     link::Link,
     packet::{MAX_OFFSET, Packet},
+    room::Gist,
     verdict::Reason,
     wire::{
-        Ports,
-        ipv4::Ipv4,
-        ipv6::{Extension, Ipv6, extension},
+        Be16, Be32, Part, Ports,
+        ipv4::{FRAGMENT_OFFSET, Ipv4, MORE_FRAGMENTS},
+        ipv6::{Extension, Fragment, Ipv6, extension},
         protocol,
+        sctp::{self, Chunk, Sctp, event},
         tcp::{Tcp, flags},
         udp::Udp,
     },
@@ -23,8 +25,21 @@ const MAX_EXTENSIONS: usize = 6;
 /// the whole. Otherwise a packet could turn out to be malformed when it is half rewritten.
 const MAX_TRANSPORT: usize = MAX_OFFSET - size_of::<Tcp>();
 
-/// What the pipeline knows of a TCP or UDP packet.
-#[derive(Debug, Clone, Copy)]
+/// What a packet is.
+#[derive(Clone, Copy)]
+pub enum Parsed<'a, F: Family> {
+    /// A packet with a transport header that is balanced.
+    Frame(Frame<'a, F>),
+    /// A message of ICMP or ICMPv6.
+    Icmp,
+    /// A fragment other than the first of its datagram.
+    LaterFragment,
+    /// Something else.
+    Other,
+}
+
+/// What the pipeline knows of a packet that is balanced.
+#[derive(Clone, Copy)]
 pub struct Frame<'a, F: Family> {
     /// The link header.
     pub link: Link,
@@ -32,62 +47,230 @@ pub struct Frame<'a, F: Family> {
     pub key: &'a FlowKey<F::Address>,
     /// Where the transport header starts.
     pub transport: usize,
-    /// TCP flags; zero for UDP.
+    /// TCP flags; of SCTP the event that its first chunk means ([`sctp::event`]); else zero.
     pub flags: u8,
+    /// Whether other fragments of the datagram follow.
+    pub is_first_fragment: bool,
     /// Length of IP header and payload, in bytes.
     pub length: usize,
 }
 
-impl<F: Family> Frame<'_, F> {
-    /// Whether the packet opens a TCP connection.
+impl<'a, F: Family> Frame<'a, F> {
+    /// What it has besides its key and the link header, for a later stage.
+    #[must_use]
+    #[inline(always)]
+    pub const fn gist(&self) -> Gist {
+        Gist {
+            transport: self.transport as u16,
+            length: self.length as u16,
+            flags: self.flags,
+            marks: if self.is_first_fragment {
+                Gist::FIRST_FRAGMENT
+            } else {
+                0
+            },
+            pad: 0,
+        }
+    }
+
+    /// The frame of which an earlier stage has left this.
+    #[must_use]
+    #[inline(always)]
+    pub const fn restore(link: Link, key: &'a FlowKey<F::Address>, gist: &Gist) -> Self {
+        Self {
+            link,
+            key,
+            transport: gist.transport as usize,
+            flags: gist.flags,
+            is_first_fragment: gist.has(Gist::FIRST_FRAGMENT),
+            length: gist.length as usize,
+        }
+    }
+
+    /// Whether the packet opens a connection.
     #[must_use]
     #[inline(always)]
     pub const fn is_opening(&self) -> bool {
-        self.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN
+        match self.key.protocol {
+            protocol::TCP => {
+                self.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::SYN
+            }
+            protocol::SCTP => self.flags == event::INIT,
+            _ => false,
+        }
+    }
+
+    /// Whether the packet begins a connection among other things that it says.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_start(&self) -> bool {
+        match self.key.protocol {
+            protocol::TCP => self.flags & flags::SYN != 0,
+            protocol::SCTP => self.flags == event::INIT,
+            _ => false,
+        }
+    }
+
+    /// Whether the packet breaks a connection off.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_end(&self) -> bool {
+        match self.key.protocol {
+            protocol::TCP => self.flags & flags::RST != 0,
+            protocol::SCTP => self.flags == event::ABORT,
+            _ => false,
+        }
     }
 }
 
-/// Where the transport header is, and which one.
-#[derive(Debug, Clone, Copy)]
+/// What stands behind the IP header and its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transport {
-    protocol: u8,
-    at: usize,
+    /// Its protocol.
+    pub protocol: u8,
+    /// Where it starts.
+    pub at: usize,
     /// Where the IP packet ends.
-    end: usize,
+    pub end: usize,
+    /// Which part of a datagram this is.
+    pub part: Part,
+    /// Where the number of the datagram stands that this is a part of.
+    pub number_at: usize,
+}
+
+/// Where a walk through extension headers has led, as a number that is handed from one function of
+/// the kernel's program to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walk(pub u64);
+
+impl Walk {
+    /// It led nowhere: the headers are malformed.
+    pub const NOWHERE: Self = Self(u64::MAX);
+
+    #[inline(always)]
+    const fn to(protocol: u8, at: usize, part: Part, number_at: usize) -> Self {
+        if at > MAX_OFFSET {
+            return Self::NOWHERE;
+        }
+        Self(
+            protocol as u64
+                | (part.more as u64) << 8
+                | (at as u64) << 16
+                | (part.offset as u64) << 32
+                | (number_at as u64 & MAX_OFFSET as u64) << 48,
+        )
+    }
+
+    #[inline(always)]
+    const fn transport(self, end: usize) -> Result<Transport, Reason> {
+        if self.0 == Self::NOWHERE.0 {
+            return Err(Reason::Malformed);
+        }
+        Ok(Transport {
+            protocol: self.0 as u8,
+            // The masks tell the verifier what `to` has seen to.
+            at: (self.0 >> 16) as usize & MAX_OFFSET,
+            end,
+            part: Part {
+                offset: (self.0 >> 32) as u16,
+                more: self.0 & 0x100 != 0,
+            },
+            number_at: (self.0 >> 48) as usize & MAX_OFFSET,
+        })
+    }
+}
+
+/// Looks through the IPv6 extension headers from byte `at` on, the first of which is `protocol`.
+#[inline(always)]
+pub fn walk<P: Packet + ?Sized>(packet: &P, mut at: usize, mut protocol: u8) -> Walk {
+    let (mut part, mut number_at) = (Part::WHOLE, 0);
+    for _ in 0..=MAX_EXTENSIONS {
+        match protocol {
+            extension::HOP_BY_HOP | extension::ROUTING | extension::DESTINATION => {
+                let Some(header) = packet.header::<Extension>(at) else {
+                    return Walk::NOWHERE;
+                };
+                protocol = header.next_header;
+                at += 8 + (header.length as usize) * 8;
+            }
+            extension::FRAGMENT if number_at == 0 => {
+                let Some(header) = packet.header::<Fragment>(at) else {
+                    return Walk::NOWHERE;
+                };
+                part = header.part();
+                protocol = header.next_header;
+                number_at = at + core::mem::offset_of!(Fragment, identification);
+                at += size_of::<Fragment>();
+                if part.offset != 0 {
+                    return Walk::to(protocol, at, part, number_at);
+                }
+            }
+            extension::FRAGMENT => return Walk::NOWHERE,
+            _ => return Walk::to(protocol, at, part, number_at),
+        }
+    }
+    Walk::NOWHERE
 }
 
 /// An address family that can be parsed.
 pub trait Parse: Family {
-    /// Finds the transport header.
+    /// The protocol number of its ICMP.
+    const ICMP: u8;
+
+    /// Finds what stands behind the IP header that starts at byte `at`.
     ///
     /// # Errors
     /// Why the packet is none of ours.
-    fn transport<P: Packet>(packet: &P, link: &Link) -> Result<Transport, Reason>;
+    fn transport<P: Packet>(packet: &P, at: usize) -> Result<Transport, Reason>;
+
+    /// The number at [`Transport::number_at`].
+    fn number<P: Packet>(packet: &P, at: usize) -> Option<u32>;
 }
 
-/// Reads a packet of family `F`; `None` if it is neither TCP nor UDP. Its key is put into `key`.
+/// Reads a packet of family `F`. Its key is put into `key`.
 ///
 /// # Errors
-/// [`Reason::Malformed`] if lengths lie, [`Reason::Fragment`] for fragments.
+/// [`Reason::Malformed`] if lengths lie, [`Reason::Martian`] for addresses that no packet may have.
 #[inline(always)]
 pub fn frame<'a, F: Parse, P: Packet>(
     packet: &P,
     link: Link,
     key: &'a mut FlowKey<F::Address>,
-) -> Result<Option<Frame<'a, F>>, Reason> {
-    let Transport { protocol, at, end } = F::transport(packet, &link)?;
-    let (least, flags) = match protocol {
-        protocol::TCP => {
-            let tcp: &Tcp = packet.header(at).ok_or(Reason::Malformed)?;
-            (size_of::<Tcp>(), tcp.flags)
-        }
-        protocol::UDP => (size_of::<Udp>(), 0),
-        _ => return Ok(None),
+) -> Result<Parsed<'a, F>, Reason> {
+    let Transport {
+        protocol,
+        at,
+        end,
+        part,
+        ..
+    } = F::transport(packet, link.length)?;
+    if part.offset != 0 {
+        return Ok(Parsed::LaterFragment);
+    }
+    let least = match protocol {
+        protocol::TCP => size_of::<Tcp>(),
+        protocol::SCTP => size_of::<Sctp>() + size_of::<Chunk>(),
+        protocol::UDP => size_of::<Udp>(),
+        protocol::AH | protocol::ESP => 0,
+        _ if protocol == F::ICMP => return Ok(Parsed::Icmp),
+        _ => return Ok(Parsed::Other),
     };
     if at + least > end || end > packet.length() || at > MAX_TRANSPORT {
         return Err(Reason::Malformed);
     }
-    let ports: Ports = *packet.header(at).ok_or(Reason::Malformed)?;
+    let flags = match protocol {
+        protocol::TCP => {
+            let tcp: &Tcp = packet.header(at).ok_or(Reason::Malformed)?;
+            tcp.flags
+        }
+        protocol::SCTP => sctp_event(packet, at, end)?,
+        _ => 0,
+    };
+    let ports = if least == 0 {
+        Ports::NONE
+    } else {
+        *packet.header(at).ok_or(Reason::Malformed)?
+    };
     let ip: &F::Header = packet.header(link.length).ok_or(Reason::Malformed)?;
     *key = FlowKey::new(
         F::address(ip, End::Source),
@@ -96,37 +279,63 @@ pub fn frame<'a, F: Parse, P: Packet>(
         ports.destination,
         protocol,
     );
-    Ok(Some(Frame {
+    Ok(Parsed::Frame(Frame {
         key,
         transport: at,
         flags,
+        is_first_fragment: part.more,
         length: end - link.length,
         link,
     }))
 }
 
+/// What an SCTP packet means to the state of its association.
+#[inline(always)]
+fn sctp_event<P: Packet>(packet: &P, at: usize, end: usize) -> Result<u8, Reason> {
+    let first_at = at + size_of::<Sctp>();
+    let first: &Chunk = packet.header(first_at).ok_or(Reason::Malformed)?;
+    let second_at = first_at + first.stride().unwrap_or(usize::MAX / 2);
+    let second = packet
+        .header::<Chunk>(second_at)
+        .map(|chunk| chunk.kind)
+        .filter(|_| second_at + size_of::<Chunk>() <= end);
+    Ok(sctp::event(first.kind, second))
+}
+
 impl Parse for V4 {
+    const ICMP: u8 = protocol::ICMP;
+
     #[inline(always)]
-    fn transport<P: Packet>(packet: &P, link: &Link) -> Result<Transport, Reason> {
-        let ip: &Ipv4 = packet.header(link.length).ok_or(Reason::Malformed)?;
+    fn transport<P: Packet>(packet: &P, at: usize) -> Result<Transport, Reason> {
+        let ip: &Ipv4 = packet.header(at).ok_or(Reason::Malformed)?;
         if !ip.is_valid() {
             return Err(Reason::Malformed);
         }
-        if is_fragment(ip) {
-            return Err(Reason::Fragment);
-        }
+        let fragment = ip.fragment.get();
         Ok(Transport {
             protocol: ip.protocol,
-            at: link.length + ip.header_length(),
-            end: link.length + V4::facts(ip).length,
+            at: at + ip.header_length(),
+            end: at + V4::facts(ip).length,
+            part: Part {
+                offset: fragment & FRAGMENT_OFFSET,
+                more: fragment & MORE_FRAGMENTS != 0,
+            },
+            number_at: at + core::mem::offset_of!(Ipv4, identification),
         })
+    }
+
+    #[inline(always)]
+    fn number<P: Packet>(packet: &P, at: usize) -> Option<u32> {
+        packet.header(at).map(|number: &Be16| number.get() as u32)
     }
 }
 
 impl Parse for V6 {
+    const ICMP: u8 = protocol::ICMPV6;
+
     #[inline(always)]
-    fn transport<P: Packet>(packet: &P, link: &Link) -> Result<Transport, Reason> {
-        let ip: &Ipv6 = packet.header(link.length).ok_or(Reason::Malformed)?;
+    fn transport<P: Packet>(packet: &P, at: usize) -> Result<Transport, Reason> {
+        let ip: &Ipv6 = packet.header(at).ok_or(Reason::Malformed)?;
         if ip.version_class_label.get() >> 28 != 6 {
             return Err(Reason::Malformed);
         }
@@ -135,21 +344,22 @@ impl Parse for V6 {
         if V6::address(ip, End::Destination).is_mapped() {
             return Err(Reason::Malformed);
         }
-        let mut found = Transport {
-            protocol: ip.next_header,
-            at: link.length + size_of::<Ipv6>(),
-            end: link.length + V6::facts(ip).length,
-        };
-        for _ in 0..=MAX_EXTENSIONS {
-            match found.protocol {
-                extension::HOP_BY_HOP | extension::ROUTING | extension::DESTINATION => {}
-                extension::FRAGMENT => return Err(Reason::Fragment),
-                _ => return Ok(found),
-            }
-            let header: &Extension = packet.header(found.at).ok_or(Reason::Malformed)?;
-            found.protocol = header.next_header;
-            found.at += 8 + (header.length as usize) * 8;
+        let end = at + V6::facts(ip).length;
+        let (protocol, at) = (ip.next_header, at + size_of::<Ipv6>());
+        if extension::is_walked(protocol) {
+            return packet.walk(at, protocol).transport(end);
         }
-        Err(Reason::Malformed)
+        Ok(Transport {
+            protocol,
+            at,
+            end,
+            part: Part::WHOLE,
+            number_at: 0,
+        })
+    }
+
+    #[inline(always)]
+    fn number<P: Packet>(packet: &P, at: usize) -> Option<u32> {
+        packet.header(at).map(|number: &Be32| number.get())
     }
 }

@@ -1,35 +1,191 @@
 //! The way of a packet, on one page: parse, look up, forward.
+//!
+//! Packets of known flows need one stage, [`steer`]. The first packet of a flow goes through three
+//! more: [`choose`], [`begin`], [`send`]. What is rarer still has stages of its own: ICMP
+//! ([`crate::icmp::steer`]), fragments ([`crate::fragment::follow`]), and the answer to what was refused
+//! ([`refuse`]). Stages are called one after the other, by the entry point in the kernel and by
+//! [`crate::testing`], and hand on what they know in the [`Room`]: so each has a stack to itself,
+//! and the kernel's verifier looks at each by itself.
 
 use crate::{
-    forward,
+    admit,
+    answer::{Answer, Answering, Question, answer},
+    forward, fragment,
     link::Link,
     lookup::{self, Match},
+    maps::Refusal,
     packet::Packet,
-    parse::{self, Parse},
-    room::Room,
-    tables::{FlowTable, Tables},
-    verdict::{Reason, Verdict},
+    parse::{self, Frame, Parse, Parsed},
+    room::{Gist, Room},
+    tables::{FlowTable, FragmentTable, Tables},
+    verdict::{Event, Reason, Verdict},
+    wire::protocol,
 };
 
-/// What becomes of a packet of family `F`, whose link header was read. Where the fate of an error
-/// is to pass, the packet is unchanged.
+/// What follows a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: this becomes of the packet.
+    Done(Verdict),
+    /// It is the first packet of a flow.
+    New,
+    /// It is a message of ICMP.
+    Icmp,
+    /// It is a fragment other than the first of its datagram.
+    LaterFragment,
+}
+
+/// The first stage: what becomes of a packet of family `F`, whose link header was read. Where the
+/// fate of an error of any stage is not to drop it, the packet is unchanged.
 ///
 /// # Errors
 /// Why the packet is not steered; [`Reason::fate`] says what is done with it.
 #[inline(always)]
-pub fn process<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
+    packet: &mut P,
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Next, Reason> {
+    let Room {
+        key,
+        new,
+        service: chosen,
+        detail,
+        gist,
+        ..
+    } = room;
+    let frame = match parse::frame::<F, P>(packet, link, key)? {
+        Parsed::Frame(frame) => frame,
+        Parsed::Icmp => return Ok(Next::Icmp),
+        Parsed::LaterFragment => return Ok(Next::LaterFragment),
+        Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
+    };
+    *gist = frame.gist();
+    let found = lookup::flow(tables, &frame, new)?;
+    if let Match::New { service, is_stale } = found {
+        *chosen = service;
+        *detail = u32::from(service.refusal.0);
+        if is_stale {
+            gist.marks |= Gist::STALE;
+        }
+        return Ok(Next::New);
+    }
+    if frame.is_first_fragment {
+        fragment::remember(packet, tables, &frame, &found, new)?;
+    }
+    let verdict = match found {
+        Match::Request { server } => {
+            forward::to_server(packet, tables, &frame, server, &new.flow, detail)?
+        }
+        Match::Reply { entry } => forward::to_client(packet, tables, &frame, &entry, detail)?,
+        Match::New { .. } | Match::NotOurs => Verdict::Pass,
+    };
+    Ok(Next::Done(verdict))
+}
+
+/// The second stage of a new flow: which real server it gets.
+///
+/// # Errors
+/// Why there is none, or why no flow can begin with this packet.
+#[inline(always)]
+pub fn choose<F: Parse, T: Tables + FlowTable<F>>(
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<(), Reason> {
+    let frame = Frame::<F>::restore(link, &room.key, &room.gist);
+    let Room { service, new, .. } = room;
+    room.server = admit::choose(tables, &frame, service, new, &mut room.gist.marks)?;
+    Ok(())
+}
+
+/// The third stage of a new flow: it is remembered.
+///
+/// # Errors
+/// Why it cannot be.
+#[inline(always)]
+pub fn begin<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+    packet: &P,
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<(), Reason> {
+    let frame = Frame::<F>::restore(link, &room.key, &room.gist);
+    let (id, marks) = (room.server, room.gist.marks);
+    room.server = admit::begin(
+        packet,
+        tables,
+        &frame,
+        &room.service,
+        id,
+        marks,
+        &mut room.new,
+    )?;
+    Ok(())
+}
+
+/// The last stage of a new flow: its first packet goes on its way.
+///
+/// # Errors
+/// Why it cannot.
+#[inline(always)]
+pub fn send<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
     packet: &mut P,
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
 ) -> Result<Verdict, Reason> {
-    let Room { key, new } = room;
-    let Some(frame) = parse::frame::<F, P>(packet, link, key)? else {
-        return Ok(Verdict::Pass);
-    };
-    match lookup::flow(packet, tables, &frame, new)? {
-        Match::Request { server } => forward::to_server(packet, tables, &frame, server),
-        Match::Reply { entry } => forward::to_client(packet, tables, &frame, &entry),
-        Match::NotOurs => Ok(Verdict::Pass),
+    let frame = Frame::<F>::restore(link, &room.key, &room.gist);
+    let server = room.server;
+    if frame.is_first_fragment {
+        let found = Match::<T::Entry>::Request { server };
+        fragment::remember(packet, tables, &frame, &found, &mut room.new)?;
     }
+    forward::to_server(
+        packet,
+        tables,
+        &frame,
+        server,
+        &room.new.flow,
+        &mut room.detail,
+    )
+}
+
+/// The last stage, for packets that were refused for a reason whose fate is to be answered: the
+/// packet becomes the answer to itself.
+///
+/// # Errors
+/// [`Reason::Unanswered`] if it must not be answered.
+#[inline(always)]
+pub fn refuse<F: Answering, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    room: &Room<F::Address>,
+    link: Link,
+    reason: Reason,
+) -> Result<Verdict, Reason> {
+    let kind = match reason {
+        Reason::HopLimit => Answer::TimeExceeded,
+        Reason::TooBig => Answer::TooBig {
+            mtu: room.detail as u16,
+        },
+        _ => match Refusal(room.detail as u8) {
+            Refusal::SILENCE => return Err(Reason::Unanswered),
+            Refusal::RESET if room.key.protocol == protocol::TCP => Answer::Reset,
+            _ => Answer::Unreachable,
+        },
+    };
+    let question = Question {
+        link,
+        protocol: room.key.protocol,
+        transport: room.gist.transport as usize,
+    };
+    let limit = tables.settings().map_or(0, |settings| settings.answers);
+    if tables.answers_this_second(tables.now()) > limit {
+        return Err(Reason::Unanswered);
+    }
+    let verdict = answer::<F, P>(packet, &question, kind)?;
+    tables.count(Event::Answered);
+    Ok(verdict)
 }

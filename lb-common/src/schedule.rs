@@ -20,6 +20,7 @@ pub fn choose<F: Family, T: Tables>(
     tables: &T,
     service: &Service,
     frame: &Frame<'_, F>,
+    _now: u32,
 ) -> Option<u32> {
     if service.slots == 0 {
         return None;

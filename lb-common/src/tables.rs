@@ -3,11 +3,17 @@
 use core::ops::ControlFlow;
 
 use crate::{
+    address::Address6,
     family::Family,
     flow::{Flow, FlowKey},
-    maps::{Load, NextHop, Server, Service, ServiceKey},
+    fragment::FragmentKey,
+    maps::{
+        Census, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Server, Service,
+        ServiceKey, Settings, Thresholds,
+    },
+    packet::Packet,
     state::State,
-    verdict::Reason,
+    verdict::{Event, Reason},
 };
 
 /// The maps but for flows, and the little that the kernel knows besides.
@@ -15,8 +21,20 @@ pub trait Tables {
     /// The service that has this key.
     fn service(&self, key: &ServiceKey) -> Option<Service>;
 
+    /// The service to whose ranges of ports this key belongs, the narrowest first.
+    fn service_by_range(&self, key: &RangeKey) -> Option<Service>;
+
+    /// Whether this is the address of a service.
+    fn is_virtual(&self, address: &Address6) -> bool;
+
+    /// How long the clients of a service stay with their server.
+    fn persistence(&self, service: u32) -> Option<&Persistence>;
+
     /// The real server of this id, which may be in use no longer.
     fn server(&self, id: u32) -> Option<&Server>;
+
+    /// How many flows a real server may have.
+    fn thresholds(&self, server: u32) -> Thresholds;
 
     /// The id in a slot of the ring.
     fn slot(&self, index: u32) -> Option<u32>;
@@ -24,14 +42,29 @@ pub trait Tables {
     /// Calls `visit` for each of `count` slots from `first` on until it breaks off.
     fn scan(&self, first: u32, count: u32, visit: impl FnMut(u32) -> ControlFlow<()>);
 
+    /// Calls `visit` for each number below `count` until it breaks off.
+    fn repeat(&self, count: u32, visit: impl FnMut(u32) -> ControlFlow<()>);
+
     /// The turn of a service, which goes up by one each time.
     fn turn(&self, service: u32) -> u64;
+
+    /// A number that nobody can foretell.
+    fn random(&self) -> u32;
+
+    /// The servers that lblc and lblcr remember.
+    fn locality(&self, key: &LocalityKey) -> Option<Locality>;
+
+    /// Remembers them. The one that was not used for longest makes room.
+    fn remember_locality(&self, key: &LocalityKey, locality: &Locality);
 
     /// How many flows a real server has now.
     fn load(&self, server: u32) -> Load;
 
     /// Changes the number of flows of a real server.
-    fn adjust_load(&self, server: u32, active: i32, inactive: i32);
+    fn adjust_load(&self, server: u32, change: Change);
+
+    /// Notes whether a real server is over its thresholds.
+    fn set_overloaded(&self, server: u32, overloaded: bool);
 
     /// Counts a flow that was scheduled to a real server.
     fn count_connection(&self, server: u32);
@@ -42,14 +75,55 @@ pub trait Tables {
     /// Counts a packet from a real server.
     fn count_reply(&self, server: u32, bytes: usize);
 
+    /// Counts something else.
+    fn count(&self, event: Event);
+
+    /// Settings and timeouts.
+    fn settings(&self) -> Option<&Settings>;
+
     /// How long a silent flow is remembered in this state, in ticks.
-    fn timeout(&self, state: State) -> u32;
+    #[inline(always)]
+    fn timeout(&self, state: State) -> u32 {
+        self.settings()
+            .and_then(|settings| settings.timeouts.get(state.0 as usize))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Whether this flag of [`Settings`] is set.
+    #[inline(always)]
+    fn is_set(&self, flag: u32) -> bool {
+        self.settings().is_some_and(|settings| settings.has(flag))
+    }
+
+    /// How many flows began on this CPU in this second, this one included.
+    fn flows_this_second(&self, now: u32) -> u32;
+
+    /// How many answers were sent by this CPU in this second, this one included.
+    fn answers_this_second(&self, now: u32) -> u32;
 
     /// The time in ticks ([`crate::state::ticks`]).
     fn now(&self) -> u32;
 
     /// The kernel's route for a packet that came in by `interface`.
     fn route<F: Family>(&self, interface: u32, packet: &Routed<'_, F>) -> Route;
+
+    /// Gives the packet into the daemon's hands, which sends it on when the first fragment of its
+    /// datagram has come. `false` if there is no room.
+    fn hold<P: Packet>(&self, packet: &P) -> bool;
+}
+
+/// A change of a [`Load`].
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Of the active flows.
+    pub active: i32,
+    /// Of the inactive ones, the closing ones among them.
+    pub inactive: i32,
+    /// Of those that are closing.
+    pub closing: i32,
+    /// Of the persistence templates.
+    pub persistent: i32,
 }
 
 /// What the kernel's route of a packet depends on.
@@ -72,11 +146,13 @@ pub enum Route {
     Via(NextHop),
     /// There is a route, but its neighbour has not been resolved.
     NoNeighbour,
+    /// The packet is larger than this many bytes, which is all that the way takes.
+    TooBig(u32),
     /// There is none.
     None(Reason),
 }
 
-/// The flows of one address family, and the queue in which each flow waits to be looked at by the
+/// The flows of one address family, and the queues in which each flow waits to be looked at by the
 /// sweeper ([`crate::age`]).
 pub trait FlowTable<F: Family> {
     /// A flow in the table.
@@ -94,11 +170,36 @@ pub trait FlowTable<F: Family> {
     /// Takes a flow out.
     fn remove(&self, key: &FlowKey<F::Address>);
 
-    /// Appends a key to the queue.
-    fn enqueue(&self, key: &FlowKey<F::Address>) -> Inserted;
+    /// Appends a key to a queue.
+    fn enqueue(&self, queue: Queue, key: &FlowKey<F::Address>) -> Inserted;
 
-    /// Takes the first key of the queue.
-    fn dequeue(&self) -> Option<FlowKey<F::Address>>;
+    /// Takes the first key of a queue into `key`; `false` if there is none.
+    fn dequeue(&self, queue: Queue, key: &mut FlowKey<F::Address>) -> bool;
+
+    /// How many entries the table has, by kind.
+    fn census(&self) -> Census;
+
+    /// Changes that.
+    fn adjust_census(&self, half_open: i32, standing: i32);
+}
+
+/// The datagrams of one address family whose first fragment was seen ([`crate::fragment`]).
+pub trait FragmentTable<F: Family> {
+    /// Where the fragments of a datagram go.
+    fn fragment(&self, key: &FragmentKey<F::Address>) -> Option<Flow<F::Address>>;
+
+    /// Remembers that. The one that was not used for longest makes room.
+    fn remember_fragment(&self, key: &FragmentKey<F::Address>, way: &Flow<F::Address>);
+}
+
+/// Where a flow waits for the sweeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// From its beginning until the sweeper finds it standing. New flows displace those that wait
+    /// here longest.
+    HalfOpen,
+    /// From then on; templates from their beginning.
+    Standing,
 }
 
 /// What came of adding to a table.

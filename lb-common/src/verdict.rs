@@ -19,6 +19,8 @@ pub enum Fate {
     Pass,
     /// It ends here.
     Drop,
+    /// It ends here, and its sender is told ([`crate::pipeline::answer`]).
+    Answer,
 }
 
 macro_rules! reasons {
@@ -43,6 +45,19 @@ macro_rules! reasons {
                 }
             }
 
+            /// The reason of a number that one with [`Fate::Answer`] was made.
+            #[must_use]
+            #[inline(always)]
+            pub const fn answered(number: u32) -> Self {
+                const HOP_LIMIT: u32 = Reason::HopLimit as u32;
+                const TOO_BIG: u32 = Reason::TooBig as u32;
+                match number {
+                    HOP_LIMIT => Self::HopLimit,
+                    TOO_BIG => Self::TooBig,
+                    _ => Self::NoServer,
+                }
+            }
+
             /// The name of the counter, for listings and metrics.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -63,9 +78,9 @@ reasons! {
     /// A TCP segment to a service that starts nothing and belongs to no flow we know. The kernel
     /// answers with a reset, as behind IPVS.
     NoFlow = 2, Pass, "no-flow";
-    /// A service without an available real server. The kernel refuses the connection: the client
-    /// gets a reset or a port unreachable at once.
-    NoServer = 3, Pass, "no-server";
+    /// A service without an available real server. What the client gets is the service's choice
+    /// ([`crate::maps::Refusal`]).
+    NoServer = 3, Answer, "no-server";
     /// No room for another flow.
     FlowTableFull = 4, Drop, "flow-table-full";
     /// Masquerading would give two flows the same reply: same client socket and real server
@@ -80,11 +95,56 @@ reasons! {
     /// The kernel's forwarding is switched off on the interface that the reply came in by.
     ForwardingOff = 9, Drop, "forwarding-off";
     /// The packet may not travel further: its TTL or hop limit is used up.
-    HopLimit = 10, Drop, "hop-limit";
+    HopLimit = 10, Answer, "hop-limit";
     /// Larger than the MTU of the interface it would leave by.
-    TooBig = 11, Drop, "too-big";
+    TooBig = 11, Answer, "too-big";
     /// The driver left no room in front of the packet.
     NoHeadroom = 12, Drop, "no-headroom";
+    /// A packet that must not be answered (RFC 1122 §3.2.2, RFC 4443 §2.4e), or more than may be
+    /// answered in a second. Counted besides the reason for which it was refused.
+    Unanswered = 13, Drop, "unanswered";
+    /// The flow's real server is gone and may come back: `expire_nodest_conn = 0`.
+    ServerGone = 14, Drop, "server-gone";
+    /// The checksum of the IPv4 header is wrong.
+    BadChecksum = 15, Drop, "bad-checksum";
+    /// A fragment that came before the first one of its datagram, and there was no room to hold it.
+    EarlyFragment = 16, Drop, "early-fragment";
+    /// Full NAT found no free port of its pool towards the real server.
+    NoPort = 17, Drop, "no-port";
+    /// From a source that no host may have, or from the virtual service itself.
+    Martian = 18, Drop, "martian";
+    /// An ICMP error about a flow that is not known.
+    UnknownError = 19, Pass, "unknown-error";
+}
+
+/// What happens besides, worth a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Event {
+    /// An answer of our own was sent: a reset or an ICMP message.
+    Answered = 0,
+    /// A half-open flow was taken away to make room for another.
+    Displaced = 1,
+    /// A packet was forwarded by a hashing scheduler without a flow being remembered.
+    Stateless = 2,
+    /// A fragment waits for the first one of its datagram.
+    Held = 3,
+}
+
+impl Event {
+    /// All of them, in the order of their counters.
+    pub const ALL: &[Self] = &[Self::Answered, Self::Displaced, Self::Stateless, Self::Held];
+
+    /// The name of the counter, for listings and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Displaced => "displaced",
+            Self::Stateless => "stateless",
+            Self::Held => "held",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +155,9 @@ mod tests {
     fn reasons_are_numbered_in_order() {
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index, "{}", reason.name());
+        }
+        for (index, event) in Event::ALL.iter().enumerate() {
+            assert_eq!(*event as usize, index, "{}", event.name());
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use lb_common::{
-    age::{self, Step},
+    age::Step,
     family::{V4, V6},
-    maps::{Load, MethodKind, SchedulerKind, Server},
-    state::{State, ticks},
+    flow::reply_key,
+    maps::{Census, Load, MethodKind, SchedulerKind, Server},
+    state::{DEFAULT_REUSE, Sight, State, ticks},
+    tables::Queue,
     testing::{
         BACK, FRONT, HostPacket, HostTables, PacketBuilder, Site, balance, checksums, server, tcp,
         udp,
@@ -125,12 +127,13 @@ fn only_requests_are_seen_of_what_is_routed_or_tunnelled() {
 #[test]
 fn a_silent_flow_is_remembered_as_long_as_its_state_says() {
     let handshake = [SYN, ACK];
-    let table: [(u8, &[u8], u32); 5] = [
+    let table: [(u8, &[u8], u32); 6] = [
         (TCP, &handshake[..1], 60),
         (TCP, &handshake, 900),
         (TCP, &[SYN, ACK, FIN | ACK], 120),
         (TCP, &[SYN, ACK, RST], 10),
-        (UDP, &[0], 300),
+        (UDP, &[0], 60),
+        (UDP, &[0, 0], 300),
     ];
     for (protocol, segments, seconds) in table {
         let tables = one(protocol, MethodKind::DIRECT);
@@ -139,12 +142,44 @@ fn a_silent_flow_is_remembered_as_long_as_its_state_says() {
             assert_eq!(send(&tables, &packet), FORWARDED);
         }
         tables.advance(ticks(seconds) - 1);
-        round(&tables);
+        tables.sweep_all();
         assert_eq!(states(&tables).len(), 1, "{segments:?}: too early");
         tables.advance(1);
-        round(&tables);
+        tables.sweep_all();
         assert_eq!(states(&tables).len(), 0, "{segments:?}: too late");
         assert_eq!(tables.loads.borrow()[&1], Load::default());
+        check(&tables);
+    }
+}
+
+#[test]
+fn a_masqueraded_datagram_waits_for_its_answer() {
+    let (request, reply) = (udp(CLIENT, VIRTUAL), udp(REAL, CLIENT));
+    // What comes after the first request, and how long the last packet is remembered.
+    let table: [(&[&PacketBuilder], State, u32); 4] = [
+        (&[], State::UDP_ONCE, 60),
+        (&[&request, &request], State::UDP_ONCE, 60),
+        (&[&reply], State::UDP, 300),
+        (&[&reply, &request], State::UDP, 300),
+    ];
+    for (number, (packets, state, seconds)) in table.into_iter().enumerate() {
+        let tables = one(UDP, MethodKind::NAT);
+        assert_eq!(send(&tables, &request), FORWARDED);
+        for packet in packets {
+            tables.advance(ticks(59));
+            let verdict = send(&tables, packet);
+            assert!(
+                matches!(verdict, Ok(Verdict::Redirect(_))),
+                "row {number}: {verdict:?}"
+            );
+        }
+        assert_eq!(states(&tables), [state], "row {number}");
+        tables.advance(ticks(seconds) - 1);
+        tables.sweep_all();
+        assert_eq!(states(&tables), [state], "row {number}: too early");
+        tables.advance(1);
+        tables.sweep_all();
+        assert_eq!(states(&tables), [], "row {number}: too late");
         check(&tables);
     }
 }
@@ -155,12 +190,13 @@ fn packets_of_either_end_keep_a_flow() {
     let request = udp(CLIENT, VIRTUAL);
     let reply = udp(REAL, CLIENT);
     assert_eq!(send(&tables, &request), FORWARDED);
+    assert_eq!(send(&tables, &reply), REPLIED);
     for _ in 0..5 {
         tables.advance(ticks(200));
-        round(&tables);
+        tables.sweep_all();
         assert_eq!(send(&tables, &reply), REPLIED);
         tables.advance(ticks(200));
-        round(&tables);
+        tables.sweep_all();
         assert_eq!(send(&tables, &request), FORWARDED);
     }
     assert_eq!(tables.traffic.borrow()[&1].connections, 1);
@@ -263,10 +299,10 @@ fn the_sweeper_takes_flows_of_a_removed_server_at_once() {
         for flags in [SYN, ACK] {
             assert_eq!(send(&tables, &tcp(CLIENT, VIRTUAL).flags(flags)), FORWARDED);
         }
-        round(&tables);
+        tables.sweep_all();
         assert_eq!(states(&tables).len(), 1);
         remove(&mut tables, 1);
-        round(&tables);
+        tables.sweep_all();
         assert_empty(&tables, "removed");
     }
 }
@@ -317,7 +353,7 @@ fn a_full_table_refuses_flows_and_recovers() {
         // Those that are in are served on.
         assert_eq!(send(&tables, &from(1)), FORWARDED);
         tables.advance(ticks(300));
-        round(&tables);
+        tables.sweep_all();
         assert_eq!(send(&tables, &from(99)), FORWARDED);
         check(&tables);
         empties(&tables, "full");
@@ -443,7 +479,8 @@ fn counts_stay_true_whatever_comes() {
                     tables.servers[id].flags ^= Server::PRESENT;
                 }
                 _ => {
-                    let _ = age::step::<V4, _>(&tables, tables.clock.get());
+                    let queue = [Queue::HalfOpen, Queue::Standing][random.below(2) as usize];
+                    let _ = tables.sweep::<V4>(queue);
                 }
             }
             if let Err(wrong) = invariants(&tables) {
@@ -474,7 +511,7 @@ fn crowd(random: &mut Random) -> HostTables {
                 virtual_server,
                 schedulers[(index + random.below(3) as usize) % 3],
                 &[
-                    server(method, REAL, 0x51).weight(1 + random.below(3) as u32),
+                    server(method, REAL, 0x51).weight(1 + random.below(3) as u16),
                     server(method, OTHER_REAL, 0x52),
                 ],
             );
@@ -616,21 +653,8 @@ fn counted(states: &[State]) -> Load {
     Load {
         active,
         inactive: states.len() as u32 - active,
-    }
-}
-
-/// The sweeper looks at every flow once.
-fn round(tables: &HostTables) {
-    let now = tables.clock.get();
-    let (v4, v6) = (
-        tables.v4.borrow().queue.len(),
-        tables.v6.borrow().queue.len(),
-    );
-    for _ in 0..v4 {
-        let _ = age::step::<V4, _>(tables, now);
-    }
-    for _ in 0..v6 {
-        let _ = age::step::<V6, _>(tables, now);
+        closing: states.iter().filter(|state| state.is_closing()).count() as u32,
+        ..Load::default()
     }
 }
 
@@ -645,7 +669,7 @@ fn invariants(tables: &HostTables) -> Result<(), String> {
     let table = tables.v4.borrow();
     let mut loads: BTreeMap<u32, Vec<State>> = BTreeMap::new();
     let mut queued: BTreeMap<_, u32> = BTreeMap::new();
-    for key in &table.queue {
+    for key in table.half_open.iter().chain(&table.standing) {
         *queued.entry(*key).or_default() += 1;
     }
     for (key, entry) in &table.flows {
@@ -653,7 +677,7 @@ fn invariants(tables: &HostTables) -> Result<(), String> {
         match flow.state {
             State::REPLY => {
                 // It belongs to a flow that is there.
-                let request = key.request_to(flow.virtual_address, flow.virtual_port);
+                let request = flow.request_key(key.protocol);
                 let owner = table.flows.get(&request).map(|entry| entry.flow());
                 if owner.is_none_or(|owner| owner.server != flow.server) {
                     return Err(format!("a way back without a flow: {key:?}"));
@@ -667,11 +691,12 @@ fn invariants(tables: &HostTables) -> Result<(), String> {
             return Err(format!("queued {:?} times: {key:?}", queued.get(key)));
         }
         let server = tables.servers[flow.server as usize];
-        let is_over = flow.state.can_start_anew() || flow.is_expired(tables.clock.get());
+        let is_over = flow.state.can_start_anew(DEFAULT_REUSE, Sight::Request)
+            || flow.is_expired(tables.clock.get());
         if !server.is_masqueraded() || is_over {
             continue;
         }
-        let way_back = key.reply_from(server.address.unmapped(), server.port);
+        let way_back = reply_key::<V4>(&server, key, flow.client_address, flow.client_port);
         let is_there = table.flows.get(&way_back).is_some_and(|entry| {
             let reply = entry.flow();
             reply.state == State::REPLY
@@ -700,23 +725,19 @@ fn invariants(tables: &HostTables) -> Result<(), String> {
 /// After enough time the sweeper leaves nothing.
 fn empties(tables: &HostTables, name: &str) {
     tables.advance(ticks(1_000));
-    round(tables);
+    tables.sweep_all();
     assert_empty(tables, name);
 }
 
 fn assert_empty(tables: &HostTables, name: &str) {
     assert!(tables.v4.borrow().flows.is_empty(), "{name}: {tables:?}");
     assert!(tables.v6.borrow().flows.is_empty(), "{name}: {tables:?}");
-    assert_eq!(
-        age::step::<V4, _>(tables, tables.clock.get()),
-        Step::Idle,
-        "{name}"
-    );
-    assert_eq!(
-        age::step::<V6, _>(tables, tables.clock.get()),
-        Step::Idle,
-        "{name}"
-    );
+    for queue in [Queue::HalfOpen, Queue::Standing] {
+        assert_eq!(tables.sweep::<V4>(queue), Step::Idle, "{name}");
+        assert_eq!(tables.sweep::<V6>(queue), Step::Idle, "{name}");
+    }
+    assert_eq!(tables.v4.borrow().census, Census::default(), "{name}");
+    assert_eq!(tables.v6.borrow().census, Census::default(), "{name}");
     for (id, load) in tables.loads.borrow().iter() {
         assert_eq!(*load, Load::default(), "{name}: server {id}");
     }

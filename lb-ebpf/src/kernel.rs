@@ -12,6 +12,7 @@ use aya_ebpf::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
         BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_md,
     },
+    btf_maps::Queue,
     cty::c_void,
     helpers,
 };
@@ -29,6 +30,21 @@ use lb_common::{
 pub(crate) fn now() -> u32 {
     // SAFETY: the helper has no conditions.
     (unsafe { helpers::bpf_ktime_get_coarse_ns() } >> TICK_SHIFT) as u32
+}
+
+/// A number that nobody can foretell.
+#[inline(always)]
+pub(crate) fn random() -> u32 {
+    // SAFETY: the helper has no conditions.
+    unsafe { helpers::bpf_get_prandom_u32() }
+}
+
+/// Takes the first element of a queue; `false` if it is empty.
+#[inline(always)]
+pub(crate) fn pop<T, const ENTRIES: usize>(queue: &Queue<T, ENTRIES>, element: &mut T) -> bool {
+    let queue = ptr::from_ref(queue).cast_mut().cast();
+    // SAFETY: the queue is a map, and its elements are of this type.
+    unsafe { helpers::bpf_map_pop_elem(queue, ptr::from_mut(element).cast()) == 0 }
 }
 
 /// Sends the packet out by another interface; the result is what the program returns.
@@ -141,7 +157,10 @@ pub(crate) fn route<F: Family>(ctx: *mut xdp_md, interface: u32, packet: &Routed
             mtu: 0,
         }),
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
-        BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::None(Reason::TooBig),
+        // SAFETY: the kernel has put the MTU where the length was.
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => {
+            Route::TooBig(u32::from(unsafe { query.__bindgen_anon_1.mtu_result }))
+        }
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::None(Reason::ForwardingOff),
         // Blackhole, unreachable, prohibited, the router's own address, and what kernels to come
         // may say.

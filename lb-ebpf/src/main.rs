@@ -4,7 +4,7 @@
 //! pointers. It is built by `cargo xtask`; for any other target it is an empty program, so that
 //! editors and `cargo check --workspace` can work on it.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
     expect(

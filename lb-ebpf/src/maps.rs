@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST, bpf_timer, xdp_md},
-    btf_maps::{Array, HashMap, PerCpuArray, Queue},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, lpm_trie},
     cty::c_void,
     helpers::{bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
     macros::btf_map,
@@ -16,11 +16,16 @@ use lb_common::{
     age,
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
-    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan, size},
+    fragment::FragmentKey,
+    maps::{
+        Census, InterfaceTraffic, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Server,
+        Service, ServiceKey, Settings, Thresholds, Traffic, Vlan, size,
+    },
+    packet::Packet,
     room::Room,
     state::State,
-    tables::{FlowEntry, FlowTable, Inserted, Route, Routed, Tables},
-    verdict::Reason,
+    tables::{self, Change, FlowEntry, FlowTable, FragmentTable, Inserted, Route, Routed, Tables},
+    verdict::{Event, Reason},
 };
 
 use crate::kernel;
@@ -50,22 +55,65 @@ static LOADS: Array<Load, SERVERS> = Array::new();
 /// What each real server got and sent.
 #[btf_map(name = "traffic")]
 static TRAFFIC: PerCpuArray<Traffic, SERVERS> = PerCpuArray::new();
+/// The virtual services with ranges of ports.
+#[btf_map(name = "service_ranges")]
+static SERVICE_RANGES: LpmTrie<RangeKey, Service, { size::RANGES as usize }> = LpmTrie::new();
+/// The addresses of virtual services.
+#[btf_map(name = "addresses")]
+static ADDRESSES: HashMap<Address6, u32, { size::ADDRESSES as usize }> = HashMap::new();
+/// How long clients stay, by service.
+#[btf_map(name = "persistence")]
+static PERSISTENCE: Array<Persistence, { size::SERVICES as usize }> = Array::new();
+/// How many flows each real server may have.
+#[btf_map(name = "thresholds")]
+static THRESHOLDS: Array<Thresholds, SERVERS> = Array::new();
+/// The servers that lblc and lblcr remember.
+#[btf_map(name = "localities")]
+static LOCALITIES: LruHashMap<LocalityKey, Locality, { size::LOCALITIES as usize }> =
+    LruHashMap::new();
 /// The flows of IPv4.
 #[btf_map(name = "flows4")]
 static FLOWS4: HashMap<Key4, Flow<Address4>, FLOWS> = HashMap::new();
 /// The flows of IPv6.
 #[btf_map(name = "flows6")]
 static FLOWS6: HashMap<Key6, Flow<Address6>, FLOWS> = HashMap::new();
-/// The flows of IPv4 that wait for the sweeper.
-#[btf_map(name = "queue4")]
-static QUEUE4: Queue<Key4, QUEUE> = Queue::new();
-/// The flows of IPv6 that wait for the sweeper.
-#[btf_map(name = "queue6")]
-static QUEUE6: Queue<Key6, QUEUE> = Queue::new();
-/// The lengths of both queues: how many flows there are.
+/// The half-open flows of IPv4 that wait for the sweeper.
+#[btf_map(name = "half_open4")]
+static HALF_OPEN4: Queue<Key4, QUEUE> = Queue::new();
+/// The other flows of IPv4 that wait for it.
+#[btf_map(name = "standing4")]
+static STANDING4: Queue<Key4, QUEUE> = Queue::new();
+/// The half-open flows of IPv6 that wait for the sweeper.
+#[btf_map(name = "half_open6")]
+static HALF_OPEN6: Queue<Key6, QUEUE> = Queue::new();
+/// The other flows of IPv6 that wait for it.
+#[btf_map(name = "standing6")]
+static STANDING6: Queue<Key6, QUEUE> = Queue::new();
+/// The lengths of the queues: of half-open flows of IPv4, others of IPv4, the same of IPv6.
 #[btf_map(name = "queued")]
-static QUEUED: Array<u32, 2> = Array::new();
-/// Timeouts.
+static QUEUED: Array<u32, 4> = Array::new();
+/// How many entries the flow tables have: of IPv4, of IPv6.
+#[btf_map(name = "census")]
+static CENSUS: Array<Census, 2> = Array::new();
+/// Where the fragments of datagrams of IPv4 go.
+#[btf_map(name = "fragments4")]
+static FRAGMENTS4: LruHashMap<FragmentKey<Address4>, Flow<Address4>, { size::FRAGMENTS as usize }> =
+    LruHashMap::new();
+/// Where the fragments of datagrams of IPv6 go.
+#[btf_map(name = "fragments6")]
+static FRAGMENTS6: LruHashMap<FragmentKey<Address6>, Flow<Address6>, { size::FRAGMENTS as usize }> =
+    LruHashMap::new();
+/// New flows and answers of this second.
+#[btf_map(name = "rates")]
+static RATES: PerCpuArray<Rate, 2> = PerCpuArray::new();
+/// How often each [`Event`] happened.
+#[btf_map(name = "events")]
+static EVENTS: PerCpuArray<u64, { Event::ALL.len() }> = PerCpuArray::new();
+/// What came in by each interface; number 0 is all those whose number is too high.
+#[btf_map(name = "interfaces")]
+static INTERFACES: PerCpuArray<InterfaceTraffic, { size::INTERFACES as usize }> =
+    PerCpuArray::new();
+/// Settings and timeouts.
 #[btf_map(name = "settings")]
 static SETTINGS: Array<Settings, 1> = Array::new();
 /// The VLAN interfaces by index.
@@ -150,23 +198,69 @@ pub(crate) fn wind_again(sweeper: *mut Sweeper) {
     unsafe { bpf_timer_start(&raw mut (*sweeper).timer, PERIOD_NS, 0) };
 }
 
-/// How many steps the sweeper of a family has to take this time.
+/// Counts a packet that came in by an interface, and what becomes of it.
 #[inline(always)]
-pub(crate) fn steps<F: Family>() -> u32 {
-    age::steps(QUEUED.get(queue_index::<F>()).copied().unwrap_or(0))
+pub(crate) fn count_interface(interface: u32, bytes: usize, fate: Outcome) {
+    let index = if interface < size::INTERFACES {
+        interface
+    } else {
+        0
+    };
+    if let Some(traffic) = INTERFACES.get_ptr_mut(index) {
+        // SAFETY: the slot is this CPU's own.
+        let traffic = unsafe { &mut *traffic };
+        traffic.packets += 1;
+        traffic.bytes += bytes as u64;
+        match fate {
+            Outcome::Steered => traffic.steered += 1,
+            Outcome::Passed => traffic.passed += 1,
+            Outcome::Dropped => traffic.dropped += 1,
+        }
+    }
+}
+
+/// What became of a packet, as interfaces count it.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    Steered,
+    Passed,
+    Dropped,
+}
+
+/// How many steps the sweeper has to take through a queue this time.
+#[inline(always)]
+pub(crate) fn steps<F: Family>(queue: tables::Queue) -> u32 {
+    let length = QUEUED.get(queue_index::<F>(queue));
+    age::steps(length.copied().unwrap_or(0))
 }
 
 #[inline(always)]
-const fn queue_index<F: Family>() -> u32 {
+const fn queue_index<F: Family>(queue: tables::Queue) -> u32 {
+    family_index::<F>() * 2 + matches!(queue, tables::Queue::Standing) as u32
+}
+
+#[inline(always)]
+const fn family_index<F: Family>() -> u32 {
     (F::AF != V4::AF) as u32
 }
 
 #[inline(always)]
-fn count_queued<F: Family>(change: i32) {
-    if let Some(length) = QUEUED.get_ptr_mut(queue_index::<F>()) {
+fn count_queued<F: Family>(queue: tables::Queue, change: i32) {
+    if let Some(length) = QUEUED.get_ptr_mut(queue_index::<F>(queue)) {
         // SAFETY: the pointer is to a map value.
         unsafe { kernel::add(length, change as u32) };
     }
+}
+
+/// Counts one more of what is counted by the second: 0 new flows, 1 answers.
+#[inline(always)]
+fn this_second(index: u32, now: u32) -> u32 {
+    RATES.get_ptr_mut(index).map_or(0, |rate| {
+        // SAFETY: the slot is this CPU's own.
+        let rate = unsafe { &mut *rate };
+        *rate = rate.counted(now);
+        rate.count
+    })
 }
 
 /// The maps, and the context that routes are asked with.
@@ -207,8 +301,31 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn service_by_range(&self, key: &RangeKey) -> Option<Service> {
+        SERVICE_RANGES
+            .get(&lpm_trie::Key::new(RangeKey::BITS, *key))
+            .copied()
+    }
+
+    #[inline(always)]
+    fn is_virtual(&self, address: &Address6) -> bool {
+        // SAFETY: the value is not looked at.
+        unsafe { ADDRESSES.get(address) }.is_some()
+    }
+
+    #[inline(always)]
+    fn persistence(&self, service: u32) -> Option<&Persistence> {
+        PERSISTENCE.get(service)
+    }
+
+    #[inline(always)]
     fn server(&self, id: u32) -> Option<&Server> {
         SERVERS_BY_ID.get(id)
+    }
+
+    #[inline(always)]
+    fn thresholds(&self, server: u32) -> Thresholds {
+        THRESHOLDS.get(server).copied().unwrap_or_default()
     }
 
     #[inline(always)]
@@ -222,6 +339,28 @@ impl Tables for KernelTables {
             Some(id) => visit(id),
             None => ControlFlow::Break(()),
         });
+    }
+
+    #[inline(always)]
+    fn repeat(&self, count: u32, visit: impl FnMut(u32) -> ControlFlow<()>) {
+        kernel::each(count, visit);
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        kernel::random()
+    }
+
+    #[inline(always)]
+    fn locality(&self, key: &LocalityKey) -> Option<Locality> {
+        // SAFETY: entries are replaced as a whole and the copy is made at once.
+        unsafe { LOCALITIES.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn remember_locality(&self, key: &LocalityKey, locality: &Locality) {
+        // Without room it is scheduled again the next time.
+        let _ = LOCALITIES.insert(key, locality, u64::from(BPF_ANY));
     }
 
     #[inline(always)]
@@ -239,18 +378,32 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn adjust_load(&self, server: u32, active: i32, inactive: i32) {
+    fn adjust_load(&self, server: u32, change: Change) {
         let Some(load) = LOADS.get_ptr_mut(server) else {
             return;
         };
         // SAFETY: the pointers are into a map value.
         unsafe {
-            if active != 0 {
-                kernel::add(&raw mut (*load).active, active as u32);
+            if change.active != 0 {
+                kernel::add(&raw mut (*load).active, change.active as u32);
             }
-            if inactive != 0 {
-                kernel::add(&raw mut (*load).inactive, inactive as u32);
+            if change.inactive != 0 {
+                kernel::add(&raw mut (*load).inactive, change.inactive as u32);
             }
+            if change.closing != 0 {
+                kernel::add(&raw mut (*load).closing, change.closing as u32);
+            }
+            if change.persistent != 0 {
+                kernel::add(&raw mut (*load).persistent, change.persistent as u32);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn set_overloaded(&self, server: u32, overloaded: bool) {
+        if let Some(load) = LOADS.get_ptr_mut(server) {
+            // SAFETY: the pointer is into a map value; the word is written as a whole.
+            unsafe { (&raw mut (*load).overloaded).write_volatile(u32::from(overloaded)) };
         }
     }
 
@@ -276,12 +429,31 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn timeout(&self, state: State) -> u32 {
-        SETTINGS
-            .get(0)
-            .and_then(|settings| settings.timeouts.get(state.0 as usize))
-            .copied()
-            .unwrap_or_default()
+    fn count(&self, event: Event) {
+        if let Some(counter) = EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: the slot is this CPU's own.
+            unsafe { *counter += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        SETTINGS.get(0)
+    }
+
+    #[inline(always)]
+    fn flows_this_second(&self, now: u32) -> u32 {
+        this_second(0, now)
+    }
+
+    #[inline(always)]
+    fn answers_this_second(&self, now: u32) -> u32 {
+        this_second(1, now)
+    }
+
+    #[inline(always)]
+    fn hold<P: Packet>(&self, _packet: &P) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -355,7 +527,7 @@ fn inserted(result: Result<(), i32>) -> Inserted {
 }
 
 macro_rules! flow_table {
-    ($family:ty, $key:ty, $address:ty, $flows:ident, $queue:ident) => {
+    ($family:ty, $key:ty, $address:ty, $flows:ident, $half_open:ident, $standing:ident, $fragments:ident) => {
         impl FlowTable<$family> for KernelTables {
             type Entry = KernelEntry<$address>;
 
@@ -381,23 +553,73 @@ macro_rules! flow_table {
             }
 
             #[inline(always)]
-            fn enqueue(&self, key: &$key) -> Inserted {
-                let result = inserted($queue.push(key, 0));
+            fn enqueue(&self, queue: tables::Queue, key: &$key) -> Inserted {
+                let result = inserted(match queue {
+                    tables::Queue::HalfOpen => $half_open.push(key, 0),
+                    tables::Queue::Standing => $standing.push(key, 0),
+                });
                 if result == Inserted::Yes {
-                    count_queued::<$family>(1);
+                    count_queued::<$family>(queue, 1);
                 }
                 result
             }
 
             #[inline(always)]
-            fn dequeue(&self) -> Option<$key> {
-                let key = $queue.pop().ok().flatten()?;
-                count_queued::<$family>(-1);
-                Some(key)
+            fn dequeue(&self, queue: tables::Queue, key: &mut $key) -> bool {
+                let is_there = match queue {
+                    tables::Queue::HalfOpen => kernel::pop(&$half_open, key),
+                    tables::Queue::Standing => kernel::pop(&$standing, key),
+                };
+                if is_there {
+                    count_queued::<$family>(queue, -1);
+                }
+                is_there
+            }
+
+            #[inline(always)]
+            fn census(&self) -> Census {
+                CENSUS
+                    .get(family_index::<$family>())
+                    .copied()
+                    .unwrap_or_default()
+            }
+
+            #[inline(always)]
+            fn adjust_census(&self, half_open: i32, standing: i32) {
+                let Some(census) = CENSUS.get_ptr_mut(family_index::<$family>()) else {
+                    return;
+                };
+                // SAFETY: the pointers are into a map value.
+                unsafe {
+                    if half_open != 0 {
+                        kernel::add(&raw mut (*census).half_open, half_open as u32);
+                    }
+                    if standing != 0 {
+                        kernel::add(&raw mut (*census).standing, standing as u32);
+                    }
+                }
+            }
+        }
+
+        impl FragmentTable<$family> for KernelTables {
+            #[inline(always)]
+            fn fragment(&self, key: &FragmentKey<$address>) -> Option<Flow<$address>> {
+                // SAFETY: entries are replaced as a whole and the copy is made at once.
+                unsafe { $fragments.get(key).copied() }
+            }
+
+            #[inline(always)]
+            fn remember_fragment(&self, key: &FragmentKey<$address>, way: &Flow<$address>) {
+                // Without room the others are dropped, as is said of an early fragment.
+                let _ = $fragments.insert(key, way, u64::from(BPF_ANY));
             }
         }
     };
 }
 
-flow_table!(V4, Key4, Address4, FLOWS4, QUEUE4);
-flow_table!(V6, Key6, Address6, FLOWS6, QUEUE6);
+flow_table!(
+    V4, Key4, Address4, FLOWS4, HALF_OPEN4, STANDING4, FRAGMENTS4
+);
+flow_table!(
+    V6, Key6, Address6, FLOWS6, HALF_OPEN6, STANDING6, FRAGMENTS6
+);

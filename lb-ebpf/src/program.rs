@@ -1,70 +1,190 @@
 //! The entry points.
 
-use aya_ebpf::{Global, bindings::xdp_action, cty::c_void, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    Global,
+    bindings::{xdp_action, xdp_md},
+    cty::c_void,
+    macros::xdp,
+    programs::XdpContext,
+};
 use lb_common::{
     age::{self, Step},
     family::{Family, V4, V6},
+    flow::FlowKey,
+    fragment, icmp,
     link::Link,
-    parse::Parse,
-    pipeline,
-    room::Room,
-    tables::{FlowTable, Tables},
+    packet::Packet,
+    pipeline::{self, Next},
+    tables::{FlowTable, Queue, Tables},
     verdict::{Fate, Reason, Verdict},
 };
 
-use crate::{kernel, maps, packet::XdpPacket};
+use crate::{
+    kernel,
+    maps::{self, KernelTables, Outcome},
+    packet::XdpPacket,
+};
 
-/// Every packet of an interface comes here. The two families are functions of their own, so that
-/// each has a stack frame to itself.
+/// Every packet of an interface comes here. The stages are functions of their own, called one after
+/// the other, so that each has a stack frame to itself.
 #[xdp]
 fn balance(ctx: XdpContext) -> u32 {
-    match Link::parse(&XdpPacket::new(ctx.ctx)) {
-        Ok(link) if link.ethertype == V4::ETHERTYPE => balance_v4(ctx),
-        Ok(link) if link.ethertype == V6::ETHERTYPE => balance_v6(ctx),
+    let packet = XdpPacket::new(ctx.ctx);
+    let (interface, bytes) = (packet.interface(), packet.length());
+    let code = match Link::parse(&packet) {
+        Ok(link) if link.ethertype == V4::ETHERTYPE => balance_v4(ctx.ctx),
+        Ok(link) if link.ethertype == V6::ETHERTYPE => balance_v6(ctx.ctx),
         Ok(_) => xdp_action::XDP_PASS,
-        Err(reason) => action(&ctx, Err(reason)),
+        Err(reason) => refused(reason),
+    };
+    let outcome = match code {
+        xdp_action::XDP_PASS => Outcome::Passed,
+        xdp_action::XDP_TX | xdp_action::XDP_REDIRECT => Outcome::Steered,
+        _ => Outcome::Dropped,
+    };
+    maps::count_interface(interface, bytes, outcome);
+    code
+}
+
+/// What a stage returns: an action of XDP, or one of these.
+mod stage {
+    /// The next stage follows.
+    pub(super) const ON: u32 = 0x100;
+    /// The packet is the first of a flow.
+    pub(super) const NEW: u32 = 0x101;
+    /// The packet is a message of ICMP.
+    pub(super) const ICMP: u32 = 0x102;
+    /// The packet is a fragment other than the first.
+    pub(super) const LATER_FRAGMENT: u32 = 0x103;
+    /// The packet was refused and is to be answered; the lower byte is the reason.
+    pub(super) const REFUSED: u32 = 0x200;
+}
+
+/// One stage: a function of the context, and perhaps of a number.
+macro_rules! stage {
+    ($name:ident, $room:path, $($number:ident,)? |$packet:ident, $tables:ident, $space:ident, $link:ident| $run:block) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(ctx: *mut xdp_md $(, $number: u32)?) -> u32 {
+            let mut packet = XdpPacket::new(ctx);
+            let (Ok($link), Some($space)) = (Link::parse(&packet), $room()) else {
+                return xdp_action::XDP_ABORTED;
+            };
+            let ($packet, $tables) = (&mut packet, &KernelTables::new(ctx));
+            match $run {
+                Ok(next) => Code::from(next).of(ctx),
+                Err(reason) => refused(reason),
+            }
+        }
+    };
+}
+
+/// The stages of a family. Each is a global function, which the verifier looks at once and by itself,
+/// whatever state it is called in.
+macro_rules! family {
+    ($family:ty, $room:path: $balance:ident,
+     $steer:ident, $choose:ident, $begin:ident, $send:ident, $icmp:ident, $follow:ident, $refuse:ident) => {
+        #[inline(always)]
+        fn $balance(ctx: *mut xdp_md) -> u32 {
+            let mut code = $steer(ctx);
+            if code == stage::NEW {
+                code = $choose(ctx);
+                if code == stage::ON {
+                    code = $begin(ctx);
+                }
+                if code == stage::ON {
+                    code = $send(ctx);
+                }
+            } else if code == stage::ICMP {
+                code = $icmp(ctx);
+            } else if code == stage::LATER_FRAGMENT {
+                code = $follow(ctx);
+            }
+            if code >= stage::REFUSED {
+                code = $refuse(ctx, code & 0xff);
+            }
+            code
+        }
+
+        stage!($steer, $room, |packet, tables, room, link| {
+            pipeline::steer::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($choose, $room, |_packet, tables, room, link| {
+            pipeline::choose::<$family, _>(tables, room, link)
+        });
+        stage!($begin, $room, |packet, tables, room, link| {
+            pipeline::begin::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($send, $room, |packet, tables, room, link| {
+            pipeline::send::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($icmp, $room, |packet, tables, room, link| {
+            icmp::steer::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($follow, $room, |packet, tables, _room, link| {
+            fragment::follow::<$family, _, _>(packet, tables, link)
+        });
+        stage!($refuse, $room, reason, |packet, tables, room, link| {
+            let reason = Reason::answered(reason);
+            pipeline::refuse::<$family, _, _>(packet, tables, room, link, reason)
+        });
+    };
+}
+
+family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, icmp_v4, follow_v4, refuse_v4);
+family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, icmp_v6, follow_v6, refuse_v6);
+
+/// What a stage came to.
+enum Code {
+    Next(Next),
+    On,
+}
+
+impl From<Next> for Code {
+    #[inline(always)]
+    fn from(next: Next) -> Self {
+        Self::Next(next)
     }
 }
 
-#[inline(never)]
-fn balance_v4(ctx: XdpContext) -> u32 {
-    process::<V4>(ctx, maps::room4())
+impl From<Verdict> for Code {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        Self::Next(Next::Done(verdict))
+    }
 }
 
-#[inline(never)]
-fn balance_v6(ctx: XdpContext) -> u32 {
-    process::<V6>(ctx, maps::room6())
+impl From<()> for Code {
+    #[inline(always)]
+    fn from((): ()) -> Self {
+        Self::On
+    }
 }
 
-#[inline(always)]
-fn process<F: Parse>(ctx: XdpContext, room: Option<&mut Room<F::Address>>) -> u32
-where
-    maps::KernelTables: FlowTable<F>,
-{
-    let Some(room) = room else {
-        return xdp_action::XDP_ABORTED;
-    };
-    let mut packet = XdpPacket::new(ctx.ctx);
-    let tables = maps::KernelTables::new(ctx.ctx);
-    let verdict = Link::parse(&packet)
-        .and_then(|link| pipeline::process::<F, _, _>(&mut packet, &tables, room, link));
-    action(&ctx, verdict)
-}
-
-/// What the kernel is told to do with the packet.
-#[inline(always)]
-fn action(ctx: &XdpContext, verdict: Result<Verdict, Reason>) -> u32 {
-    match verdict {
-        Ok(Verdict::Pass) => xdp_action::XDP_PASS,
-        Ok(Verdict::Transmit) => back(ctx),
-        Ok(Verdict::Redirect(interface)) => kernel::redirect(interface),
-        Err(reason) => {
-            maps::count(reason);
-            match reason.fate() {
-                Fate::Pass => xdp_action::XDP_PASS,
-                Fate::Drop => xdp_action::XDP_DROP,
-            }
+impl Code {
+    /// As a number.
+    #[inline(always)]
+    fn of(self, ctx: *mut xdp_md) -> u32 {
+        match self {
+            Self::Next(Next::Done(Verdict::Pass)) => xdp_action::XDP_PASS,
+            Self::Next(Next::Done(Verdict::Transmit)) => back(ctx),
+            Self::Next(Next::Done(Verdict::Redirect(interface))) => kernel::redirect(interface),
+            Self::Next(Next::New) => stage::NEW,
+            Self::Next(Next::Icmp) => stage::ICMP,
+            Self::Next(Next::LaterFragment) => stage::LATER_FRAGMENT,
+            Self::On => stage::ON,
         }
+    }
+}
+
+/// Counts a packet that was refused. What becomes of it, as a number.
+#[inline(always)]
+fn refused(reason: Reason) -> u32 {
+    maps::count(reason);
+    match reason.fate() {
+        Fate::Pass => xdp_action::XDP_PASS,
+        Fate::Drop => xdp_action::XDP_DROP,
+        Fate::Answer => stage::REFUSED | reason as u32,
     }
 }
 
@@ -76,11 +196,11 @@ static REDIRECT_BACK: Global<u8> = Global::new(0);
 
 /// Back by the interface that the packet came from.
 #[inline(always)]
-fn back(ctx: &XdpContext) -> u32 {
+fn back(ctx: *mut xdp_md) -> u32 {
     if REDIRECT_BACK.load() == 0 {
         xdp_action::XDP_TX
     } else {
-        kernel::redirect(ctx.ingress_ifindex() as u32)
+        kernel::redirect(XdpPacket::new(ctx).interface())
     }
 }
 
@@ -94,22 +214,40 @@ fn wind(_ctx: XdpContext) -> u32 {
     }
 }
 
-/// Runs every [`age::TICK_MS`]: takes a few steps through the flows of each family.
+/// Runs every [`age::TICK_MS`]: takes a few steps through each queue.
 fn tick(_map: *mut c_void, _key: *mut u32, sweeper: *mut maps::Sweeper) -> i32 {
-    kernel::repeat(maps::steps::<V4>(), sweep::<V4>);
-    kernel::repeat(maps::steps::<V6>(), sweep::<V6>);
+    kernel::repeat(maps::steps::<V4>(Queue::HalfOpen), sweep_half_open::<V4>);
+    kernel::repeat(maps::steps::<V4>(Queue::Standing), sweep_standing::<V4>);
+    kernel::repeat(maps::steps::<V6>(Queue::HalfOpen), sweep_half_open::<V6>);
+    kernel::repeat(maps::steps::<V6>(Queue::Standing), sweep_standing::<V6>);
     maps::wind_again(sweeper);
     0
 }
 
-/// One step of the sweeper; nonzero if there is nothing left to do.
-unsafe extern "C" fn sweep<F: Family>(_index: u64, _context: *mut c_void) -> i64
+unsafe extern "C" fn sweep_half_open<F: Family>(_index: u64, _context: *mut c_void) -> i64
 where
-    maps::KernelTables: FlowTable<F>,
+    KernelTables: FlowTable<F>,
 {
-    let tables = maps::KernelTables::without_packet();
+    sweep::<F>(Queue::HalfOpen)
+}
+
+unsafe extern "C" fn sweep_standing<F: Family>(_index: u64, _context: *mut c_void) -> i64
+where
+    KernelTables: FlowTable<F>,
+{
+    sweep::<F>(Queue::Standing)
+}
+
+/// One step of the sweeper; nonzero if there is nothing left to do.
+#[inline(always)]
+fn sweep<F: Family>(queue: Queue) -> i64
+where
+    KernelTables: FlowTable<F>,
+{
+    let tables = KernelTables::without_packet();
     let now = tables.now();
-    match age::step::<F, _>(&tables, now) {
+    let (mut key, mut other) = (FlowKey::empty::<F>(), FlowKey::empty::<F>());
+    match age::step::<F, _>(&tables, queue, now, &mut key, &mut other) {
         Step::Idle => 1,
         Step::Kept | Step::Removed => 0,
     }

@@ -5,6 +5,7 @@ mod tunnel;
 
 use crate::{
     family::{End, Family, V4, V6},
+    flow::Flow,
     link::departure,
     maps::{MethodKind, NextHop, Server},
     packet::Packet,
@@ -13,39 +14,55 @@ use crate::{
     verdict::{Reason, Verdict},
 };
 
-/// Sends a client's packet to a real server.
+/// Sends a client's packet to a real server. `flow` has what the server is to see as its source if
+/// that is not the client ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
-/// Why it cannot get there.
+/// Why it cannot get there. With [`Reason::TooBig`] what could is in `detail`.
 #[inline(always)]
 pub fn to_server<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame<'_, F>,
     id: u32,
+    flow: &Flow<F::Address>,
+    detail: &mut u32,
 ) -> Result<Verdict, Reason> {
     let server = tables.server(id).ok_or(Reason::NoServer)?;
+    if server.method == MethodKind::LOCAL {
+        tables.count_request(id, frame.length);
+        return Ok(Verdict::Pass);
+    }
     let hop = &server.hop;
     if hop.interface == 0 {
         return Err(Reason::NextHopUnknown);
     }
     if hop.mtu != 0 && frame.length + outer_length(server) > hop.mtu as usize {
+        *detail = u32::from(hop.mtu).saturating_sub(outer_length(server) as u32);
         return Err(Reason::TooBig);
     }
+    check_intact(packet, frame)?;
     take_hop(packet, frame)?;
     match server.method {
-        MethodKind::TUNNEL if server.flags & Server::IPV6 != 0 => {
-            tunnel::enter::<V6, F, P>(packet, frame, server)?;
+        MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => {
+            if server.has(Server::IPV6) {
+                tunnel::enter::<V6, F, P, T>(packet, tables, frame, server)?;
+            } else {
+                tunnel::enter::<V4, F, P, T>(packet, tables, frame, server)?;
+            }
         }
-        MethodKind::TUNNEL => tunnel::enter::<V4, F, P>(packet, frame, server)?,
         MethodKind::NAT => {
             nat::translate(
                 packet,
                 frame,
                 End::Destination,
                 F::narrow(&server.address),
-                server.port,
+                server.port_for(frame.key.destination_port),
             )?;
+            if server.has(Server::SOURCE_NAT) {
+                let (address, port) = (flow.client_address, flow.client_port);
+                nat::translate(packet, frame, End::Source, address, port)?;
+            }
             frame.link.replace(packet, hop, F::ETHERTYPE, 0)?;
         }
         _ => {
@@ -59,20 +76,21 @@ pub fn to_server<F: Family, P: Packet, T: Tables>(
 /// Sends a real server's reply to the client, as if it came from the virtual service.
 ///
 /// # Errors
-/// Why it cannot get there.
+/// Why it cannot get there. With [`Reason::TooBig`] what could is in `detail`.
 #[inline(always)]
 pub fn to_client<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame<'_, F>,
     way_back: &impl FlowEntry<F>,
+    detail: &mut u32,
 ) -> Result<Verdict, Reason> {
     let ip: &F::Header = packet.header(frame.link.length).ok_or(Reason::Malformed)?;
     let route = tables.route(
         packet.interface(),
         &Routed::<F> {
             source: &way_back.get().virtual_address,
-            destination: &frame.key.destination,
+            destination: &way_back.get().client_address,
             length: frame.length,
             service: F::facts(ip).service,
         },
@@ -80,8 +98,13 @@ pub fn to_client<F: Family, P: Packet, T: Tables>(
     let hop: NextHop = match route {
         Route::Via(hop) => hop,
         Route::NoNeighbour => way_back.get().way_back,
+        Route::TooBig(mtu) => {
+            *detail = mtu;
+            return Err(Reason::TooBig);
+        }
         Route::None(reason) => return Err(reason),
     };
+    check_intact(packet, frame)?;
     take_hop(packet, frame)?;
     let flow = way_back.get();
     nat::translate(
@@ -91,6 +114,13 @@ pub fn to_client<F: Family, P: Packet, T: Tables>(
         flow.virtual_address,
         flow.virtual_port,
     )?;
+    if tables
+        .server(flow.server)
+        .is_some_and(|server| server.has(Server::SOURCE_NAT))
+    {
+        let (address, port) = (flow.client_address, flow.client_port);
+        nat::translate(packet, frame, End::Destination, address, port)?;
+    }
     frame.link.replace(packet, &hop, F::ETHERTYPE, 0)?;
     tables.count_reply(flow.server, frame.length);
     Ok(departure(packet, &hop))
@@ -106,14 +136,28 @@ fn take_hop<F: Family, P: Packet>(packet: &mut P, frame: &Frame<'_, F>) -> Resul
     )
 }
 
-/// How much a packet to this server grows, in bytes.
+/// A header whose checksum is wrong would be wrong behind us as well: its packet ends here.
 #[inline(always)]
-const fn outer_length(server: &Server) -> usize {
-    if server.method.0 != MethodKind::TUNNEL.0 {
-        0
-    } else if server.flags & Server::IPV6 != 0 {
+fn check_intact<F: Family, P: Packet>(packet: &P, frame: &Frame<'_, F>) -> Result<(), Reason> {
+    let ip: &F::Header = packet.header(frame.link.length).ok_or(Reason::Malformed)?;
+    if F::is_intact(packet, frame.link.length, ip) {
+        Ok(())
+    } else {
+        Err(Reason::BadChecksum)
+    }
+}
+
+/// How much a packet to this server grows, in bytes.
+#[must_use]
+#[inline(always)]
+pub const fn outer_length(server: &Server) -> usize {
+    if !server.method.is_tunnel() {
+        return 0;
+    }
+    let ip = if server.has(Server::IPV6) {
         size_of::<<V6 as Family>::Header>()
     } else {
         size_of::<<V4 as Family>::Header>()
-    }
+    };
+    ip + tunnel::shim_length(server)
 }

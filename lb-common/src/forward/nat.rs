@@ -2,11 +2,12 @@
 
 use crate::{
     checksum::{Checksum, Sum},
+    crc32c::Crc32c,
     family::{End, Family},
     packet::Packet,
     parse::Frame,
     verdict::Reason,
-    wire::{Be16, Ports, protocol, tcp::Tcp, udp::Udp},
+    wire::{Be16, Ports, protocol, sctp::Sctp, tcp::Tcp, udp::Udp},
 };
 
 /// Rewrites one end of the packet and brings all checksums up to date.
@@ -24,9 +25,13 @@ pub(super) fn translate<F: Family, P: Packet>(
     let mut change = Sum::default().minus(&F::address(ip, end)).plus(&address);
     F::set_address(ip, end, address);
 
+    if !protocol::has_ports(frame.key.protocol) {
+        return Ok(());
+    }
     let ports: &mut Ports = packet
         .header_mut(frame.transport)
         .ok_or(Reason::Malformed)?;
+    let before = *ports;
     let field = match end {
         End::Source => &mut ports.source,
         End::Destination => &mut ports.destination,
@@ -34,14 +39,25 @@ pub(super) fn translate<F: Family, P: Packet>(
     change = change.minus(field).plus(&port);
     *field = port;
 
-    if frame.key.protocol == protocol::TCP {
-        let at = frame.transport + core::mem::offset_of!(Tcp, checksum);
-        let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
-        checksum.apply(change);
-    } else {
-        let at = frame.transport + core::mem::offset_of!(Udp, checksum);
-        let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
-        checksum.apply_udp(change);
+    let after = *ports;
+    match frame.key.protocol {
+        protocol::TCP => {
+            let at = frame.transport + core::mem::offset_of!(Tcp, checksum);
+            let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
+            checksum.apply(change);
+        }
+        protocol::UDP => {
+            let at = frame.transport + core::mem::offset_of!(Udp, checksum);
+            let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
+            checksum.apply_udp(change);
+        }
+        _ => {
+            let at = frame.transport + core::mem::offset_of!(Sctp, checksum);
+            let behind = (frame.link.length + frame.length)
+                .saturating_sub(frame.transport + size_of::<Ports>());
+            let checksum: &mut Crc32c = packet.header_mut(at).ok_or(Reason::Malformed)?;
+            checksum.update(before, after, behind as u16);
+        }
     }
     Ok(())
 }

@@ -1,16 +1,25 @@
 //! IP in IP (RFC 2003, RFC 2473): the packet travels inside another, unchanged.
 
-use crate::{family::Family, maps::Server, packet::Packet, parse::Frame, verdict::Reason};
+use crate::{
+    family::Family,
+    maps::{Server, Settings},
+    packet::Packet,
+    parse::Frame,
+    tables::Tables,
+    verdict::Reason,
+};
 
 /// Puts a packet of family `Inner` into one of family `Outer` to the server.
 #[inline(always)]
-pub(super) fn enter<Outer: Family, Inner: Family, P: Packet>(
+pub(super) fn enter<Outer: Family, Inner: Family, P: Packet, T: Tables>(
     packet: &mut P,
+    tables: &T,
     frame: &Frame<'_, Inner>,
     server: &Server,
 ) -> Result<(), Reason> {
     let inner: &Inner::Header = packet.header(frame.link.length).ok_or(Reason::Malformed)?;
-    let facts = Inner::facts(inner);
+    let mut facts = Inner::facts(inner);
+    facts.whole &= !tables.is_set(Settings::CUT_TUNNELS);
     let room = size_of::<Outer::Header>();
     let at = frame
         .link
@@ -24,4 +33,10 @@ pub(super) fn enter<Outer: Family, Inner: Family, P: Packet>(
         &server.address,
     );
     Ok(())
+}
+
+/// Length of what stands between the outer and the inner IP header, in bytes.
+#[inline(always)]
+pub(super) const fn shim_length(_server: &Server) -> usize {
+    0
 }

@@ -5,47 +5,87 @@
     reason = "a test that is given nonsense has failed"
 )]
 
+mod answers;
 mod builder;
 mod site;
 mod table;
 mod tables;
 mod verify;
 
-pub use builder::{PacketBuilder, tcp, udp};
+pub use answers::{Asked, answers};
+pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
 pub use site::{
     BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
 };
 pub use table::{Case, table};
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
-pub use verify::checksums;
+pub use verify::{checksums, crc32c};
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
+    answer::Answering,
+    checksum::Sum,
     family::{Family, V4, V6},
+    fragment, icmp,
     link::Link,
-    packet::{MAX_OFFSET, Packet},
-    pipeline,
+    packet::{MAX_OFFSET, MAX_SUM, Packet},
+    parse::Parse,
+    pipeline::{self, Next},
     room::Room,
-    verdict::{Reason, Verdict},
+    tables::{FlowTable, FragmentTable},
+    verdict::{Fate, Reason, Verdict},
 };
 
 /// Room in front of a packet, in bytes: `XDP_PACKET_HEADROOM`.
 pub const HEADROOM: usize = 256;
 
-/// What becomes of a packet of either family: what the entry point in the kernel does.
+/// What becomes of a packet of either family: the stages that the entry point in the kernel calls.
 ///
 /// # Errors
 /// Why it is not steered.
 pub fn balance(packet: &mut HostPacket, tables: &HostTables) -> Result<Verdict, Reason> {
     let link = Link::parse(packet)?;
     if link.ethertype == V4::ETHERTYPE {
-        pipeline::process::<V4, _, _>(packet, tables, &mut Room::zeroed(), link)
+        stages::<V4>(packet, tables, link)
     } else if link.ethertype == V6::ETHERTYPE {
-        pipeline::process::<V6, _, _>(packet, tables, &mut Room::zeroed(), link)
+        stages::<V6>(packet, tables, link)
     } else {
         Ok(Verdict::Pass)
     }
+}
+
+fn stages<F: Parse + Answering>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    link: Link,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<F> + FragmentTable<F>,
+    Room<F::Address>: Zeroable,
+{
+    let mut room = Room::zeroed();
+    let steered = match pipeline::steer::<F, _, _>(packet, tables, &mut room, link) {
+        Ok(Next::Done(verdict)) => Ok(verdict),
+        Ok(Next::New) => pipeline::choose::<F, _>(tables, &mut room, link)
+            .and_then(|()| pipeline::begin::<F, _, _>(packet, tables, &mut room, link))
+            .and_then(|()| pipeline::send::<F, _, _>(packet, tables, &mut room, link)),
+        Ok(Next::Icmp) => icmp::steer::<F, _, _>(packet, tables, &mut room, link),
+        Ok(Next::LaterFragment) => fragment::follow::<F, _, _>(packet, tables, link),
+        Err(reason) => Err(reason),
+    };
+    let Err(reason) = steered else {
+        return steered;
+    };
+    tables.refuse(reason);
+    if reason.fate() != Fate::Answer {
+        return steered;
+    }
+    let answered = pipeline::refuse::<F, _, _>(packet, tables, &room, link, reason);
+    if let Err(reason) = answered {
+        tables.refuse(reason);
+    }
+    answered
 }
 
 /// A packet in memory, with room in front as a driver leaves it.
@@ -60,11 +100,17 @@ impl HostPacket {
     /// The packet with these bytes, received by `interface`.
     #[must_use]
     pub fn new(bytes: &[u8], interface: u32) -> Self {
-        let mut buffer = vec![0xaa; HEADROOM];
+        Self::with_headroom(bytes, interface, HEADROOM)
+    }
+
+    /// As [`Self::new`], with so many bytes of room in front.
+    #[must_use]
+    pub fn with_headroom(bytes: &[u8], interface: u32, headroom: usize) -> Self {
+        let mut buffer = vec![0xaa; headroom];
         buffer.extend_from_slice(bytes);
         Self {
             buffer,
-            start: HEADROOM,
+            start: headroom,
             interface,
         }
     }
@@ -110,5 +156,23 @@ impl Packet for HostPacket {
 
     fn pop_front(&mut self, bytes: usize) -> Option<()> {
         (bytes <= self.length()).then(|| self.start += bytes)
+    }
+
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        (length <= self.length()).then(|| self.buffer.truncate(self.start + length))
+    }
+
+    fn sum(&self, at: usize, length: usize) -> Option<Sum> {
+        if length > MAX_SUM {
+            return None;
+        }
+        let at = self.locate(at)?;
+        let bytes = self.buffer.get(at..at + length)?;
+        let words = bytes.chunks(2).map(|pair| match *pair {
+            [a, b] => [a, b],
+            [last] => [last, 0],
+            _ => unreachable!("chunks of two bytes"),
+        });
+        Some(words.fold(Sum::default(), |sum, word| sum.plus(&word)))
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use super::{HostTables, mac};
 use crate::{
-    maps::{MethodKind, NextHop, SchedulerKind, Server, Service, ServiceKey, Vlan},
+    maps::{
+        MethodKind, NextHop, Persistence, RangeKey, Refusal, SchedulerKind, Server, Service,
+        ServiceKey, Settings, Thresholds, Vlan,
+    },
     tables::Route,
     wire::{Be16, protocol},
 };
@@ -32,6 +35,14 @@ pub struct Site {
     pub servers: Vec<Server>,
     /// The slots of all rings.
     pub ring: Vec<u32>,
+    /// Virtual services by ranges of ports and the number of bits that count.
+    pub ranges: BTreeMap<(RangeKey, u32), Service>,
+    /// Persistence by service.
+    pub persistence: BTreeMap<u32, Persistence>,
+    /// Thresholds by server.
+    pub thresholds: BTreeMap<u32, Thresholds>,
+    /// Settings.
+    pub settings: Settings,
     /// VLAN interfaces by index.
     pub vlans: BTreeMap<u32, Vlan>,
     /// What the kernel's routing says of the way to the clients.
@@ -48,6 +59,10 @@ impl Default for Site {
             services: BTreeMap::new(),
             servers: vec![bytemuck::Zeroable::zeroed()],
             ring: Vec::new(),
+            ranges: BTreeMap::new(),
+            persistence: BTreeMap::new(),
+            thresholds: BTreeMap::new(),
+            settings: Settings::default(),
             vlans: BTreeMap::from([(FRONT_VLAN, vlan)]),
             route: Route::Via(NextHop {
                 interface: FRONT,
@@ -88,9 +103,27 @@ impl Site {
             ring,
             slots: servers.len() as u32,
             scheduler,
+            flags: 0,
+            refusal: Refusal::RESET,
+            pad: 0,
         };
         self.services
             .insert(service_key(protocol, address), service);
+        self
+    }
+
+    /// With a change of every service.
+    #[must_use]
+    pub fn services(mut self, change: impl Fn(&mut Service)) -> Self {
+        self.services.values_mut().for_each(&change);
+        self.ranges.values_mut().for_each(&change);
+        self
+    }
+
+    /// With changed settings.
+    #[must_use]
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         self
     }
 
@@ -107,6 +140,10 @@ impl Site {
             services: self.services.clone(),
             servers: self.servers.clone(),
             ring: self.ring.clone(),
+            ranges: self.ranges.clone(),
+            persistence: self.persistence.clone(),
+            thresholds: self.thresholds.clone(),
+            settings: self.settings,
             route: self.route,
             ..HostTables::default()
         }
@@ -155,6 +192,7 @@ pub fn server(method: MethodKind, address: &str, last: u8) -> Server {
         },
         service: 0,
         weight: 1,
+        tunnel_port: Be16::new(0),
         port: Be16::new(address.port()),
         method,
         flags: Server::PRESENT | family,
@@ -179,9 +217,16 @@ impl Server {
         self
     }
 
+    /// With these flags besides.
+    #[must_use]
+    pub fn with(mut self, flags: u8) -> Self {
+        self.flags |= flags;
+        self
+    }
+
     /// With this weight.
     #[must_use]
-    pub fn weight(self, weight: u32) -> Self {
+    pub fn weight(self, weight: u16) -> Self {
         Self { weight, ..self }
     }
 }

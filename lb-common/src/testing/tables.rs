@@ -9,11 +9,18 @@ use std::{
 
 use crate::{
     address::{Address4, Address6},
+    age::{self, Step},
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
-    maps::{Load, NextHop, Server, Service, ServiceKey, Settings, Traffic},
+    fragment::FragmentKey,
+    maps::{
+        Census, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Rate, Server, Service,
+        ServiceKey, Settings, Thresholds, Traffic,
+    },
+    packet::Packet,
     state::State,
-    tables::{FlowEntry, FlowTable, Inserted, Route, Routed, Tables},
+    tables::{Change, FlowEntry, FlowTable, FragmentTable, Inserted, Queue, Route, Routed, Tables},
+    verdict::{Event, Reason},
     wire::ethernet::Mac,
 };
 
@@ -28,15 +35,33 @@ pub const fn mac(last: u8) -> Mac {
 pub struct HostFlows<A: Ord + Copy> {
     /// The table.
     pub flows: BTreeMap<FlowKey<A>, HostEntry<A>>,
-    /// The sweeper's queue.
-    pub queue: VecDeque<FlowKey<A>>,
+    /// The sweeper's queue of half-open flows.
+    pub half_open: VecDeque<FlowKey<A>>,
+    /// The sweeper's other queue.
+    pub standing: VecDeque<FlowKey<A>>,
+    /// How many entries there are, by kind.
+    pub census: Census,
+    /// Where fragments go.
+    pub fragments: BTreeMap<FragmentKey<A>, Flow<A>>,
+}
+
+impl<A: Ord + Copy> HostFlows<A> {
+    fn queue(&mut self, queue: Queue) -> &mut VecDeque<FlowKey<A>> {
+        match queue {
+            Queue::HalfOpen => &mut self.half_open,
+            Queue::Standing => &mut self.standing,
+        }
+    }
 }
 
 impl<A: Ord + Copy> Default for HostFlows<A> {
     fn default() -> Self {
         Self {
             flows: BTreeMap::new(),
-            queue: VecDeque::new(),
+            half_open: VecDeque::new(),
+            standing: VecDeque::new(),
+            census: Census::default(),
+            fragments: BTreeMap::new(),
         }
     }
 }
@@ -50,6 +75,26 @@ pub struct HostEntry<A: Copy>(Rc<Cell<Flow<A>>>);
 pub struct HostTables {
     /// Virtual services.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Virtual services by ranges of ports.
+    pub ranges: BTreeMap<(RangeKey, u32), Service>,
+    /// Persistence by service.
+    pub persistence: BTreeMap<u32, Persistence>,
+    /// Thresholds by server.
+    pub thresholds: BTreeMap<u32, Thresholds>,
+    /// What lblc and lblcr remember.
+    pub localities: RefCell<BTreeMap<LocalityKey, Locality>>,
+    /// How often each event happened.
+    pub events: RefCell<BTreeMap<&'static str, u64>>,
+    /// How often packets were refused, by reason.
+    pub reasons: RefCell<BTreeMap<&'static str, u64>>,
+    /// New flows of this second.
+    pub flow_rate: Cell<Rate>,
+    /// Answers of this second.
+    pub answer_rate: Cell<Rate>,
+    /// The last random number.
+    pub random: Cell<u32>,
+    /// Packets that were given to the daemon.
+    pub held: RefCell<Vec<Vec<u8>>>,
     /// Real servers by id.
     pub servers: Vec<Server>,
     /// The slots of all rings.
@@ -78,6 +123,16 @@ impl Default for HostTables {
     fn default() -> Self {
         Self {
             services: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            persistence: BTreeMap::new(),
+            thresholds: BTreeMap::new(),
+            localities: RefCell::default(),
+            events: RefCell::default(),
+            reasons: RefCell::default(),
+            flow_rate: Cell::default(),
+            answer_rate: Cell::default(),
+            random: Cell::new(1),
+            held: RefCell::default(),
             servers: Vec::new(),
             ring: Vec::new(),
             v4: RefCell::default(),
@@ -107,7 +162,64 @@ impl<A: Copy> HostEntry<A> {
     }
 }
 
+/// The next of a row of numbers that look as if drawn by lot (xorshift, never zero).
+fn random(last: &Cell<u32>) -> u32 {
+    let mut next = last.get();
+    next ^= next << 13;
+    next ^= next >> 17;
+    next ^= next << 5;
+    last.set(next);
+    next
+}
+
+fn this_second(rate: &Cell<Rate>, now: u32) -> u32 {
+    let next = rate.get().counted(now);
+    rate.set(next);
+    next.count
+}
+
 impl HostTables {
+    /// Counts a packet that was refused.
+    pub fn refuse(&self, reason: Reason) {
+        *self.reasons.borrow_mut().entry(reason.name()).or_default() += 1;
+    }
+
+    /// One step of the sweeper.
+    pub fn sweep<F: Family>(&self, queue: Queue) -> Step
+    where
+        Self: FlowTable<F>,
+    {
+        let (mut key, mut other) = (FlowKey::empty::<F>(), FlowKey::empty::<F>());
+        age::step::<F, _>(self, queue, self.clock.get(), &mut key, &mut other)
+    }
+
+    /// The sweeper looks at every entry once.
+    pub fn sweep_all(&self) {
+        let lengths =
+            |standing, half_open| [(Queue::Standing, standing), (Queue::HalfOpen, half_open)];
+        let v4 = lengths(
+            self.v4.borrow().standing.len(),
+            self.v4.borrow().half_open.len(),
+        );
+        let v6 = lengths(
+            self.v6.borrow().standing.len(),
+            self.v6.borrow().half_open.len(),
+        );
+        self.sweep_family::<V4>(v4);
+        self.sweep_family::<V6>(v6);
+    }
+
+    fn sweep_family<F: Family>(&self, queues: [(Queue, usize); 2])
+    where
+        Self: FlowTable<F>,
+    {
+        for (queue, length) in queues {
+            for _ in 0..length {
+                let _ = self.sweep::<F>(queue);
+            }
+        }
+    }
+
     /// Lets time pass.
     pub fn advance(&self, ticks: u32) {
         self.clock.set(self.clock.get().wrapping_add(ticks));
@@ -119,8 +231,32 @@ impl Tables for HostTables {
         self.services.get(key).copied()
     }
 
+    fn service_by_range(&self, key: &RangeKey) -> Option<Service> {
+        let is_in = |(range, bits): &(RangeKey, u32)| {
+            let free = RangeKey::BITS - bits;
+            (range.address, range.protocol) == (key.address, key.protocol)
+                && u32::from(range.port.get()) >> free == u32::from(key.port.get()) >> free
+        };
+        let ranges = self.ranges.iter().filter(|(range, _)| is_in(range));
+        let narrowest = ranges.max_by_key(|((_, bits), _)| *bits);
+        narrowest.map(|(_, service)| *service)
+    }
+
+    fn is_virtual(&self, address: &Address6) -> bool {
+        self.services.keys().any(|key| key.address == *address)
+            || self.ranges.keys().any(|(key, _)| key.address == address.0)
+    }
+
+    fn persistence(&self, service: u32) -> Option<&Persistence> {
+        self.persistence.get(&service)
+    }
+
     fn server(&self, id: u32) -> Option<&Server> {
         self.servers.get(id as usize)
+    }
+
+    fn thresholds(&self, server: u32) -> Thresholds {
+        self.thresholds.get(&server).copied().unwrap_or_default()
     }
 
     fn slot(&self, index: u32) -> Option<u32> {
@@ -135,6 +271,26 @@ impl Tables for HostTables {
                 return;
             }
         }
+    }
+
+    fn repeat(&self, count: u32, mut visit: impl FnMut(u32) -> ControlFlow<()>) {
+        for index in 0..count {
+            if visit(index).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn random(&self) -> u32 {
+        random(&self.random)
+    }
+
+    fn locality(&self, key: &LocalityKey) -> Option<Locality> {
+        self.localities.borrow().get(key).copied()
+    }
+
+    fn remember_locality(&self, key: &LocalityKey, locality: &Locality) {
+        self.localities.borrow_mut().insert(*key, *locality);
     }
 
     fn turn(&self, service: u32) -> u64 {
@@ -152,17 +308,23 @@ impl Tables for HostTables {
             .unwrap_or_default()
     }
 
-    fn adjust_load(&self, server: u32, active: i32, inactive: i32) {
+    fn adjust_load(&self, server: u32, change: Change) {
         let mut loads = self.loads.borrow_mut();
         let load = loads.entry(server).or_default();
-        load.active = load
-            .active
-            .checked_add_signed(active)
-            .expect("as many came as go");
-        load.inactive = load
-            .inactive
-            .checked_add_signed(inactive)
-            .expect("as many came as go");
+        let adjust = |count: &mut u32, change| {
+            *count = count
+                .checked_add_signed(change)
+                .expect("as many came as go");
+        };
+        adjust(&mut load.active, change.active);
+        adjust(&mut load.inactive, change.inactive);
+        adjust(&mut load.closing, change.closing);
+        adjust(&mut load.persistent, change.persistent);
+    }
+
+    fn set_overloaded(&self, server: u32, overloaded: bool) {
+        let mut loads = self.loads.borrow_mut();
+        loads.entry(server).or_default().overloaded = u32::from(overloaded);
     }
 
     fn count_connection(&self, server: u32) {
@@ -187,12 +349,26 @@ impl Tables for HostTables {
         traffic.bytes_out += bytes as u64;
     }
 
-    fn timeout(&self, state: State) -> u32 {
-        self.settings
-            .timeouts
-            .get(state.0 as usize)
-            .copied()
-            .unwrap_or_default()
+    fn count(&self, event: Event) {
+        *self.events.borrow_mut().entry(event.name()).or_default() += 1;
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn flows_this_second(&self, now: u32) -> u32 {
+        this_second(&self.flow_rate, now)
+    }
+
+    fn answers_this_second(&self, now: u32) -> u32 {
+        this_second(&self.answer_rate, now)
+    }
+
+    fn hold<P: Packet>(&self, packet: &P) -> bool {
+        let bytes = (0..packet.length()).map_while(|at| packet.header::<u8>(at).copied());
+        self.held.borrow_mut().push(bytes.collect());
+        true
     }
 
     fn now(&self) -> u32 {
@@ -273,13 +449,60 @@ macro_rules! flow_table {
                 self.$field.borrow_mut().flows.remove(key);
             }
 
-            fn enqueue(&self, key: &FlowKey<<$family as Family>::Address>) -> Inserted {
-                self.$field.borrow_mut().queue.push_back(*key);
+            fn enqueue(
+                &self,
+                queue: Queue,
+                key: &FlowKey<<$family as Family>::Address>,
+            ) -> Inserted {
+                self.$field.borrow_mut().queue(queue).push_back(*key);
                 Inserted::Yes
             }
 
-            fn dequeue(&self) -> Option<FlowKey<<$family as Family>::Address>> {
-                self.$field.borrow_mut().queue.pop_front()
+            fn dequeue(
+                &self,
+                queue: Queue,
+                key: &mut FlowKey<<$family as Family>::Address>,
+            ) -> bool {
+                match self.$field.borrow_mut().queue(queue).pop_front() {
+                    Some(first) => {
+                        *key = first;
+                        true
+                    }
+                    None => false,
+                }
+            }
+
+            fn census(&self) -> Census {
+                self.$field.borrow().census
+            }
+
+            fn adjust_census(&self, half_open: i32, standing: i32) {
+                let mut table = self.$field.borrow_mut();
+                let Census {
+                    half_open: a,
+                    standing: b,
+                } = table.census;
+                table.census = Census {
+                    half_open: a.checked_add_signed(half_open).expect("as many came as go"),
+                    standing: b.checked_add_signed(standing).expect("as many came as go"),
+                };
+            }
+        }
+
+        impl FragmentTable<$family> for HostTables {
+            fn fragment(
+                &self,
+                key: &FragmentKey<<$family as Family>::Address>,
+            ) -> Option<Flow<<$family as Family>::Address>> {
+                self.$field.borrow().fragments.get(key).copied()
+            }
+
+            fn remember_fragment(
+                &self,
+                key: &FragmentKey<<$family as Family>::Address>,
+                way: &Flow<<$family as Family>::Address>,
+            ) {
+                self.$field.borrow_mut().fragments.insert(*key, *way);
             }
         }
     };

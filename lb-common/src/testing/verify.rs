@@ -14,6 +14,23 @@ pub(super) fn sum(bytes: &[u8]) -> u16 {
     !(total as u16)
 }
 
+/// The CRC32c of `bytes`, bit by bit as RFC 9260 appendix A has it.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let mut remainder = u32::MAX;
+    for byte in bytes {
+        remainder ^= u32::from(*byte);
+        for _ in 0..8 {
+            let carried = remainder & 1 == 1;
+            remainder >>= 1;
+            if carried {
+                remainder ^= 0x82f6_3b78;
+            }
+        }
+    }
+    !remainder
+}
+
 /// What TCP and UDP checksums cover besides their own bytes.
 pub(super) fn pseudo_header(
     source: IpAddr,
@@ -89,16 +106,31 @@ fn transport(
     match protocol {
         4 => return ipv4(bytes),
         41 => return ipv6(bytes),
-        6 => {}
+        1 | 6 | 58 => {}
         17 if bytes[6..8] == [0, 0] => return Ok(()),
         17 => {}
+        132 => return sctp(bytes),
         _ => return Ok(()),
     }
-    let mut covered = pseudo_header(source, destination, protocol, bytes.len());
+    let mut covered = if protocol == 1 {
+        Vec::new()
+    } else {
+        pseudo_header(source, destination, protocol, bytes.len())
+    };
     covered.extend(bytes);
     if sum(&covered) == 0 {
         Ok(())
     } else {
         Err(format!("checksum of protocol {protocol}"))
+    }
+}
+
+fn sctp(bytes: &[u8]) -> Result<(), String> {
+    let mut covered = bytes.to_vec();
+    let found: Vec<u8> = covered.splice(8..12, [0; 4]).collect();
+    if found == crc32c(&covered).to_le_bytes() {
+        Ok(())
+    } else {
+        Err("checksum of SCTP".to_owned())
     }
 }

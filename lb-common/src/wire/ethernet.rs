@@ -7,6 +7,9 @@ use super::Be16;
 /// A MAC address.
 pub type Mac = [u8; 6];
 
+/// In the first byte of a [`Mac`]: not one station, but a group or all of them.
+pub const GROUP: u8 = 0x01;
+
 /// EtherTypes that the data plane knows.
 pub mod ethertype {
     use super::Be16;

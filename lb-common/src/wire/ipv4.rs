@@ -7,8 +7,10 @@ use crate::checksum::{Checksum, Sum};
 
 /// "Don't fragment", in [`Ipv4::fragment`].
 pub const DONT_FRAGMENT: u16 = 0x4000;
-/// "More fragments" and the offset of this one, in [`Ipv4::fragment`].
-pub const FRAGMENTED: u16 = 0x3fff;
+/// "More fragments", in [`Ipv4::fragment`].
+pub const MORE_FRAGMENTS: u16 = 0x2000;
+/// The offset of this fragment in units of 8 bytes, in [`Ipv4::fragment`].
+pub const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// The fixed part of an IPv4 header, 20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

@@ -6,23 +6,45 @@
 //! give their value in the order of the machine.
 
 pub mod ethernet;
+pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
 use bytemuck::{Pod, Zeroable};
 
-/// The protocol number of IP in IP (RFC 2003), of TCP, UDP and IPv6 in IP (RFC 2473).
+/// Protocol numbers of IP: what follows its header.
 pub mod protocol {
-    /// IPv4 in IP.
+    /// ICMP.
+    pub const ICMP: u8 = 1;
+    /// IPv4 in IP (RFC 2003).
     pub const IPIP: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
-    /// IPv6 in IP.
+    /// IPv6 in IP (RFC 2473).
     pub const IPV6: u8 = 41;
+    /// Generic routing encapsulation (RFC 2784).
+    pub const GRE: u8 = 47;
+    /// IPsec, encrypted (RFC 4303).
+    pub const ESP: u8 = 50;
+    /// IPsec, authenticated (RFC 4302).
+    pub const AH: u8 = 51;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+
+    /// Whether a transport header of this protocol, among those that are balanced, begins with
+    /// ports.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has_ports(protocol: u8) -> bool {
+        matches!(protocol, TCP | UDP | SCTP)
+    }
 }
 
 /// A 16-bit number in network byte order.
@@ -36,6 +58,13 @@ impl Be16 {
     #[inline(always)]
     pub const fn new(value: u16) -> Self {
         Self(value.to_be_bytes())
+    }
+
+    /// The bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bytes(self) -> [u8; 2] {
+        self.0
     }
 
     /// The number whose bytes, read in the order of the machine, are `value`.
@@ -82,4 +111,29 @@ pub struct Ports {
     pub source: Be16,
     /// Destination port.
     pub destination: Be16,
+}
+
+impl Ports {
+    /// Those of a protocol without ports.
+    pub const NONE: Self = Self {
+        source: Be16::new(0),
+        destination: Be16::new(0),
+    };
+}
+
+/// Which part of a datagram a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Where it belongs, in units of 8 bytes.
+    pub offset: u16,
+    /// Whether others follow.
+    pub more: bool,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self {
+        offset: 0,
+        more: false,
+    };
 }

@@ -38,3 +38,12 @@ pub struct Tcp {
     /// Urgent pointer.
     pub urgent: Be16,
 }
+
+impl Tcp {
+    /// Length of the header with its options, in bytes: 0 to 60, and less than 20 is a lie.
+    #[must_use]
+    #[inline(always)]
+    pub const fn header_length(&self) -> usize {
+        ((self.offset >> 4) as usize) * 4
+    }
+}
