@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::{
     address::Address6,
-    maps::{MethodKind, NextHop, SchedulerKind, Server, Service, ServiceKey, Settings},
+    maps::{self, MethodKind, NextHop, SchedulerKind, Server, Service, ServiceKey, Thresholds},
     state::{self as flow_state, DEFAULT_TIMEOUTS},
     wire::{Be16, protocol},
 };
@@ -12,17 +12,24 @@ use lb_common::{
 use crate::{
     dataplane::{Sizes, Tables},
     ids::{Exhausted, Ids},
-    model::{Method, Protocol, RealServer, Scheduler, ServiceAddress, Timeouts, VirtualService},
+    model::{
+        Method, Protocol, RealServer, Refusal, Scheduler, ServiceAddress, Settings, Site, Tunnel,
+        VirtualService,
+    },
     network::next_hop::{self, Resolution},
     rings::{self, Member},
+    selectors,
     state::{Part, State},
 };
 
 /// The tables as they ought to be, and who takes part in each service.
 #[derive(Debug, Default)]
 pub struct Desired {
-    /// The tables, rings left out: they are laid into the free slots of the map by [`lay_rings`].
+    /// The tables, services and rings left out: those are laid into the free slots of the map by
+    /// [`lay_rings`].
     pub tables: Tables,
+    /// The entries of the services.
+    pub services: BTreeMap<ServiceAddress, Service>,
     /// The members of each service, in IPVS's order.
     pub members: BTreeMap<ServiceAddress, Vec<Member>>,
     /// What does not fit.
@@ -34,7 +41,7 @@ pub struct Desired {
 pub fn desired(state: &State, ids: &mut Ids, actual: &Tables, sizes: &Sizes) -> Desired {
     let mut desired = Desired::default();
     desired.tables.vlans.clone_from(&state.vlans);
-    desired.tables.settings = Some(settings(&state.site.timeouts));
+    desired.tables.settings = Some(settings(&state.site, sizes));
     for service in &state.site.services {
         let id = match ids.service(service.key, sizes.services) {
             Ok(id) => id,
@@ -44,15 +51,19 @@ pub fn desired(state: &State, ids: &mut Ids, actual: &Tables, sizes: &Sizes) -> 
             }
         };
         let members = members(state, service, id, ids, actual, sizes, &mut desired);
-        desired.tables.services.insert(
-            service_key(&service.key),
-            Service {
+        desired
+            .services
+            .insert(service.key, service_entry(service, id));
+        if let Some(persistence) = &service.persistence {
+            desired.tables.persistence.insert(
                 id,
-                ring: 0,
-                slots: 0,
-                scheduler: scheduler_kind(service.scheduler),
-            },
-        );
+                maps::Persistence {
+                    mask: Address6::from(persistence.mask),
+                    timeout: flow_state::ticks(seconds(persistence.timeout)),
+                    pad: 0,
+                },
+            );
+        }
         desired.members.insert(service.key, members);
     }
     desired
@@ -90,9 +101,23 @@ fn members(
             entry.tunnel_source = before.tunnel_source;
         }
         desired.tables.servers.insert(id, entry);
+        if entry.has(Server::LIMITED) {
+            let (upper, lower) = (server.upper, server.lower);
+            desired
+                .tables
+                .thresholds
+                .insert(id, Thresholds { upper, lower });
+        }
         // One that cannot be reached keeps its flows, but gets no new ones.
-        let weight = if entry.hop.interface == 0 { 0 } else { weight };
-        members.push((joined, Member { id, weight }));
+        let is_reachable = entry.hop.interface != 0 || entry.method == MethodKind::LOCAL;
+        let weight = if is_reachable { weight } else { 0 };
+        let member = Member {
+            id,
+            weight,
+            configured: u32::from(server.weight),
+            socket: server.socket,
+        };
+        members.push((joined, member));
     }
     members.sort_by_key(|(joined, _)| std::cmp::Reverse(*joined));
     members.into_iter().map(|(_, member)| member).collect()
@@ -106,28 +131,65 @@ fn entry(
     service_id: u32,
     weight: u32,
 ) -> Server {
-    let way = match state.way(server.socket.ip()) {
-        Some(Resolution::Resolved(hop)) => Some(hop),
-        Some(Resolution::Unresolved { .. } | Resolution::Local) | None => None,
+    let (way, is_local) = match state.way(server.socket.ip()) {
+        Some(Resolution::Resolved(hop)) => (Some(hop), false),
+        Some(Resolution::Local) => (None, true),
+        Some(Resolution::Unresolved { .. }) | None => (None, false),
     };
     let source = way.and_then(|hop| hop.source);
-    let usable = way.filter(|_| service.method != Method::Tunnel || source.is_some());
+    let needs_source = service.method == Method::Tunnel || service.source_nat;
+    let usable = way.filter(|_| !needs_source || source.is_some());
     let mut flags = Server::PRESENT;
-    if server.socket.is_ipv6() {
-        flags |= Server::IPV6;
-    }
+    let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };
+    set(Server::IPV6, server.socket.is_ipv6());
+    set(Server::LIMITED, server.upper != 0);
+    set(Server::SOURCE_NAT, service.source_nat);
+    let (tunnel_port, checksum) = match service.tunnel {
+        Tunnel::Ipip => (0, false),
+        Tunnel::Gre { checksum } => (0, checksum),
+        Tunnel::Gue { port, checksum } => (port, checksum),
+    };
+    set(Server::TUNNEL_CHECKSUM, checksum);
     Server {
         address: Address6::from(server.socket.ip()),
-        hop: usable.map_or_else(bytemuck::Zeroable::zeroed, hop),
+        hop: usable.map_or(NextHop::NONE, hop),
         service: service_id,
-        weight,
+        weight: u16::try_from(weight).unwrap_or(u16::MAX),
+        tunnel_port: Be16::new(tunnel_port),
         port: Be16::new(match service.method {
             Method::Nat => server.socket.port(),
             Method::Direct | Method::Tunnel => service.key.port,
         }),
-        method: method_kind(service.method),
+        method: if is_local {
+            MethodKind::LOCAL
+        } else {
+            method_kind(service.method, service.tunnel)
+        },
         flags,
         tunnel_source: source.map_or_else(Address6::default, Address6::from),
+    }
+}
+
+/// The map entry of a service, without its ring.
+fn service_entry(service: &VirtualService, id: u32) -> Service {
+    let mut flags = 0;
+    let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };
+    set(Service::FALLBACK, service.flags.fallback);
+    set(Service::HASH_PORT, service.flags.port);
+    set(Service::ONE_PACKET, service.one_packet);
+    set(Service::PERSISTENT, service.persistence.is_some());
+    Service {
+        id,
+        ring: 0,
+        slots: 0,
+        scheduler: scheduler_kind(service),
+        flags,
+        refusal: match service.refusal {
+            Refusal::Reset => maps::Refusal::RESET,
+            Refusal::Unreachable => maps::Refusal::UNREACHABLE,
+            Refusal::Drop => maps::Refusal::SILENCE,
+        },
+        pad: 0,
     }
 }
 
@@ -154,22 +216,25 @@ pub fn lay_rings(
     sizes: &Sizes,
 ) -> Result<(), ServiceAddress> {
     let mut taken: BTreeMap<u32, u32> = actual
-        .services
-        .values()
+        .entries()
         .filter(|service| service.slots > 0)
         .map(|service| (service.ring, service.slots))
         .collect();
     let mut refused = None;
     for service in &state.site.services {
-        let key = service_key(&service.key);
         let (Some(entry), Some(members)) = (
-            desired.tables.services.get_mut(&key),
+            desired.services.get_mut(&service.key),
             desired.members.get(&service.key),
         ) else {
             continue;
         };
-        let slots = rings::slots(service.scheduler, members);
-        let before = actual.services.get(&key);
+        let slots = rings::slots(
+            service.scheduler,
+            service.flags,
+            &state.site.settings,
+            members,
+        );
+        let before = selectors::entry(actual, service);
         let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let kept = before.filter(|before| {
             before.slots == count
@@ -197,6 +262,7 @@ pub fn lay_rings(
                 refused.get_or_insert(service.key);
             }
         }
+        selectors::lay(&mut desired.tables, service, *entry);
     }
     refused.map_or(Ok(()), Err)
 }
@@ -213,29 +279,42 @@ fn free(taken: &BTreeMap<u32, u32>, count: u32, limit: u32) -> Option<u32> {
     (first.checked_add(count)? <= limit).then_some(first)
 }
 
-/// The key of a service's entry.
+/// The key of the entry of a service with one port.
 #[must_use]
 pub fn service_key(service: &ServiceAddress) -> ServiceKey {
     ServiceKey {
         address: Address6::from(service.address),
         port: Be16::new(service.port),
-        protocol: match service.protocol {
-            Protocol::Tcp => protocol::TCP,
-            Protocol::Udp => protocol::UDP,
-        },
+        protocol: protocol_number(service.protocol),
         pad: [0; 5],
     }
 }
 
-/// The service that has this key; `None` if it is of a protocol that we do not balance.
+/// The number of a protocol in IP headers.
 #[must_use]
-pub fn service_address(key: &ServiceKey) -> Option<ServiceAddress> {
+pub fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+        Protocol::Sctp => protocol::SCTP,
+        Protocol::Ah => protocol::AH,
+        Protocol::Esp => protocol::ESP,
+    }
+}
+
+/// The service that has this address, port and protocol; `None` if it is of a protocol that we do not
+/// balance.
+#[must_use]
+pub fn service_address(address: Address6, port: Be16, protocol: u8) -> Option<ServiceAddress> {
     Some(ServiceAddress {
-        address: key.address.into(),
-        port: key.port.get(),
-        protocol: match key.protocol {
+        address: address.into(),
+        port: port.get(),
+        protocol: match protocol {
             protocol::TCP => Protocol::Tcp,
             protocol::UDP => Protocol::Udp,
+            protocol::SCTP => Protocol::Sctp,
+            protocol::AH => Protocol::Ah,
+            protocol::ESP => Protocol::Esp,
             _ => return None,
         },
     })
@@ -247,44 +326,130 @@ pub fn method(kind: MethodKind) -> Option<Method> {
     match kind {
         MethodKind::NAT => Some(Method::Nat),
         MethodKind::DIRECT => Some(Method::Direct),
-        MethodKind::TUNNEL => Some(Method::Tunnel),
+        MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => Some(Method::Tunnel),
         _ => None,
     }
 }
 
-fn method_kind(method: Method) -> MethodKind {
-    match method {
-        Method::Nat => MethodKind::NAT,
-        Method::Direct => MethodKind::DIRECT,
-        Method::Tunnel => MethodKind::TUNNEL,
+fn method_kind(method: Method, tunnel: Tunnel) -> MethodKind {
+    match (method, tunnel) {
+        (Method::Nat, _) => MethodKind::NAT,
+        (Method::Direct, _) => MethodKind::DIRECT,
+        (Method::Tunnel, Tunnel::Ipip) => MethodKind::TUNNEL,
+        (Method::Tunnel, Tunnel::Gre { .. }) => MethodKind::GRE,
+        (Method::Tunnel, Tunnel::Gue { .. }) => MethodKind::GUE,
     }
 }
 
-fn scheduler_kind(scheduler: Scheduler) -> SchedulerKind {
-    match scheduler {
+fn scheduler_kind(service: &VirtualService) -> SchedulerKind {
+    match service.scheduler {
         Scheduler::Rr | Scheduler::Wrr => SchedulerKind::TURNS,
+        Scheduler::Lc => SchedulerKind::LEAST_CONNECTIONS,
         Scheduler::Wlc => SchedulerKind::LEAST_LOADED,
+        Scheduler::Lblc => SchedulerKind::LOCALITY,
+        Scheduler::Lblcr => SchedulerKind::LOCALITY_SET,
+        Scheduler::Dh => SchedulerKind::DESTINATION_HASH,
         Scheduler::Sh => SchedulerKind::SOURCE_HASH,
+        Scheduler::Sed => SchedulerKind::SHORTEST_DELAY,
+        Scheduler::Nq => SchedulerKind::NEVER_QUEUE,
+        Scheduler::Mh if service.flags.compat => SchedulerKind::MAGLEV_COMPAT,
+        Scheduler::Mh => SchedulerKind::MAGLEV,
+        Scheduler::Fo => SchedulerKind::FAILOVER,
+        Scheduler::Ovf => SchedulerKind::OVERFLOW,
+        Scheduler::Twos => SchedulerKind::TWO_CHOICES,
     }
 }
 
-fn settings(timeouts: &Timeouts) -> Settings {
-    let mut seconds = DEFAULT_TIMEOUTS;
+fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
+    let mut timeouts = DEFAULT_TIMEOUTS;
     let mut set = |state: flow_state::State, value: std::time::Duration| {
-        if let Some(slot) = seconds.get_mut(state.0 as usize) {
-            // Longer than the clock of flows can tell apart is as good as for ever.
-            *slot = u32::try_from(value.as_secs())
-                .unwrap_or(u32::MAX)
-                .min(MAX_TIMEOUT);
+        if let Some(slot) = timeouts.get_mut(state.0 as usize) {
+            *slot = seconds(value);
         }
     };
-    set(flow_state::State::ESTABLISHED, timeouts.tcp);
-    set(flow_state::State::FIN_WAIT, timeouts.tcp_fin);
-    set(flow_state::State::UDP, timeouts.udp);
-    Settings {
-        timeouts: seconds.map(flow_state::ticks),
+    set(flow_state::State::ESTABLISHED, site.timeouts.tcp);
+    set(flow_state::State::FIN_WAIT, site.timeouts.tcp_fin);
+    set(flow_state::State::UDP, site.timeouts.udp);
+    // What is no flow yet is never remembered for longer than one.
+    let once = DEFAULT_TIMEOUTS[flow_state::State::UDP_ONCE.0 as usize];
+    let once = std::time::Duration::from_secs(once.into()).min(site.timeouts.udp);
+    set(flow_state::State::UDP_ONCE, once);
+    let Settings {
+        expire_nodest_conn,
+        expire_quiescent_template,
+        conn_reuse_mode,
+        sloppy_tcp,
+        sloppy_sctp,
+        schedule_icmp,
+        pmtu_disc,
+        stateless_above,
+        answers,
+        snat_ports: (first, last),
+        secret,
+    } = site.settings;
+    let mut flags = 0;
+    let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };
+    set(maps::Settings::KEEP_FLOWS, !expire_nodest_conn);
+    set(maps::Settings::KEEP_TEMPLATES, !expire_quiescent_template);
+    set(maps::Settings::SLOPPY_TCP, sloppy_tcp);
+    set(maps::Settings::SLOPPY_SCTP, sloppy_sctp);
+    set(maps::Settings::SCHEDULE_ICMP, schedule_icmp);
+    set(maps::Settings::CUT_TUNNELS, !pmtu_disc);
+    set(
+        maps::Settings::RANGES,
+        site.services.iter().any(selectors::has_ranges),
+    );
+    maps::Settings {
+        timeouts: timeouts.map(flow_state::ticks),
+        flags,
+        reuse: u32::from(conn_reuse_mode),
+        flows: sizes.flows,
+        half_open: sizes.half_open,
+        stateless_above,
+        answers,
+        pool_first: first,
+        pool_size: last.saturating_sub(first).saturating_add(1),
+        pad: 0,
+        secret,
     }
+}
+
+/// Whole seconds; longer than the clock of flows can tell apart is as good as for ever.
+fn seconds(value: std::time::Duration) -> u32 {
+    u32::try_from(value.as_secs())
+        .unwrap_or(u32::MAX)
+        .min(MAX_TIMEOUT)
 }
 
 /// The longest timeout, in seconds: 24 days, a little less than half the period of the clock.
 const MAX_TIMEOUT: u32 = 24 * 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Timeouts;
+
+    #[test]
+    fn a_datagram_is_remembered_for_no_longer_than_a_flow() {
+        // The seconds of a UDP flow, and of one datagram.
+        for (udp, once) in [(300, 60), (60, 60), (59, 59), (7, 7)] {
+            let site = Site {
+                timeouts: Timeouts {
+                    udp: Duration::from_secs(udp.into()),
+                    ..Timeouts::default()
+                },
+                ..Site::default()
+            };
+            let settings = settings(&site, &Sizes::default());
+            let of = |state: flow_state::State| settings.timeouts[state.0 as usize];
+            assert_eq!(of(flow_state::State::UDP), flow_state::ticks(udp));
+            assert_eq!(
+                of(flow_state::State::UDP_ONCE),
+                flow_state::ticks(once),
+                "{udp} s"
+            );
+        }
+    }
+}

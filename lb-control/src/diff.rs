@@ -3,6 +3,9 @@
 //! The order keeps every packet on firm ground: what is referred to is written before what refers
 //! to it, and goes after it.
 
+use bytemuck::Zeroable;
+use lb_common::maps::Persistence;
+
 use crate::dataplane::{Change, Tables};
 
 /// The writes that make `actual` into `desired`.
@@ -18,6 +21,19 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
         if actual.vlans.get(index) != Some(vlan) {
             changes.push(Change::Vlan(*index, *vlan));
         }
+    }
+    for (id, thresholds) in &desired.thresholds {
+        if actual.thresholds.get(id) != Some(thresholds) {
+            changes.push(Change::Thresholds(*id, *thresholds));
+        }
+    }
+    for (id, persistence) in &desired.persistence {
+        if actual.persistence.get(id) != Some(persistence) {
+            changes.push(Change::Persistence(*id, *persistence));
+        }
+    }
+    for address in desired.addresses.difference(&actual.addresses) {
+        changes.push(Change::Address(*address));
     }
     for (id, server) in &desired.servers {
         if actual.servers.get(id) != Some(server) {
@@ -37,6 +53,16 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
             changes.push(Change::Service(*key, *service));
         }
     }
+    for (key, service) in &desired.ranges {
+        if actual.ranges.get(key) != Some(service) {
+            changes.push(Change::Range(*key, *service));
+        }
+    }
+    for key in actual.ranges.keys() {
+        if !desired.ranges.contains_key(key) {
+            changes.push(Change::NoRange(*key));
+        }
+    }
     for key in actual.services.keys() {
         if !desired.services.contains_key(key) {
             changes.push(Change::NoService(*key));
@@ -46,6 +72,14 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
         if !desired.servers.contains_key(id) {
             changes.push(Change::NoServer(*id));
         }
+    }
+    for id in actual.persistence.keys() {
+        if !desired.persistence.contains_key(id) {
+            changes.push(Change::Persistence(*id, Persistence::zeroed()));
+        }
+    }
+    for address in actual.addresses.difference(&desired.addresses) {
+        changes.push(Change::NoAddress(*address));
     }
     for index in actual.vlans.keys() {
         if !desired.vlans.contains_key(index) {
@@ -65,11 +99,34 @@ pub fn note(actual: &mut Tables, change: &Change) {
         Change::NoVlan(index) => {
             actual.vlans.remove(index);
         }
+        Change::Address(address) => {
+            actual.addresses.insert(*address);
+        }
+        Change::NoAddress(address) => {
+            actual.addresses.remove(address);
+        }
+        Change::Persistence(id, persistence) => {
+            if persistence.timeout == 0 {
+                actual.persistence.remove(id);
+            } else {
+                actual.persistence.insert(*id, *persistence);
+            }
+        }
+        Change::Thresholds(id, thresholds) => {
+            actual.thresholds.insert(*id, *thresholds);
+        }
+        Change::Range(key, service) => {
+            actual.ranges.insert(*key, *service);
+        }
+        Change::NoRange(key) => {
+            actual.ranges.remove(key);
+        }
         Change::Server(id, server) => {
             actual.servers.insert(*id, *server);
         }
         Change::NoServer(id) => {
             actual.servers.remove(id);
+            actual.thresholds.remove(id);
         }
         Change::Ring(first, slots) => {
             let end = first.saturating_add(u32::try_from(slots.len()).unwrap_or(u32::MAX));
@@ -91,8 +148,7 @@ pub fn note(actual: &mut Tables, change: &Change) {
 
 #[cfg(test)]
 mod tests {
-    use bytemuck::Zeroable;
-    use lb_common::maps::{SchedulerKind, Server, Service, ServiceKey};
+    use lb_common::maps::{Server, Service, ServiceKey};
 
     use super::*;
 
@@ -104,7 +160,7 @@ mod tests {
             id: 0,
             ring: 0,
             slots: 1,
-            scheduler: SchedulerKind::TURNS,
+            ..Service::zeroed()
         };
         tables.services.insert(ServiceKey::zeroed(), service);
         tables

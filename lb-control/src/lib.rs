@@ -15,5 +15,6 @@ pub mod network;
 pub mod preflight;
 pub mod reconciler;
 pub mod rings;
+pub mod selectors;
 pub mod state;
 pub mod status;

@@ -18,6 +18,8 @@ pub struct Site {
     pub addresses: Vec<FloatingAddress>,
     /// How long a silent connection is remembered.
     pub timeouts: Timeouts,
+    /// What else holds for all services.
+    pub settings: Settings,
 }
 
 /// One `virtual` block: an address and port that clients know, and the servers behind it.
@@ -25,12 +27,33 @@ pub struct Site {
 pub struct VirtualService {
     /// The name of the block.
     pub name: String,
-    /// What clients connect to.
+    /// What it is known by: the first of its selectors.
     pub key: ServiceAddress,
+    /// The firewall mark that stands for it, if it is a group.
+    pub mark: Option<u32>,
+    /// What clients connect to; more than one, or more than one port, makes it a group. In order,
+    /// and no two overlap.
+    pub selectors: Vec<Selector>,
     /// How packets reach the real servers.
     pub method: Method,
+    /// Masqueraded at both ends: real servers see the router as their client.
+    pub source_nat: bool,
+    /// What stands round packets in a tunnel.
+    pub tunnel: Tunnel,
     /// Who gets the next connection.
     pub scheduler: Scheduler,
+    /// How the scheduler does it.
+    pub flags: SchedulerFlags,
+    /// Every datagram is scheduled by itself (ipvsadm's `--ops`); UDP only.
+    pub one_packet: bool,
+    /// Clients stay with their server.
+    pub persistence: Option<Persistence>,
+    /// The server that clients get while there is no other.
+    pub sorry_server: Option<SocketAddr>,
+    /// What clients get while there is none at all.
+    pub refusal: Refusal,
+    /// How long a server that leaves lvs.cf may finish what it has.
+    pub drain: Duration,
     /// How nannies find out whether a server is well.
     pub probe: Probe,
     /// A server that fails stays with weight 0 instead of leaving the table.
@@ -44,9 +67,9 @@ pub struct VirtualService {
 pub struct ServiceAddress {
     /// The virtual IP.
     pub address: IpAddr,
-    /// The virtual port.
+    /// The virtual port; the first one of a range; 0 for all.
     pub port: u16,
-    /// TCP or UDP.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 
@@ -61,6 +84,42 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
+/// A range of ports of a virtual address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Selector {
+    /// The virtual IP.
+    pub address: IpAddr,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The first port; 0 to 65535 is every port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+}
+
+impl Selector {
+    /// The one port of a service.
+    #[must_use]
+    pub fn single(key: ServiceAddress) -> Self {
+        Self {
+            address: key.address,
+            protocol: key.protocol,
+            first: key.port,
+            last: key.port,
+        }
+    }
+
+    /// What a service with this as its first selector is known by.
+    #[must_use]
+    pub fn key(&self) -> ServiceAddress {
+        ServiceAddress {
+            address: self.address,
+            port: self.first,
+            protocol: self.protocol,
+        }
+    }
+}
+
 /// A transport protocol that is balanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,6 +128,12 @@ pub enum Protocol {
     Tcp,
     /// UDP; a flow is a pair of sockets.
     Udp,
+    /// SCTP, by the state table of IPVS.
+    Sctp,
+    /// IPsec's authentication header, which has no ports; in groups only.
+    Ah,
+    /// IPsec's encapsulating payload, which has no ports; in groups only.
+    Esp,
 }
 
 impl fmt::Display for Protocol {
@@ -76,6 +141,9 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Ah => "AH",
+            Self::Esp => "ESP",
         })
     }
 }
@@ -88,8 +156,29 @@ pub enum Method {
     Nat,
     /// Only the MAC address is rewritten; the server holds the virtual IP and answers by itself.
     Direct,
-    /// IP-in-IP: the packet travels inside another; the server answers by itself.
+    /// The packet travels inside another; the server answers by itself.
     Tunnel,
+}
+
+/// What stands between the outer and the inner IP header of a tunnel: ipvsadm's `--tun-type`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tunnel {
+    /// Nothing: IP in IP.
+    #[default]
+    Ipip,
+    /// A GRE header.
+    Gre {
+        /// With a checksum.
+        checksum: bool,
+    },
+    /// A UDP and a GUE header.
+    Gue {
+        /// The UDP port of the server's end.
+        port: u16,
+        /// With a UDP checksum.
+        checksum: bool,
+    },
 }
 
 impl fmt::Display for Method {
@@ -111,20 +200,155 @@ pub enum Scheduler {
     Rr,
     /// Weighted round robin, interleaved.
     Wrr,
+    /// Least connections.
+    Lc,
     /// Weighted least connections.
     Wlc,
+    /// Locality-based least connections.
+    Lblc,
+    /// The same with a set of servers for each destination.
+    Lblcr,
+    /// By the destination's address.
+    Dh,
     /// By the client's address.
     Sh,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// Maglev hashing.
+    Mh,
+    /// The server of the highest weight.
+    Fo,
+    /// The same, as long as it has no more connections than its weight.
+    Ovf,
+    /// The less loaded of two taken at random.
+    Twos,
+}
+
+impl Scheduler {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Rr,
+        Self::Wrr,
+        Self::Lc,
+        Self::Wlc,
+        Self::Lblc,
+        Self::Lblcr,
+        Self::Dh,
+        Self::Sh,
+        Self::Sed,
+        Self::Nq,
+        Self::Mh,
+        Self::Fo,
+        Self::Ovf,
+        Self::Twos,
+    ];
+
+    /// How ipvsadm and lvs.cf call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Lc => "lc",
+            Self::Wlc => "wlc",
+            Self::Lblc => "lblc",
+            Self::Lblcr => "lblcr",
+            Self::Dh => "dh",
+            Self::Sh => "sh",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Mh => "mh",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Twos => "twos",
+        }
+    }
 }
 
 impl fmt::Display for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rr => "rr",
-            Self::Wrr => "wrr",
-            Self::Wlc => "wlc",
-            Self::Sh => "sh",
-        })
+        f.write_str(self.name())
+    }
+}
+
+/// How a hashing scheduler works: ipvsadm's `--sched-flags`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SchedulerFlags {
+    /// sh-fallback, mh-fallback: another server, if the one that was found is not available.
+    pub fallback: bool,
+    /// sh-port, mh-port: the client's port is hashed too.
+    pub port: bool,
+    /// mh-compat: IPVS's own placement, whose key everybody knows.
+    pub compat: bool,
+}
+
+/// How long a client stays with its server after its last connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Persistence {
+    /// How long.
+    pub timeout: Duration,
+    /// Clients whose addresses this mask makes equal are one; of the family of the service.
+    pub mask: IpAddr,
+}
+
+/// What a client gets while there is no server for it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusal {
+    /// A reset for TCP, an ICMP port unreachable for all else.
+    #[default]
+    Reset,
+    /// An ICMP port unreachable.
+    Unreachable,
+    /// Nothing.
+    Drop,
+}
+
+/// What holds for all services: the sysctls of IPVS, and our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Packets of flows whose server is gone end the flow, instead of being dropped in silence.
+    pub expire_nodest_conn: bool,
+    /// Persistent clients leave a server of weight 0.
+    pub expire_quiescent_template: bool,
+    /// When a SYN begins a new connection with the sockets of an old one: 0 never, 1 when that has
+    /// ended, 2 also in FIN_WAIT when replies are not seen; bits.
+    pub conn_reuse_mode: u8,
+    /// Any TCP segment begins a flow.
+    pub sloppy_tcp: bool,
+    /// Any SCTP packet begins a flow.
+    pub sloppy_sctp: bool,
+    /// ICMP errors without a flow are scheduled too.
+    pub schedule_icmp: bool,
+    /// Packets in tunnels keep "don't fragment".
+    pub pmtu_disc: bool,
+    /// New flows per second and CPU above which hashing schedulers remember none; 0: no limit.
+    pub stateless_above: u32,
+    /// Answers of our own per second and CPU.
+    pub answers: u32,
+    /// The ports that full NAT takes, first and last.
+    pub snat_ports: (u16, u16),
+    /// The key of mh's hash, which both directors must share.
+    pub secret: [u64; 2],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            expire_nodest_conn: true,
+            expire_quiescent_template: true,
+            conn_reuse_mode: 1,
+            sloppy_tcp: false,
+            sloppy_sctp: false,
+            schedule_icmp: false,
+            pmtu_disc: true,
+            stateless_above: 100_000,
+            answers: 1_000,
+            snat_ports: (1_024, 32_767),
+            secret: [0; 2],
+        }
     }
 }
 
@@ -133,10 +357,59 @@ impl fmt::Display for Scheduler {
 pub struct RealServer {
     /// The name of the block.
     pub name: String,
-    /// Where the server listens. Only masquerading can change the port.
+    /// Where the server listens. Only masquerading can change the port; 0 is the port that the
+    /// client used.
     pub socket: SocketAddr,
-    /// Its share of connections, 1 to 65535.
+    /// Its share of connections, 0 to 65535; 0 for none.
     pub weight: u16,
+    /// With as many flows it gets no more; 0: no limit.
+    pub upper: u32,
+    /// With fewer it gets some again; 0: three quarters of `upper`.
+    pub lower: u32,
+}
+
+impl VirtualService {
+    /// A service of one address and port, with everything else as it is by default.
+    #[must_use]
+    pub fn new(name: &str, key: ServiceAddress, scheduler: Scheduler, probe: Probe) -> Self {
+        Self {
+            name: name.to_owned(),
+            key,
+            mark: None,
+            selectors: vec![Selector::single(key)],
+            method: Method::Nat,
+            source_nat: false,
+            tunnel: Tunnel::default(),
+            scheduler,
+            flags: SchedulerFlags::default(),
+            one_packet: false,
+            persistence: None,
+            sorry_server: None,
+            refusal: Refusal::default(),
+            drain: Self::DRAIN,
+            probe,
+            quiesce: false,
+            servers: Vec::new(),
+        }
+    }
+
+    /// How long a server that leaves lvs.cf may finish what it has, unless the file says
+    /// otherwise.
+    pub const DRAIN: Duration = Duration::from_secs(30);
+}
+
+impl RealServer {
+    /// A server without thresholds.
+    #[must_use]
+    pub fn new(name: &str, socket: SocketAddr, weight: u16) -> Self {
+        Self {
+            name: name.to_owned(),
+            socket,
+            weight,
+            upper: 0,
+            lower: 0,
+        }
+    }
 }
 
 /// An address that moves between the directors.

@@ -8,12 +8,13 @@ use std::{
     net::SocketAddr,
 };
 
+use lb_common::address::Address6;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::{
     dataplane::{Dataplane, Tables},
-    desired::{Desired, desired, lay_rings, method, service_address, service_key},
+    desired::{Desired, desired, lay_rings, method, service_address},
     diff::{diff, note},
     event::Event,
     ids::{Exhausted, Identity, Ids},
@@ -128,14 +129,13 @@ impl<D: Dataplane> Reconciler<D> {
     /// Where the members of a service change, its scheduler goes on as IPVS's would.
     fn continue_turns(&self, wanted: &mut Desired) {
         for service in &self.state.site.services {
-            let key = service_key(&service.key);
             let (Some(before), Some(after)) = (
                 self.last.members.get(&service.key),
                 wanted.members.get(&service.key),
             ) else {
                 continue;
             };
-            let Some(entry) = wanted.tables.services.get(&key) else {
+            let Some(entry) = wanted.services.get(&service.key) else {
                 continue;
             };
             if before == after {
@@ -152,24 +152,38 @@ impl<D: Dataplane> Reconciler<D> {
 
     /// The ids of what the maps hold stay with their owners.
     fn restore_ids(&mut self) {
-        for (key, entry) in &self.actual.services {
-            if let Some(service) = service_address(key) {
-                self.ids.restore_service(service, entry.id);
-            }
+        for (id, service) in self.found_services() {
+            self.ids.restore_service(service, id);
         }
         for (identity, id) in self.found() {
             self.ids.restore_server(identity, id);
         }
     }
 
+    /// The services that the maps hold, by id. One that has several keys is known by the first.
+    fn found_services(&self) -> BTreeMap<u32, ServiceAddress> {
+        let Tables {
+            services, ranges, ..
+        } = &self.actual;
+        let single = services.iter().filter_map(|(key, entry)| {
+            let address = service_address(key.address, key.port, key.protocol)?;
+            Some((entry.id, address))
+        });
+        let ranges = ranges.iter().filter_map(|((key, _), entry)| {
+            let address = service_address(Address6(key.address), key.port, key.protocol)?;
+            Some((entry.id, address))
+        });
+        let mut found = BTreeMap::new();
+        for (id, address) in single.chain(ranges) {
+            let first = found.entry(id).or_insert(address);
+            *first = address.min(*first);
+        }
+        found
+    }
+
     /// The real servers that the maps hold.
     fn found(&self) -> Vec<(Identity, u32)> {
-        let services: BTreeMap<u32, ServiceAddress> = self
-            .actual
-            .services
-            .iter()
-            .filter_map(|(key, entry)| Some((entry.id, service_address(key)?)))
-            .collect();
+        let services = self.found_services();
         let found = self.actual.servers.iter().filter_map(|(id, server)| {
             let service = *services.get(&server.service)?;
             let socket = SocketAddr::new(server.address.into(), server.port.get());
@@ -184,11 +198,7 @@ impl<D: Dataplane> Reconciler<D> {
         let mut found = self.found();
         // The rings still tell in which order they joined: the last one comes first.
         let mut places = BTreeMap::new();
-        let services = self
-            .actual
-            .services
-            .values()
-            .filter(|service| service.slots > 0);
+        let services = self.actual.entries().filter(|service| service.slots > 0);
         let rings = services.filter_map(|service| self.actual.rings.get(&service.ring));
         for (place, id) in rings.flatten().enumerate() {
             places.entry(*id).or_insert(place);
@@ -261,6 +271,7 @@ mod tests {
             Change,
             fake::{Fake, Memory},
         },
+        desired::service_key,
         health::{Failure, Health, Report},
         model::{Check, Method, Probe, Protocol, RealServer, Scheduler, Site, VirtualService},
         network::next_hop::{NextHop, Resolution, Resolved},
@@ -279,29 +290,25 @@ mod tests {
     fn site(scheduler: Scheduler, quiesce: bool, servers: &[u8]) -> Site {
         Site {
             services: vec![VirtualService {
-                name: "web".to_owned(),
-                key: SERVICE,
-                method: Method::Nat,
-                scheduler,
-                probe: Probe {
-                    check: Check::Talk {
-                        send: None,
-                        expect: None,
-                    },
-                    interval: Duration::from_secs(1),
-                    reentry: Duration::from_secs(1),
-                },
                 quiesce,
                 servers: servers
                     .iter()
-                    .map(|last| RealServer {
-                        name: format!("rs{last}"),
-                        socket: socket(*last),
-                        weight: 1,
-                    })
+                    .map(|last| RealServer::new(&format!("rs{last}"), socket(*last), 1))
                     .collect(),
+                ..VirtualService::new("web", SERVICE, scheduler, probe())
             }],
             ..Site::default()
+        }
+    }
+
+    fn probe() -> Probe {
+        Probe {
+            check: Check::Talk {
+                send: None,
+                expect: None,
+            },
+            interval: Duration::from_secs(1),
+            reentry: Duration::from_secs(1),
         }
     }
 
@@ -373,7 +380,7 @@ mod tests {
                 .unwrap_or_default()
         }
 
-        fn weights(&self) -> Vec<(u32, u32)> {
+        fn weights(&self) -> Vec<(u32, u16)> {
             let memory = self.memory.borrow();
             memory
                 .tables

@@ -5,7 +5,9 @@
 
 use lb_common::schedule::HASH_SLOTS;
 
-use crate::model::Scheduler;
+use std::net::SocketAddr;
+
+use crate::model::{Scheduler, SchedulerFlags, Settings};
 
 /// The most slots of one service. A wrr round that is longer (weights whose sum, divided by their
 /// greatest common divisor, exceeds it) is shortened: shares stay right to one in 65,536, the
@@ -19,14 +21,24 @@ pub struct Member {
     pub id: u32,
     /// Its weight, 0 for none of the new connections.
     pub weight: u32,
+    /// The weight that it has when it is well: mh keeps its slots.
+    pub configured: u32,
+    /// Where it listens: what mh hashes.
+    pub socket: SocketAddr,
 }
 
 /// The ring of a service.
 #[must_use]
-pub fn slots(scheduler: Scheduler, members: &[Member]) -> Vec<u32> {
+pub fn slots(
+    scheduler: Scheduler,
+    _flags: SchedulerFlags,
+    _settings: &Settings,
+    members: &[Member],
+) -> Vec<u32> {
     let takes_part = |member: &&Member| member.weight > 0;
     match scheduler {
-        Scheduler::Rr | Scheduler::Wlc => members
+        Scheduler::Rr => in_turn(members),
+        _ => members
             .iter()
             .filter(takes_part)
             .map(|member| member.id)
@@ -34,6 +46,15 @@ pub fn slots(scheduler: Scheduler, members: &[Member]) -> Vec<u32> {
         Scheduler::Wrr => round(members).into_iter().map(|slot| slot.id).collect(),
         Scheduler::Sh => buckets(members),
     }
+}
+
+/// Those that take part, in order.
+fn in_turn(members: &[Member]) -> Vec<u32> {
+    members
+        .iter()
+        .filter(|member| member.weight > 0)
+        .map(|member| member.id)
+        .collect()
 }
 
 /// One slot of a wrr round.
@@ -128,15 +149,15 @@ pub fn turn_after(scheduler: Scheduler, before: &[Member], after: &[Member], tur
     match scheduler {
         Scheduler::Rr => turn_after_rr(before, after, turn),
         Scheduler::Wrr => turn_after_wrr(before, after, turn),
-        Scheduler::Wlc | Scheduler::Sh => turn,
+        _ => turn,
     }
 }
 
 /// rr remembers the destination that it took last, or, if that one has left, the one before it in
 /// the list, and goes on with the next.
 fn turn_after_rr(before: &[Member], after: &[Member], turn: u64) -> u64 {
-    let old = slots(Scheduler::Rr, before);
-    let new = slots(Scheduler::Rr, after);
+    let old = in_turn(before);
+    let new = in_turn(after);
     if turn == 0 || old.is_empty() {
         return 0;
     }

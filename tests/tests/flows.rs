@@ -136,7 +136,9 @@ fn flows_end_by_themselves() {
     on_a_router(|program| {
         let settings = |udp: u32| {
             let mut settings = Settings::default();
-            settings.timeouts[State::UDP.0 as usize] = udp;
+            for state in [State::UDP, State::UDP_ONCE] {
+                settings.timeouts[state.0 as usize] = udp;
+            }
             settings
         };
         let turns = SchedulerKind::TURNS;

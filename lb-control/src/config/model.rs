@@ -89,13 +89,10 @@ impl Building<'_> {
         }
         self.keys.insert(key, block.name.span);
         self.services.push(VirtualService {
-            name: settings.name.to_owned(),
-            key,
             method: self.method,
-            scheduler,
-            probe,
             quiesce: settings.quiesce_server,
             servers,
+            ..VirtualService::new(settings.name, key, scheduler, probe)
         });
     }
 
@@ -222,11 +219,8 @@ impl Building<'_> {
                     .help("only `network = tunnel` can cross from one to the other"),
             );
         }
-        Some(RealServer {
-            name: settings.name.to_owned(),
-            socket: SocketAddr::new(settings.address, port?),
-            weight: weight?,
-        })
+        let socket = SocketAddr::new(settings.address, port?);
+        Some(RealServer::new(settings.name, socket, weight?))
     }
 
     /// 0 and less work as 1: Piranha's nanny never starts lower, and files count on it.

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use lb_common::{
     maps::{Load, Traffic},
-    verdict::Reason,
+    verdict::{Event, Reason},
 };
 
 use super::{Change, Dataplane, Sizes, Tables};
@@ -34,6 +34,7 @@ impl Dataplane for Fake {
             servers: 16,
             ring: 1024,
             flows: 64,
+            half_open: 32,
         }
     }
 
@@ -79,6 +80,10 @@ impl Dataplane for Fake {
     }
 
     fn reasons(&self) -> Result<Vec<(Reason, u64)>, Self::Error> {
+        Ok(Vec::new())
+    }
+
+    fn events(&self) -> Result<Vec<(Event, u64)>, Self::Error> {
         Ok(Vec::new())
     }
 

@@ -3,14 +3,20 @@
 use anyhow::{Context, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray},
+    maps::{
+        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{TestRun, TestRunOptions, Xdp},
 };
 use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
-    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan, size},
-    verdict::Reason,
+    maps::{
+        Load, Persistence, RangeKey, Server, Service, ServiceKey, Settings, Thresholds, Traffic,
+        Vlan, size,
+    },
+    verdict::{Event, Reason},
 };
 use tracing::warn;
 
@@ -22,8 +28,36 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ba
 
 /// The maps, by name; all of them are pinned.
 const MAPS: &[&str] = &[
-    "services", "turns", "ring", "servers", "loads", "traffic", "flows4", "flows6", "queue4",
-    "queue6", "queued", "settings", "vlans", "reasons", "room4", "room6", "sweeper",
+    "services",
+    "service_ranges",
+    "addresses",
+    "persistence",
+    "turns",
+    "ring",
+    "servers",
+    "thresholds",
+    "loads",
+    "traffic",
+    "localities",
+    "flows4",
+    "flows6",
+    "half_open4",
+    "half_open6",
+    "standing4",
+    "standing6",
+    "queued",
+    "census",
+    "fragments4",
+    "fragments6",
+    "rates",
+    "events",
+    "interfaces",
+    "settings",
+    "vlans",
+    "reasons",
+    "room4",
+    "room6",
+    "sweeper",
 ];
 
 /// How the program is run by an interface.
@@ -56,6 +90,11 @@ pub struct Program {
 /// The maps.
 pub struct KernelDataplane {
     services: HashMap<MapData, ServiceKey, Service>,
+    ranges: LpmTrie<MapData, RangeKey, Service>,
+    addresses: HashMap<MapData, Address6, u32>,
+    persistence: Array<MapData, Persistence>,
+    thresholds: Array<MapData, Thresholds>,
+    events: PerCpuArray<MapData, u64>,
     turns: Array<MapData, u64>,
     ring: Array<MapData, u32>,
     servers: Array<MapData, Server>,
@@ -92,14 +131,20 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     for (name, entries) in [
         ("services", sizes.services),
         ("turns", sizes.services),
+        ("persistence", sizes.services),
+        ("addresses", sizes.services),
+        ("service_ranges", sizes.services),
         ("servers", sizes.servers),
+        ("thresholds", sizes.servers),
         ("loads", sizes.servers),
         ("traffic", sizes.servers),
         ("ring", sizes.ring),
         ("flows4", sizes.flows),
         ("flows6", sizes.flows),
-        ("queue4", queue),
-        ("queue6", queue),
+        ("half_open4", queue),
+        ("half_open6", queue),
+        ("standing4", queue),
+        ("standing6", queue),
     ] {
         loader.map_max_entries(name, entries);
     }
@@ -173,6 +218,7 @@ fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
         servers,
         ring,
         flows,
+        half_open: flows / 2,
     }))
 }
 
@@ -243,6 +289,11 @@ impl KernelDataplane {
         }
         Ok(Self {
             services: map(ebpf, "services")?,
+            ranges: map(ebpf, "service_ranges")?,
+            addresses: map(ebpf, "addresses")?,
+            persistence: map(ebpf, "persistence")?,
+            thresholds: map(ebpf, "thresholds")?,
+            events: map(ebpf, "events")?,
             turns: map(ebpf, "turns")?,
             ring: map(ebpf, "ring")?,
             servers: map(ebpf, "servers")?,
@@ -267,11 +318,17 @@ impl Dataplane for KernelDataplane {
     fn read(&self) -> Result<Tables, MapError> {
         let mut tables = Tables {
             services: self.services.iter().collect::<Result<_, _>>()?,
+            ranges: self
+                .ranges
+                .iter()
+                .map(|entry| entry.map(|(key, service)| ((key.data(), key.prefix_len()), service)))
+                .collect::<Result<_, _>>()?,
+            addresses: self.addresses.keys().collect::<Result<_, _>>()?,
             vlans: self.vlans.iter().collect::<Result<_, _>>()?,
             settings: Some(self.settings.get(&0, 0)?),
             ..Tables::default()
         };
-        if tables.services.is_empty() {
+        if tables.entries().next().is_none() {
             // A map that was made just now; there is nothing to look for in the arrays.
             return Ok(tables);
         }
@@ -279,9 +336,19 @@ impl Dataplane for KernelDataplane {
             let server = self.servers.get(&id, 0)?;
             if server.is_present() {
                 tables.servers.insert(id, server);
+                if server.has(Server::LIMITED) {
+                    tables.thresholds.insert(id, self.thresholds.get(&id, 0)?);
+                }
             }
         }
-        for service in tables.services.values().filter(|service| service.slots > 0) {
+        let entries: Vec<Service> = tables.entries().copied().collect();
+        for service in &entries {
+            let persistence = self.persistence.get(&service.id, 0)?;
+            if persistence.timeout != 0 {
+                tables.persistence.insert(service.id, persistence);
+            }
+        }
+        for service in entries.iter().filter(|service| service.slots > 0) {
             let end = service
                 .ring
                 .saturating_add(service.slots)
@@ -299,6 +366,14 @@ impl Dataplane for KernelDataplane {
             Change::Settings(settings) => self.settings.set(0, settings, 0),
             Change::Vlan(index, vlan) => self.vlans.insert(index, vlan, 0),
             Change::NoVlan(index) => self.vlans.remove(index),
+            Change::Address(address) => self.addresses.insert(address, 0, 0),
+            Change::NoAddress(address) => self.addresses.remove(address),
+            Change::Persistence(id, persistence) => self.persistence.set(*id, persistence, 0),
+            Change::Thresholds(id, thresholds) => self.thresholds.set(*id, thresholds, 0),
+            Change::Range((key, bits), service) => {
+                self.ranges.insert(&Key::new(*bits, *key), service, 0)
+            }
+            Change::NoRange((key, bits)) => self.ranges.remove(&Key::new(*bits, *key)),
             Change::Server(id, server) => self.servers.set(*id, server, 0),
             Change::NoServer(id) => {
                 // The rest stays: the sweeper needs it to find the ways back of its last flows.
@@ -343,7 +418,16 @@ impl Dataplane for KernelDataplane {
         Reason::ALL.iter().map(count).collect()
     }
 
+    fn events(&self) -> Result<Vec<(Event, u64)>, MapError> {
+        let count = |event: &Event| {
+            let each = self.events.get(&(*event as u32), 0)?;
+            Ok((*event, each.iter().sum()))
+        };
+        Event::ALL.iter().map(count).collect()
+    }
+
     fn flows(&self) -> Result<[u32; 2], MapError> {
-        Ok([self.queued.get(&0, 0)?, self.queued.get(&1, 0)?])
+        let queued = |queue| self.queued.get(&queue, 0);
+        Ok([queued(0)? + queued(1)?, queued(2)? + queued(3)?])
     }
 }

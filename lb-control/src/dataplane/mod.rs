@@ -6,11 +6,15 @@ pub mod bpffs;
 pub mod fake;
 pub mod kernel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::{
-    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan},
-    verdict::Reason,
+    address::Address6,
+    maps::{
+        Load, Persistence, RangeKey, Server, Service, ServiceKey, Settings, Thresholds, Traffic,
+        Vlan,
+    },
+    verdict::{Event, Reason},
 };
 
 /// The content of the maps that the control plane writes.
@@ -18,6 +22,14 @@ use lb_common::{
 pub struct Tables {
     /// Virtual services.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Virtual services by ranges of ports, and how many bits of each key count.
+    pub ranges: BTreeMap<(RangeKey, u32), Service>,
+    /// The addresses of virtual services.
+    pub addresses: BTreeSet<Address6>,
+    /// How long clients stay, by service; those whose clients do not are left out.
+    pub persistence: BTreeMap<u32, Persistence>,
+    /// Thresholds by real server; those without are left out.
+    pub thresholds: BTreeMap<u32, Thresholds>,
     /// Real servers by id; those that are not present are left out.
     pub servers: BTreeMap<u32, Server>,
     /// The ring of each service by its first slot.
@@ -30,6 +42,13 @@ pub struct Tables {
     pub settings: Option<Settings>,
 }
 
+impl Tables {
+    /// The entries of all services; one that has several keys comes several times.
+    pub fn entries(&self) -> impl Iterator<Item = &Service> {
+        self.services.values().chain(self.ranges.values())
+    }
+}
+
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
@@ -39,6 +58,18 @@ pub enum Change {
     Vlan(u32, Vlan),
     /// A VLAN interface is gone.
     NoVlan(u32),
+    /// An address gets its first service.
+    Address(Address6),
+    /// An address has no service any more.
+    NoAddress(Address6),
+    /// How long the clients of a service stay; zero for not at all.
+    Persistence(u32, Persistence),
+    /// How many flows a real server may have.
+    Thresholds(u32, Thresholds),
+    /// A service with a range of ports appears or changes.
+    Range((RangeKey, u32), Service),
+    /// A range of ports has no service any more.
+    NoRange((RangeKey, u32)),
     /// A real server appears or changes.
     Server(u32, Server),
     /// Slots from the first on.
@@ -62,8 +93,10 @@ pub struct Sizes {
     pub servers: u32,
     /// Slots of all rings.
     pub ring: u32,
-    /// Flows of each address family.
+    /// Entries of the flow table of each address family.
     pub flows: u32,
+    /// How many of them half-open flows may take.
+    pub half_open: u32,
 }
 
 impl Default for Sizes {
@@ -74,6 +107,7 @@ impl Default for Sizes {
             servers: size::SERVERS,
             ring: size::RING,
             flows: size::FLOWS,
+            half_open: size::FLOWS / 2,
         }
     }
 }
@@ -121,6 +155,12 @@ pub trait Dataplane {
     /// # Errors
     /// The kernel's.
     fn reasons(&self) -> Result<Vec<(Reason, u64)>, Self::Error>;
+
+    /// How often each event happened, all CPUs together.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn events(&self) -> Result<Vec<(Event, u64)>, Self::Error>;
 
     /// How many flows there are: of IPv4, of IPv6.
     ///
