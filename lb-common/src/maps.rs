@@ -549,6 +549,7 @@ mod user {
     }
 
     pod!(
+        Address6,
         ServiceKey,
         RangeKey,
         Service,

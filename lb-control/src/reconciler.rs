@@ -273,7 +273,7 @@ mod tests {
         },
         desired::service_key,
         health::{Failure, Health, Report},
-        model::{Check, Method, Probe, Protocol, RealServer, Scheduler, Site, VirtualService},
+        model::{Check, Probe, Protocol, RealServer, Scheduler, Site, VirtualService},
         network::next_hop::{NextHop, Resolution, Resolved},
     };
 
@@ -514,6 +514,7 @@ mod tests {
             Load {
                 active: 1,
                 inactive: 0,
+                ..Load::default()
             },
         );
         router.hear([

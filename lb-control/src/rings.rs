@@ -38,13 +38,13 @@ pub fn slots(
     let takes_part = |member: &&Member| member.weight > 0;
     match scheduler {
         Scheduler::Rr => in_turn(members),
+        Scheduler::Wrr => round(members).into_iter().map(|slot| slot.id).collect(),
+        Scheduler::Sh => buckets(members),
         _ => members
             .iter()
             .filter(takes_part)
             .map(|member| member.id)
             .collect(),
-        Scheduler::Wrr => round(members).into_iter().map(|slot| slot.id).collect(),
-        Scheduler::Sh => buckets(members),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     settings::{GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings},
     source::Span,
 };
-use crate::model::{Method, RealServer, Scheduler, ServiceAddress, Site, VirtualService};
+use crate::model::{self, Method, RealServer, Scheduler, ServiceAddress, Site, VirtualService};
 
 /// What a file means. With errors among the diagnostics the result is not to be used.
 pub(super) fn understand(
@@ -53,6 +53,7 @@ pub(super) fn understand(
             services,
             addresses: addresses.into_vec(),
             timeouts,
+            settings: model::Settings::default(),
         },
     )
 }

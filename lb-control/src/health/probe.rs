@@ -28,13 +28,14 @@ const REFUSAL: Duration = Duration::from_secs(1);
 pub async fn probe_once(target: &Target) -> Outcome {
     let limit = Timing::of(&target.probe).interval();
     match (&target.probe.check, target.service.protocol) {
-        (Check::Talk { send, expect }, Protocol::Tcp) => {
-            talk_tcp(target.server, send.as_deref(), expect.as_ref(), limit).await
-        }
+        (
+            Check::Talk { send, expect },
+            Protocol::Tcp | Protocol::Sctp | Protocol::Ah | Protocol::Esp,
+        ) => talk_tcp(target.server, send.as_deref(), expect.as_ref(), limit).await,
         (Check::Talk { send, expect }, Protocol::Udp) => {
             talk_udp(target.server, send.as_deref(), expect.as_ref(), limit).await
         }
-        (Check::Program { command, expect }, Protocol::Tcp | Protocol::Udp) => {
+        (Check::Program { command, expect }, _) => {
             program::run(target.server, command, expect.as_deref(), limit).await
         }
     }
