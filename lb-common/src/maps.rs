@@ -537,6 +537,7 @@ mod user {
     use crate::{
         address::Address4,
         flow::{Flow, FlowKey},
+        fragment::FragmentKey,
     };
 
     macro_rules! pod {
@@ -568,6 +569,8 @@ mod user {
         FlowKey<Address4>,
         FlowKey<Address6>,
         Flow<Address4>,
-        Flow<Address6>
+        Flow<Address6>,
+        FragmentKey<Address4>,
+        FragmentKey<Address6>
     );
 }

@@ -222,7 +222,8 @@ fn chosen_by(tables: &HostTables, client: &str, to: &str) -> Option<u32> {
     let packet = tcp(client, to).flags(SYN).build();
     match balance(&mut HostPacket::new(&packet, FRONT), tables) {
         Ok(Verdict::Redirect(_)) => {}
-        Err(Reason::NoServer) => return None,
+        // It was refused, and told so or not.
+        Ok(Verdict::Transmit) | Err(Reason::Unanswered) => return None,
         other => panic!("{other:?}"),
     }
     ids.zip(before)

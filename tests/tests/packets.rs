@@ -131,18 +131,20 @@ fn run(program: &mut Program, case: &Case) -> Result<()> {
         action == expected,
         "action {action} instead of {expected}; {reasons:?}"
     );
-    let counted: Vec<_> = case
-        .verdict
-        .err()
-        .map(|reason| (reason.name(), 1))
+    let counted: BTreeMap<_, _> = [case.answered, case.verdict.err()]
         .into_iter()
+        .flatten()
+        .map(|reason| (reason.name(), 1))
         .collect();
     ensure!(
-        reasons
-            .iter()
-            .map(|(name, count)| (*name, *count))
-            .eq(counted.iter().copied()),
+        reasons == counted,
         "counted {reasons:?} instead of {counted:?}"
+    );
+    let events = program.events()?;
+    ensure!(
+        events == *host.events.borrow(),
+        "{events:?}, on the host {:?}",
+        host.events.borrow()
     );
     ensure!(
         action == XDP_DROP || output == case.output,
@@ -153,11 +155,20 @@ fn run(program: &mut Program, case: &Case) -> Result<()> {
     // What is remembered and counted is the same on the host.
     same_flows(&program.flows4()?, &host.v4.borrow())?;
     same_flows(&program.flows6()?, &host.v6.borrow())?;
-    ensure!(
-        program.queued(0)? as usize == host.v4.borrow().queue.len()
-            && program.queued(1)? as usize == host.v6.borrow().queue.len(),
-        "the lengths of the queues"
-    );
+    let (v4, v6) = (host.v4.borrow(), host.v6.borrow());
+    for (queue, length) in (0..).zip([
+        v4.half_open.len(),
+        v4.standing.len(),
+        v6.half_open.len(),
+        v6.standing.len(),
+    ]) {
+        let queued = program.queued(queue)? as usize;
+        ensure!(queued == length, "queue {queue}: {queued} and {length}");
+    }
+    for (family, census) in (0..).zip([v4.census, v6.census]) {
+        let counted = program.census(family)?;
+        ensure!(counted == census, "{counted:?}, on the host {census:?}");
+    }
     for id in 0..case.site.servers.len() as u32 {
         let (load, on_host) = (program.load_of(id)?, host.loads.borrow().get(&id).copied());
         ensure!(load == on_host.unwrap_or_default(), "{load:?}, {on_host:?}");
@@ -180,7 +191,7 @@ fn action_of(verdict: Result<Verdict, Reason>) -> u32 {
         Ok(Verdict::Redirect(_)) => XDP_REDIRECT,
         Err(reason) => match reason.fate() {
             Fate::Pass => XDP_PASS,
-            Fate::Drop => XDP_DROP,
+            Fate::Drop | Fate::Answer => XDP_DROP,
         },
     }
 }

@@ -2,10 +2,10 @@
 //! host and in the kernel.
 
 use super::{
-    BACK, CLOSED, FRONT, FRONT_VLAN_ID, PROTOCOLS, PacketBuilder, Site, mac, server, tcp, udp,
+    BACK, CLOSED, FRONT, FRONT_VLAN_ID, PROTOCOLS, PacketBuilder, Site, icmp, mac, server, tcp, udp,
 };
 use crate::{
-    maps::{MethodKind, NextHop, SchedulerKind},
+    maps::{MethodKind, NextHop, Refusal, SchedulerKind},
     tables::Route,
     verdict::{Reason, Verdict},
     wire::{
@@ -29,6 +29,8 @@ pub struct Case {
     pub input: Vec<u8>,
     /// What becomes of it.
     pub verdict: Result<Verdict, Reason>,
+    /// Why it was answered instead of being forwarded.
+    pub answered: Option<Reason>,
     /// Its bytes afterwards. Of no meaning for a packet that is dropped.
     pub output: Vec<u8>,
 }
@@ -119,6 +121,36 @@ fn site(protocol: u8, ends: &Ends, method: MethodKind) -> Site {
     )
 }
 
+/// What a sender is told.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// Port unreachable.
+    Unreachable,
+    /// The largest packet that would have got through.
+    TooBig(u16),
+    /// Too many hops.
+    TimeExceeded,
+}
+
+/// The error about a packet of `source` to `destination`, which is this frame without a VLAN tag.
+fn error(source: &str, destination: &str, frame: &[u8], told: Told) -> PacketBuilder {
+    let is_v4 = frame[12] == 0x08;
+    let (kind, code, rest) = match (told, is_v4) {
+        (Told::Unreachable, true) => (3, 3, 0),
+        (Told::Unreachable, false) => (1, 4, 0),
+        (Told::TooBig(mtu), true) => (3, 4, u32::from(mtu)),
+        (Told::TooBig(mtu), false) => (2, 0, u32::from(mtu)),
+        (Told::TimeExceeded, true) => (11, 0, 0),
+        (Told::TimeExceeded, false) => (3, 0, 0),
+    };
+    let (service, quote) = if is_v4 { (0xc0, 548) } else { (0, 1232) };
+    let ip = &frame[14..];
+    icmp(destination, source, kind, code)
+        .service(service)
+        .message_rest(rest.to_be_bytes())
+        .payload(&ip[..ip.len().min(quote)])
+}
+
 /// The first packet of a flow, or a datagram.
 fn packet(protocol: u8, source: &str, destination: &str) -> PacketBuilder {
     if protocol == TCP {
@@ -142,6 +174,7 @@ fn forwarded(
         interface: FRONT,
         input: input.build(),
         verdict: Ok(Verdict::Redirect(BACK)),
+        answered: None,
         output: output.build(),
     }
 }
@@ -161,6 +194,7 @@ fn unchanged(
         output: input.clone(),
         input,
         verdict,
+        answered: None,
     }
 }
 
@@ -172,6 +206,16 @@ impl Case {
             .map(|(interface, packet)| (*interface, packet.build()))
             .collect();
         Self { before, ..self }
+    }
+
+    /// A packet that is refused for this reason, and becomes this answer to itself.
+    pub(super) fn answered(self, reason: Reason, answer: &PacketBuilder) -> Self {
+        Self {
+            verdict: Ok(Verdict::Transmit),
+            answered: Some(reason),
+            output: answer.build(),
+            ..self
+        }
     }
 
     /// A packet that comes in by `interface` and ends like this.
@@ -354,22 +398,27 @@ fn replies() -> Vec<Case> {
                 )
                 .by(CLOSED, Err(Reason::ForwardingOff)),
             );
-            let with = |input: PacketBuilder, name: &str, route, reason| Case {
-                input: input.build(),
-                verdict: Err(reason),
-                ..row(name, site.clone().route(route), ends.client)
+            let with = |input: PacketBuilder, name: &str, route, reason, told| {
+                let answer = error(ends.real_server, ends.client, &input.build(), told);
+                Case {
+                    input: input.build(),
+                    ..row(name, site.clone().route(route), ends.client)
+                }
+                .answered(reason, &answer.macs(TO_SERVER))
             };
             cases.push(with(
                 reply(ends.client).payload(&[b'x'; 1600]),
                 &format!("{name}: a reply larger than the MTU"),
-                Route::None(Reason::TooBig),
+                Route::TooBig(1500),
                 Reason::TooBig,
+                Told::TooBig(1500),
             ));
             cases.push(with(
                 reply(ends.client).hops(1),
                 &format!("{name}: a reply on its last hop"),
                 site.route,
                 Reason::HopLimit,
+                Told::TimeExceeded,
             ));
         }
         // The same socket of the server talks to somebody else: no flow of ours.
@@ -629,7 +678,10 @@ fn odd_but_right() -> Vec<Case> {
                 server.hop.mtu = mtu;
             }
             if is_too_big {
-                case.verdict = Err(Reason::TooBig);
+                let fits = mtu - if ends.family == "IPv4" { 20 } else { 40 };
+                let (client, service) = (ends.client, ends.virtual_server);
+                let answer = error(client, service, &case.input, Told::TooBig(fits));
+                case = case.answered(Reason::TooBig, &answer.macs(TO_CLIENT));
             }
             cases.push(case);
         }
@@ -690,12 +742,8 @@ fn not_ours() -> Vec<Case> {
         edited(&udp(V6.client, V6.virtual_server), &[(20, 58)]),
         Ok(Verdict::Pass),
     ));
-    // The first fragment, one in the middle and the last one.
-    for (bytes, name) in [
-        ([0x20, 0], "first"),
-        ([0x20, 9], "middle"),
-        ([0, 9], "last"),
-    ] {
+    // One in the middle and the last one.
+    for (bytes, name) in [([0x20, 9], "middle"), ([0, 9], "last")] {
         cases.push(unchanged(
             format!("IPv4: the {name} fragment"),
             site(UDP, &V4, MethodKind::NAT),
@@ -707,9 +755,9 @@ fn not_ours() -> Vec<Case> {
         ));
     }
     for (extensions, name) in [
-        (vec![(44, vec![0; 6])], "a fragment"),
+        (vec![(44, vec![0, 9, 0, 0, 0, 7])], "a fragment"),
         (
-            vec![(60, vec![0; 6]), (44, vec![0; 6])],
+            vec![(60, vec![0; 6]), (44, vec![0, 9, 0, 0, 0, 7])],
             "a fragment behind options",
         ),
     ] {
@@ -751,35 +799,71 @@ fn refused() -> Vec<Case> {
         }
         for (protocol, transport) in PROTOCOLS {
             let input = packet(protocol, ends.client, ends.virtual_server);
-            for scheduler in [
-                SchedulerKind::TURNS,
-                SchedulerKind::LEAST_LOADED,
-                SchedulerKind::SOURCE_HASH,
-            ] {
-                cases.push(unchanged(
-                    format!(
-                        "{family}, {transport}, scheduler {}: a service without servers",
-                        scheduler.0
-                    ),
-                    Site::default().service(protocol, ends.virtual_server, scheduler, &[]),
-                    input.build(),
-                    Err(Reason::NoServer),
-                ));
-                cases.push(unchanged(
-                    format!(
-                        "{family}, {transport}, scheduler {}: a service whose server has weight 0",
-                        scheduler.0
-                    ),
-                    Site::default().service(
+            let told = |told| {
+                error(ends.client, ends.virtual_server, &input.build(), told).macs(TO_CLIENT)
+            };
+            let unreachable = told(Told::Unreachable);
+            let reset = tcp(ends.virtual_server, ends.client)
+                .flags(RST | ACK)
+                .sequence(0)
+                .acknowledgement(0x0102_0305)
+                .window(0)
+                .macs(TO_CLIENT);
+            let by_default = if protocol == TCP {
+                &reset
+            } else {
+                &unreachable
+            };
+            for scheduler in 0..=SchedulerKind::LOCALITY_SET.0 {
+                let weightless = [server(MethodKind::NAT, ends.real_server, 0x51).weight(0)];
+                for (servers, name) in [
+                    (&[][..], "a service without servers"),
+                    (&weightless, "a service whose server has weight 0"),
+                ] {
+                    let site = Site::default().service(
                         protocol,
                         ends.virtual_server,
-                        scheduler,
-                        &[server(MethodKind::NAT, ends.real_server, 0x51).weight(0)],
-                    ),
+                        SchedulerKind(scheduler),
+                        servers,
+                    );
+                    let name = format!("{family}, {transport}, scheduler {scheduler}: {name}");
+                    let row = unchanged(name, site, input.build(), Err(Reason::NoServer));
+                    cases.push(row.answered(Reason::NoServer, by_default));
+                }
+            }
+            let refusing = |refusal| {
+                Site::default()
+                    .service(protocol, ends.virtual_server, SchedulerKind::TURNS, &[])
+                    .services(|service| service.refusal = refusal)
+            };
+            let name = |policy| format!("{family}, {transport}: without servers, {policy}");
+            cases.push(
+                unchanged(
+                    name("unreachable"),
+                    refusing(Refusal::UNREACHABLE),
                     input.build(),
                     Err(Reason::NoServer),
-                ));
-            }
+                )
+                .answered(Reason::NoServer, &unreachable),
+            );
+            cases.push(Case {
+                answered: Some(Reason::NoServer),
+                ..unchanged(
+                    name("silence"),
+                    refusing(Refusal::SILENCE),
+                    input.build(),
+                    Err(Reason::Unanswered),
+                )
+            });
+            cases.push(Case {
+                answered: Some(Reason::NoServer),
+                ..unchanged(
+                    name("no answers left in this second"),
+                    refusing(Refusal::RESET).settings(|settings| settings.answers = 0),
+                    input.build(),
+                    Err(Reason::Unanswered),
+                )
+            });
             for (method, method_name) in [
                 (MethodKind::NAT, "NAT"),
                 (MethodKind::DIRECT, "direct routing"),
@@ -787,19 +871,30 @@ fn refused() -> Vec<Case> {
             ] {
                 let site = site(protocol, &ends, method);
                 let what = format!("{method_name}, {family}, {transport}");
+                let answered = |name: String, input: &PacketBuilder, reason, told| {
+                    let frame = input.build();
+                    let answer = error(ends.client, ends.virtual_server, &frame, told);
+                    unchanged(name, site.clone(), frame, Err(reason))
+                        .answered(reason, &answer.macs(TO_CLIENT))
+                };
                 for hops in [0, 1] {
-                    cases.push(unchanged(
+                    cases.push(answered(
                         format!("{what}: {hops} hops left"),
-                        site.clone(),
-                        input.clone().hops(hops).build(),
-                        Err(Reason::HopLimit),
+                        &input.clone().hops(hops),
+                        Reason::HopLimit,
+                        Told::TimeExceeded,
                     ));
                 }
-                cases.push(unchanged(
+                let outer = match (method, family) {
+                    (MethodKind::TUNNEL, "IPv4") => 20,
+                    (MethodKind::TUNNEL, _) => 40,
+                    _ => 0,
+                };
+                cases.push(answered(
                     format!("{what}: too big"),
-                    site.clone(),
-                    input.clone().payload(&[b'x'; 1500]).build(),
-                    Err(Reason::TooBig),
+                    &input.clone().payload(&[b'x'; 1500]),
+                    Reason::TooBig,
+                    Told::TooBig(1500 - outer),
                 ));
                 let mut lost = site;
                 for server in &mut lost.servers {

@@ -6,32 +6,51 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunAttrs, TestRunOptions,
-    maps::{Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue},
+    maps::{
+        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue,
+        lpm_trie::{self, LpmTrie},
+    },
     programs::Xdp,
     util::nr_cpus,
 };
+use bytemuck::Zeroable;
 use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
-    maps::{Load, Server, Service, ServiceKey, Settings, Traffic, Vlan},
+    fragment::FragmentKey,
+    maps::{
+        Census, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Server, Service,
+        ServiceKey, Settings, Thresholds, Traffic, Vlan,
+    },
     testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site},
-    verdict::Reason,
+    verdict::{Event, Reason},
 };
 use lb_tests::{Host, Lab, lab::skip};
 
 /// Sizes of the maps in these tests, in entries.
-const SIZES: [(&str, u32); 12] = [
+const SIZES: [(&str, u32); 23] = [
     ("services", 16),
+    ("service_ranges", 64),
+    ("addresses", 16),
+    ("persistence", 16),
     ("turns", 16),
     ("ring", 512),
     ("servers", 16),
+    ("thresholds", 16),
     ("loads", 16),
     ("traffic", 16),
+    ("localities", 16),
     ("flows4", FLOWS),
     ("flows6", FLOWS),
-    ("queue4", 2 * FLOWS),
-    ("queue6", 2 * FLOWS),
+    ("half_open4", 2 * FLOWS),
+    ("half_open6", 2 * FLOWS),
+    ("standing4", 2 * FLOWS),
+    ("standing6", 2 * FLOWS),
+    ("fragments4", 16),
+    ("fragments6", 16),
+    ("interfaces", 16),
     ("vlans", 4),
+    ("census", 2),
     ("settings", 1),
 ];
 /// How many flows fit.
@@ -146,34 +165,72 @@ impl Program {
 
     /// Empties all maps and writes what the control plane would write.
     pub(crate) fn set_up(&mut self, site: &Site) -> Result<()> {
+        self.empty::<ServiceKey, Service>("services")?;
+        self.empty::<Address6, u32>("addresses")?;
+        self.empty::<LocalityKey, Locality>("localities")?;
+        self.empty::<FlowKey<Address4>, Flow<Address4>>("flows4")?;
+        self.empty::<FlowKey<Address6>, Flow<Address6>>("flows6")?;
+        self.empty::<FragmentKey<Address4>, Flow<Address4>>("fragments4")?;
+        self.empty::<FragmentKey<Address6>, Flow<Address6>>("fragments6")?;
         let mut services = self.hash::<ServiceKey, Service>("services")?;
-        let old: Vec<ServiceKey> = services.keys().collect::<Result<_, _>>()?;
-        for key in old {
-            services.remove(&key)?;
-        }
         for (key, service) in &site.services {
             services.insert(key, service, 0)?;
+        }
+        let addresses = site.services.keys().map(|key| key.address);
+        let ranged = site.ranges.keys().map(|(key, _)| Address6(key.address));
+        let mut virtual_addresses = self.hash::<Address6, u32>("addresses")?;
+        for address in addresses.chain(ranged) {
+            virtual_addresses.insert(address, 1, 0)?;
+        }
+        let mut ranges =
+            LpmTrie::<_, RangeKey, Service>::try_from(self.map_mut("service_ranges")?)?;
+        let old: Vec<_> = ranges.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            ranges.remove(&key)?;
+        }
+        for ((key, bits), service) in &site.ranges {
+            ranges.insert(&lpm_trie::Key::new(*bits, *key), service, 0)?;
         }
         let mut vlans = self.hash::<u32, Vlan>("vlans")?;
         for (interface, vlan) in &site.vlans {
             vlans.insert(interface, vlan, 0)?;
         }
+        let mut persistence = [Persistence::zeroed(); 16];
+        for (service, stays) in &site.persistence {
+            persistence[*service as usize] = *stays;
+        }
+        let mut thresholds = [Thresholds::default(); 16];
+        for (server, limits) in &site.thresholds {
+            thresholds[*server as usize] = *limits;
+        }
+        self.fill("persistence", &persistence)?;
+        self.fill("thresholds", &thresholds)?;
         self.fill("ring", &site.ring)?;
         self.fill("servers", &site.servers)?;
-        self.fill("settings", &[Settings::default()])?;
+        let settings = Settings {
+            flows: site.settings.flows.min(FLOWS),
+            half_open: site.settings.half_open.min(FLOWS),
+            ..site.settings
+        };
+        self.fill("settings", &[settings])?;
         self.fill("turns", &[0_u64; 16])?;
         self.fill("loads", &[Load::default(); 16])?;
-        self.fill("queued", &[0_u32; 2])?;
-        for key in self.flows4()?.keys() {
-            self.hash::<FlowKey<Address4>, Flow<Address4>>("flows4")?
-                .remove(key)?;
+        self.fill("queued", &[0_u32; 4])?;
+        self.fill("census", &[Census::default(); 2])?;
+        for queue in ["half_open4", "standing4"] {
+            self.drain::<FlowKey<Address4>>(queue)?;
         }
-        for key in self.flows6()?.keys() {
-            self.hash::<FlowKey<Address6>, Flow<Address6>>("flows6")?
-                .remove(key)?;
+        for queue in ["half_open6", "standing6"] {
+            self.drain::<FlowKey<Address6>>(queue)?;
         }
-        self.drain::<FlowKey<Address4>>("queue4")?;
-        self.drain::<FlowKey<Address6>>("queue6")?;
+        let mut rates = PerCpuArray::<_, Rate>::try_from(self.map_mut("rates")?)?;
+        for index in 0..2 {
+            rates.set(index, per_cpu(Rate::default())?, 0)?;
+        }
+        let mut events = PerCpuArray::<_, u64>::try_from(self.map_mut("events")?)?;
+        for index in 0..Event::ALL.len() as u32 {
+            events.set(index, per_cpu(0)?, 0)?;
+        }
         let mut reasons = PerCpuArray::<_, u64>::try_from(self.map_mut("reasons")?)?;
         for index in 0..Reason::ALL.len() as u32 {
             reasons.set(index, per_cpu(0)?, 0)?;
@@ -250,9 +307,27 @@ impl Program {
         Ok(map.iter().collect::<Result<_, MapError>>()?)
     }
 
-    /// How many keys the queue of a family's flows has: index 0 is IPv4's.
-    pub(crate) fn queued(&self, family: u32) -> Result<u32> {
-        Ok(Array::try_from(self.map("queued")?)?.get(&family, 0)?)
+    /// How many keys a queue has: of half-open flows of IPv4, others of IPv4, the same of IPv6.
+    pub(crate) fn queued(&self, queue: u32) -> Result<u32> {
+        Ok(Array::try_from(self.map("queued")?)?.get(&queue, 0)?)
+    }
+
+    /// How many entries the flow table of a family has: index 0 is IPv4's.
+    pub(crate) fn census(&self, family: u32) -> Result<Census> {
+        Ok(Array::try_from(self.map("census")?)?.get(&family, 0)?)
+    }
+
+    /// How often each event happened, all CPUs together.
+    pub(crate) fn events(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let counters = PerCpuArray::<_, u64>::try_from(self.map("events")?)?;
+        let mut events = BTreeMap::new();
+        for event in Event::ALL {
+            let counter: u64 = counters.get(&(*event as u32), 0)?.iter().sum();
+            if counter > 0 {
+                events.insert(event.name(), counter);
+            }
+        }
+        Ok(events)
     }
 
     /// The load of a real server.
@@ -288,6 +363,15 @@ impl Program {
     /// Replaces a real server.
     pub(crate) fn set_server(&mut self, id: u32, server: Server) -> Result<()> {
         Ok(Array::<_, Server>::try_from(self.map_mut("servers")?)?.set(id, server, 0)?)
+    }
+
+    fn empty<K: Pod, V: Pod>(&mut self, name: &str) -> Result<()> {
+        let mut map = self.hash::<K, V>(name)?;
+        let old: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            map.remove(&key)?;
+        }
+        Ok(())
     }
 
     fn drain<K: Pod>(&mut self, name: &str) -> Result<()> {
