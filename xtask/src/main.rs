@@ -19,6 +19,7 @@ mod run;
 mod rustc;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
@@ -62,6 +63,16 @@ enum Task {
         /// Further arguments of `cargo test`
         #[arg(last = true)]
         arguments: Vec<OsString>,
+    },
+    /// Run a command as root on Debian's own kernel, in an emulated machine
+    Vm {
+        #[command(flatten)]
+        options: vm::Options,
+        #[command(subcommand)]
+        job: Option<vm::Job>,
+        /// A line for the shell, or a program and its arguments
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
     /// Check format and clippy
     Lint,
@@ -131,6 +142,16 @@ fn perform(task: Task) -> Result<()> {
             test::run(&workspace, &packages, &builder, &arguments, &mut report)?;
             report.finish()
         }
+        Task::Vm {
+            options,
+            job: Some(job),
+            command: _,
+        } => job.run(options, &workspace, &packages),
+        Task::Vm {
+            options,
+            job: None,
+            command,
+        } => vm::run(options, &command, &packages),
         Task::Lint => {
             let mut report = Report::default();
             lint::sources(&workspace, &Builder::provide(&packages)?, &mut report)?;

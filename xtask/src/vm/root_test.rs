@@ -1,0 +1,96 @@
+//! A test program of `lb-tests`, run by another kernel.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::guest::Guest;
+use crate::{bpf, command, test, workspace::Workspace};
+
+/// Builds the test `name` and runs it in the guest; `skipped` is told what the test skipped, and why.
+pub(super) fn run(
+    mut guest: Guest,
+    name: &str,
+    object: &Path,
+    workspace: &Workspace,
+    skipped: &mut dyn FnMut(&str, &str),
+) -> Result<()> {
+    let program = build(name, workspace)?;
+    guest
+        .image
+        .program(&program, &Path::new("/bin").join(name))?;
+    let there = Path::new("/guest/balancer.o");
+    guest.image.copy(object, there)?;
+    let mut test = Command::new(name);
+    test.env(bpf::OBJECT, there)
+        .env(test::SKIPS, Path::new("/out").join(SKIPPED))
+        .args(["--nocapture", "--test-threads=1"]);
+    let outcome = guest.run(&command::typed(&test))?;
+    let folder = workspace.target.join("guest");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let skips = folder.join(SKIPPED);
+    // What an earlier run skipped is not what this one did.
+    fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
+    outcome.write(&folder)?;
+    for (what, why) in test::skipped(&skips) {
+        skipped(&what, &why);
+    }
+    ensure!(outcome.status == 0, "{name} failed in the guest");
+    Ok(())
+}
+
+/// What is skipped, in the guest's `/out` and in our own folder.
+const SKIPPED: &str = "skipped-tests";
+
+/// Builds a test program; where it is.
+fn build(name: &str, workspace: &Workspace) -> Result<PathBuf> {
+    let mut cargo = command::cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["test", "--no-run", "--quiet", "--package", test::ROOT_TESTS])
+        .args(["--test", name, "--message-format=json-render-diagnostics"])
+        .arg("--target-dir")
+        .arg(&workspace.target);
+    let output = cargo
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "the test {name} was not built");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    executable(&messages, name).with_context(|| format!("cargo built no test {name}"))
+}
+
+/// Of cargo's messages, one a line, the one that tells of this test's program.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let mut programs = messages.lines().filter_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_it = message.get("target")?.get("name")?.as_str()? == name;
+        let program = message.get("executable")?.as_str()?;
+        is_it.then(|| program.into())
+    });
+    programs.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_the_one_that_cargo_names() {
+        let messages = r#"
+            {"reason":"compiler-artifact","target":{"name":"lb_tests"},"executable":null}
+            {"reason":"compiler-artifact","target":{"name":"packets"},"executable":"/t/packets-1"}
+            {"reason":"compiler-artifact","target":{"name":"verifier"},"executable":"/t/verifier-2"}
+            {"reason":"build-finished","success":true}"#;
+        assert_eq!(
+            executable(messages, "verifier"),
+            Some("/t/verifier-2".into())
+        );
+        assert_eq!(executable(messages, "lb_tests"), None);
+    }
+}
