@@ -9,6 +9,7 @@ pub(super) fn histories() -> Vec<History> {
             [
                 datagrams(scheduler),
                 overload(scheduler),
+                relief(scheduler),
                 changes(scheduler),
             ]
         })
@@ -38,6 +39,20 @@ fn overload(scheduler: &'static str) -> History {
     .established_to([0; 10])
     .counts()
     .established_to(0..6)
+    .counts()
+}
+
+fn relief(scheduler: &'static str) -> History {
+    History::mark_tcp(
+        &format!("{scheduler}, there is an idle server besides"),
+        scheduler,
+    )
+    .weights(&[2, 9, 1])
+    .established_to([0; 6])
+    .counts()
+    .established_to([1; 12])
+    .counts()
+    .established_to([0, 1, 2, 3, 0, 1, 2, 3])
     .counts()
 }
 

@@ -99,7 +99,7 @@ fn one_active_or_many_inactive() -> History {
     )
     .weights(&[1, 1])
     .established([0])
-    .connect(1..262)
+    .closing(1..262)
     .counts()
 }
 
