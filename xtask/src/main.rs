@@ -28,8 +28,14 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bpf::Builder, cache::Cache, lab::LabOptions, packages::Packages, privilege::Privilege,
-    product::Profile, report::Report, workspace::Workspace,
+    bpf::Builder,
+    cache::Cache,
+    lab::LabOptions,
+    packages::{Package, Packages},
+    privilege::Privilege,
+    product::Profile,
+    report::Report,
+    workspace::Workspace,
 };
 
 /// Build, run and test lvs-xdp. What is needed for that is installed, or you are told what to type.
@@ -168,6 +174,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Tools { print: false } => {
             let builder = Builder::provide(&packages)?;
             packages.provide(&test::PACKAGES)?;
+            packages.provide(&vm::PACKAGES)?;
             show(&builder.describe())
         }
         Task::Tools { print: true } => show(&tools()?),
@@ -177,12 +184,17 @@ fn perform(task: Task) -> Result<()> {
 
 /// What a person types to have all that build and tests need.
 fn tools() -> Result<String> {
-    let names: Vec<&str> = test::PACKAGES.iter().map(|package| package.name).collect();
+    let typed = |wanted: &[Package]| {
+        let names: Vec<&str> = wanted.iter().map(|package| package.name).collect();
+        packages::typed(&names)
+    };
     Ok(format!(
-        "The compiler for BPF, one of:\n{}\nIts linker:\n{}\nWhat lab and tests call:\n    {}",
+        "The compiler for BPF, one of:\n{}\nIts linker:\n{}\nWhat lab and tests call:\n    {}\n\
+         What the emulated machine needs:\n    {}",
         toolchain::typed(),
         linker::typed(&Cache::find()?),
-        packages::typed(&names),
+        typed(&test::PACKAGES),
+        typed(&vm::PACKAGES),
     ))
 }
 

@@ -67,7 +67,14 @@ pub(crate) fn run(
         )
     });
     tests.with_root(Privilege::find(), packages, report);
-    vm::test(&tests.object, workspace, packages, report);
+    if arguments.is_empty() {
+        vm::test(&tests.object, workspace, packages, report);
+    } else {
+        report.skip(
+            "tests on another kernel",
+            "the arguments choose tests of this one",
+        );
+    }
     Ok(())
 }
 

@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
+    PACKAGES,
     image::Image,
     kernel::{Choice, Kernel},
-    machine::{Build, Outcome, QEMU, SETPRIV},
+    machine::{Build, Outcome},
     unpacked::Store,
 };
 use crate::{
@@ -38,7 +39,7 @@ impl Guest {
         if env::consts::ARCH != "x86_64" {
             bail!("the guest is an x86-64 machine, and this one's programs are not for it");
         }
-        packages.provide(&[QEMU, SETPRIV])?;
+        packages.provide(&PACKAGES)?;
         let cache = Cache::find()?;
         let store = Store::open(&cache)?;
         let kernel = Kernel::provide(choice, &store, packages)?;

@@ -16,6 +16,11 @@ use crate::{
     packages::{Package, Packages},
 };
 
+/// What finds out which module needs which.
+pub(super) const DEPMOD: Package = Package::new("kmod", "depmod");
+/// What Debian's kernels are packed with.
+pub(super) const LZ4: Package = Package::new("lz4", "lz4");
+
 /// Which kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
@@ -82,7 +87,6 @@ impl Kernel {
     /// Finds the kernel in the store, or puts it there.
     pub(crate) fn provide(choice: &Choice, store: &Store, packages: &Packages) -> Result<Self> {
         let folder = store.once(&choice.folder()?, |folder| {
-            packages.provide(&[Package::new("kmod", "depmod")])?;
             choice.unpack(folder)?;
             let release = release(folder)?;
             decompress_modules(&folder.join("lib/modules"), packages)?;

@@ -23,7 +23,7 @@ pub(super) const QEMU: Package = Package::new("qemu-system-x86", "qemu-system-x8
 pub(super) const SETPRIV: Package = Package::new("util-linux", "setpriv");
 
 /// How many lines of its console a guest that died leaves us.
-const LAST_WORDS: usize = 30;
+const LAST_WORDS: usize = 50;
 
 /// CPUs, MiB and seconds, unless something else is wanted. The maps of a director that is not told
 /// otherwise take some hundred MiB.

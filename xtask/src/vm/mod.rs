@@ -21,8 +21,22 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::{guest::Guest, kernel::Choice, machine::Build};
-use crate::{bpf::Builder, command, packages::Packages, report::Report, workspace::Workspace};
+use self::{
+    guest::Guest,
+    kernel::{Choice, DEPMOD, LZ4},
+    machine::{Build, QEMU, SETPRIV},
+    root_test::RootTest,
+};
+use crate::{
+    bpf::Builder,
+    command,
+    packages::{Package, Packages},
+    report::Report,
+    workspace::Workspace,
+};
+
+/// What a guest needs of this machine; all else is downloaded and not installed.
+pub(crate) const PACKAGES: [Package; 4] = [QEMU, SETPRIV, DEPMOD, LZ4];
 
 /// What the guest is, and what goes in and out.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,10 +80,18 @@ impl From<&str> for Passed {
 /// What is run in a guest, if it is not a command.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Job {
-    /// Run tests/verifier.rs: what the guest's verifier says of the BPF object
+    /// What the guest's verifier says of the BPF object (tests/verifier.rs)
     Verifier,
-    /// Run tests/packets.rs: the table of packets in the guest's kernel
+    /// The table of packets in the guest's kernel (tests/packets.rs)
     Packets,
+    /// Any test of lb-tests that needs no more than the BPF object
+    Test {
+        /// The file in tests/tests, without its ending
+        name: String,
+        /// Arguments of the test program, such as the name of one test
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Record what IPVS chooses, for the tests of our schedulers
     Record {
         /// Only histories whose titles have this in them, and to standard output
@@ -95,39 +117,51 @@ impl Job {
         packages: &Packages,
     ) -> Result<()> {
         let guest = || Guest::with_lab(options.machine, &options.kernel, packages);
-        let test = |name| {
+        let test = |name: &str, arguments: &[String]| {
             let object = Builder::provide(packages)?.build(workspace)?;
-            root_test::run(guest()?, name, &object, workspace, &mut |what, why| {
+            let test = RootTest { name, arguments };
+            for (what, why) in test.run(guest()?, &object, workspace)? {
                 command::tell(&format!("{what} skipped: {why}"));
-            })
+            }
+            Ok(())
         };
         match self {
-            Self::Verifier => test(VERIFIER),
-            Self::Packets => test("packets"),
+            Self::Verifier => test(VERIFIER, &[BUDGET.to_owned()]),
+            Self::Packets => test(PACKETS, &[]),
+            Self::Test { name, arguments } => test(&name, &arguments),
             Self::Record { only } => ipvs::record(guest()?, only.as_deref(), workspace),
             Self::Play { path, only } => ipvs::play(&path, &only),
         }
     }
 }
 
-/// The test of the verifier's budget, in `lb-tests`.
+/// The test of the verifier's budget, in `lb-tests`. The other test of that file reads the verifier's
+/// log, which takes minutes here.
 const VERIFIER: &str = "verifier";
+const BUDGET: &str = "the_verifier_is_done_soon";
+/// The test of the table of packets.
+const PACKETS: &str = "packets";
 
-/// The part of `cargo xtask test` that runs in a guest: the verifier of another kernel.
+/// The part of `cargo xtask test` that runs in a guest: what another kernel makes of the BPF object.
 pub(crate) fn test(object: &Path, workspace: &Workspace, packages: &Packages, report: &mut Report) {
-    let name = "the verifier of Debian's stock kernel";
-    let guest = match Guest::with_lab(Build::default(), &Choice::Cloud, packages) {
-        Ok(guest) => guest,
-        Err(error) => return report.skip(name, &format!("{error:#}")),
-    };
-    let mut skipped = Vec::new();
-    report.step(name, || {
-        root_test::run(guest, VERIFIER, object, workspace, &mut |what, why| {
-            skipped.push((what.to_owned(), why.to_owned()));
-        })
-    });
-    for (what, why) in skipped {
-        report.skip(&format!("{what} ({name})"), &why);
+    for (name, arguments) in [(VERIFIER, &[BUDGET.to_owned()][..]), (PACKETS, &[])] {
+        let step = format!("{name} on Debian's stock kernel");
+        let guest = match Guest::with_lab(Build::default(), &Choice::Cloud, packages) {
+            Ok(guest) => guest,
+            Err(error) => {
+                report.skip(&step, &format!("{error:#}"));
+                continue;
+            }
+        };
+        let test = RootTest { name, arguments };
+        let mut skipped = Vec::new();
+        report.step(&step, || {
+            skipped = test.run(guest, object, workspace)?;
+            Ok(())
+        });
+        for (what, why) in skipped {
+            report.skip(&format!("{step}, {what}"), &why);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,36 +12,44 @@ use serde_json::Value;
 use super::guest::Guest;
 use crate::{bpf, command, test, workspace::Workspace};
 
-/// Builds the test `name` and runs it in the guest; `skipped` is told what the test skipped, and why.
-pub(super) fn run(
-    mut guest: Guest,
-    name: &str,
-    object: &Path,
-    workspace: &Workspace,
-    skipped: &mut dyn FnMut(&str, &str),
-) -> Result<()> {
-    let program = build(name, workspace)?;
-    guest
-        .image
-        .program(&program, &Path::new("/bin").join(name))?;
-    let there = Path::new("/guest/balancer.o");
-    guest.image.copy(object, there)?;
-    let mut test = Command::new(name);
-    test.env(bpf::OBJECT, there)
-        .env(test::SKIPS, Path::new("/out").join(SKIPPED))
-        .args(["--nocapture", "--test-threads=1"]);
-    let outcome = guest.run(&command::typed(&test))?;
-    let folder = workspace.target.join("guest");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let skips = folder.join(SKIPPED);
-    // What an earlier run skipped is not what this one did.
-    fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
-    outcome.write(&folder)?;
-    for (what, why) in test::skipped(&skips) {
-        skipped(&what, &why);
+/// A test program, and what it is started with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RootTest<'a> {
+    /// The file in `tests/tests`, without its ending.
+    pub(super) name: &'a str,
+    pub(super) arguments: &'a [String],
+}
+
+impl RootTest<'_> {
+    /// Builds the test and runs it in the guest, with this BPF object; what it skipped, and why.
+    pub(super) fn run(
+        &self,
+        mut guest: Guest,
+        object: &Path,
+        workspace: &Workspace,
+    ) -> Result<Vec<(String, String)>> {
+        let name = self.name;
+        let program = build(name, workspace)?;
+        guest
+            .image
+            .program(&program, &Path::new("/bin").join(name))?;
+        let there = Path::new("/guest/balancer.o");
+        guest.image.copy(object, there)?;
+        let mut test = Command::new(name);
+        test.env(bpf::OBJECT, there)
+            .env(test::SKIPS, Path::new("/out").join(SKIPPED))
+            .arg("--nocapture")
+            .args(self.arguments);
+        let outcome = guest.run(&command::typed(&test))?;
+        let folder = workspace.target.join("guest");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let skips = folder.join(SKIPPED);
+        // What an earlier run skipped is not what this one did.
+        fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
+        outcome.write(&folder)?;
+        ensure!(outcome.status == 0, "{name} failed in the guest");
+        Ok(test::skipped(&skips))
     }
-    ensure!(outcome.status == 0, "{name} failed in the guest");
-    Ok(())
 }
 
 /// What is skipped, in the guest's `/out` and in our own folder.
@@ -57,7 +65,7 @@ fn build(name: &str, workspace: &Workspace) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&workspace.target);
     let output = cargo
-        .stderr(std::process::Stdio::inherit())
+        .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "the test {name} was not built");
