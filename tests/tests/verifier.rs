@@ -7,8 +7,10 @@ use lb_tests::{in_lab, lab::skip};
 mod kernel;
 use kernel::object;
 
-/// The kernel's limit is 1,000,000 instructions that the verifier looks at.
+/// The kernel's limit is 1,000,000 instructions that the verifier looks at. Older verifiers find fewer
+/// states equal to ones that they have seen: Linux 6.1 looks at nearly three times as many as 6.18.
 const MAX_VERIFIED: u32 = 100_000;
+const MAX_VERIFIED_BEFORE_6_18: u32 = 250_000;
 /// The kernel's limit is 512 bytes for all functions of a call chain.
 const MAX_STACK: u32 = 480;
 
@@ -20,6 +22,11 @@ fn the_verifier_is_done_soon() {
         return;
     };
     in_lab(|_| {
+        let max_verified = if release()? < (6, 18) {
+            MAX_VERIFIED_BEFORE_6_18
+        } else {
+            MAX_VERIFIED
+        };
         let mut ebpf = EbpfLoader::new().load_file(&path)?;
         for name in PROGRAMS {
             let program: &mut Xdp = ebpf
@@ -32,15 +39,24 @@ fn the_verifier_is_done_soon() {
                 .verified_instruction_count()
                 .context("this kernel does not tell what it verified")?;
             println!(
-                "{name}: {verified} of at most {MAX_VERIFIED} instructions verified; \
+                "{name}: {verified} of at most {max_verified} instructions verified; \
                  {} bytes of BPF, {} bytes of machine code",
                 info.size_translated().unwrap_or_default(),
                 info.size_jitted(),
             );
-            ensure!(verified <= MAX_VERIFIED, "{name}: {verified} instructions");
+            ensure!(verified <= max_verified, "{name}: {verified} instructions");
         }
         Ok(())
     });
+}
+
+/// The first two numbers of the kernel's release.
+fn release() -> Result<(u32, u32)> {
+    let name = nix::sys::utsname::uname()?;
+    let text = name.release().to_str().context("a release of text")?;
+    let (major, rest) = text.split_once('.').context("a release has a dot")?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next();
+    Ok((major.parse()?, minor.unwrap_or_default().parse()?))
 }
 
 /// Also shows that libbpf takes the object: its maps are described in BTF.

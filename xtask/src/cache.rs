@@ -76,6 +76,11 @@ impl Cache {
         )
     }
 
+    /// A place in the folder for what is not a tool.
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     fn program(&self, tool: &Tool) -> PathBuf {
         self.home(tool).join("bin").join(tool.name)
     }

@@ -19,6 +19,7 @@ mod run;
 mod rustc;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
@@ -27,8 +28,14 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bpf::Builder, cache::Cache, lab::LabOptions, packages::Packages, privilege::Privilege,
-    product::Profile, report::Report, workspace::Workspace,
+    bpf::Builder,
+    cache::Cache,
+    lab::LabOptions,
+    packages::{Package, Packages},
+    privilege::Privilege,
+    product::Profile,
+    report::Report,
+    workspace::Workspace,
 };
 
 /// Build, run and test lvs-xdp. What is needed for that is installed, or you are told what to type.
@@ -62,6 +69,16 @@ enum Task {
         /// Further arguments of `cargo test`
         #[arg(last = true)]
         arguments: Vec<OsString>,
+    },
+    /// Run a command as root on Debian's own kernel, in an emulated machine
+    Vm {
+        #[command(flatten)]
+        options: vm::Options,
+        #[command(subcommand)]
+        job: Option<vm::Job>,
+        /// A line for the shell, or a program and its arguments
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
     /// Check format and clippy
     Lint,
@@ -131,6 +148,16 @@ fn perform(task: Task) -> Result<()> {
             test::run(&workspace, &packages, &builder, &arguments, &mut report)?;
             report.finish()
         }
+        Task::Vm {
+            options,
+            job: Some(job),
+            command: _,
+        } => job.run(options, &workspace, &packages),
+        Task::Vm {
+            options,
+            job: None,
+            command,
+        } => vm::run(options, &command, &packages),
         Task::Lint => {
             let mut report = Report::default();
             lint::sources(&workspace, &Builder::provide(&packages)?, &mut report)?;
@@ -147,6 +174,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Tools { print: false } => {
             let builder = Builder::provide(&packages)?;
             packages.provide(&test::PACKAGES)?;
+            packages.provide(&vm::PACKAGES)?;
             show(&builder.describe())
         }
         Task::Tools { print: true } => show(&tools()?),
@@ -156,12 +184,17 @@ fn perform(task: Task) -> Result<()> {
 
 /// What a person types to have all that build and tests need.
 fn tools() -> Result<String> {
-    let names: Vec<&str> = test::PACKAGES.iter().map(|package| package.name).collect();
+    let typed = |wanted: &[Package]| {
+        let names: Vec<&str> = wanted.iter().map(|package| package.name).collect();
+        packages::typed(&names)
+    };
     Ok(format!(
-        "The compiler for BPF, one of:\n{}\nIts linker:\n{}\nWhat lab and tests call:\n    {}",
+        "The compiler for BPF, one of:\n{}\nIts linker:\n{}\nWhat lab and tests call:\n    {}\n\
+         What the emulated machine needs:\n    {}",
         toolchain::typed(),
         linker::typed(&Cache::find()?),
-        packages::typed(&names),
+        typed(&test::PACKAGES),
+        typed(&vm::PACKAGES),
     ))
 }
 

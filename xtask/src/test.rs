@@ -17,6 +17,7 @@ use crate::{
     privilege::Privilege,
     product::{self, Profile},
     report::Report,
+    vm,
     workspace::Workspace,
 };
 
@@ -35,9 +36,9 @@ pub(crate) const PACKAGES: [Package; 10] = [
 ];
 
 /// The crate whose tests need root.
-const ROOT_TESTS: &str = "lb-tests";
+pub(crate) const ROOT_TESTS: &str = "lb-tests";
 /// A file for tests that find themselves unable: one line `what: why` for each.
-const SKIPS: &str = "LB_SKIPS";
+pub(crate) const SKIPS: &str = "LB_SKIPS";
 
 /// Builds what the tests need and runs them all, whatever fails.
 pub(crate) fn run(
@@ -66,6 +67,14 @@ pub(crate) fn run(
         )
     });
     tests.with_root(Privilege::find(), packages, report);
+    if arguments.is_empty() {
+        vm::test(&tests.object, workspace, packages, report);
+    } else {
+        report.skip(
+            "tests on another kernel",
+            "the arguments choose tests of this one",
+        );
+    }
     Ok(())
 }
 
@@ -141,7 +150,7 @@ fn runner(host: &str) -> String {
     )
 }
 
-fn skipped(path: &Path) -> Vec<(String, String)> {
+pub(crate) fn skipped(path: &Path) -> Vec<(String, String)> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines = text.lines().filter_map(|line| line.split_once(": "));
     lines
