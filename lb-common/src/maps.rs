@@ -328,7 +328,8 @@ impl MethodKind {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Load {
-    /// Established connections of TCP and SCTP.
+    /// Connections of TCP that are being opened or established, established ones of SCTP
+    /// ([`State::is_active`]).
     pub active: u32,
     /// All others.
     pub inactive: u32,

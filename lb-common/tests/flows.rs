@@ -6,15 +6,19 @@ use lb_common::{
     age::Step,
     family::{V4, V6},
     flow::reply_key,
-    maps::{Census, Load, MethodKind, SchedulerKind, Server},
+    maps::{
+        Census, Load, MethodKind, Persistence, RangeKey, SchedulerKind, Server, Service, Settings,
+        Thresholds,
+    },
     state::{DEFAULT_REUSE, Sight, State, ticks},
     tables::Queue,
     testing::{
-        BACK, FRONT, HostPacket, HostTables, PacketBuilder, Site, balance, checksums, server, tcp,
-        udp,
+        BACK, FRONT, HostPacket, HostTables, PacketBuilder, Site, balance, checksums, server,
+        service_key, tcp, udp,
     },
     verdict::{Reason, Verdict},
     wire::{
+        Be16,
         protocol::{TCP, UDP},
         tcp::flags::{ACK, FIN, RST, SYN},
     },
@@ -341,10 +345,12 @@ fn a_full_table_refuses_flows_and_recovers() {
         (MethodKind::NAT, 5, 2),
     ] {
         let mut tables = one(UDP, method);
-        tables.capacity = capacity;
+        tables.settings.flows = capacity;
+        tables.settings.half_open = capacity;
         let from = |host: usize| udp(&format!("198.51.100.{host}:4321"), VIRTUAL);
         for host in 1..=fit {
             assert_eq!(send(&tables, &from(host)), FORWARDED, "{method:?}");
+            stand(&tables, &from(host), method);
         }
         for _ in 0..3 {
             let refused = send(&tables, &from(99));
@@ -359,6 +365,305 @@ fn a_full_table_refuses_flows_and_recovers() {
         check(&tables);
         empties(&tables, "full");
     }
+}
+
+/// Makes the flow of a datagram a standing one: by an answer where that is seen, else by another
+/// datagram.
+fn stand(tables: &HostTables, datagram: &PacketBuilder, method: MethodKind) {
+    if method == MethodKind::NAT {
+        let answer = datagram.clone().swapped(REAL);
+        assert_eq!(send(tables, &answer), REPLIED);
+    } else {
+        assert_eq!(send(tables, datagram), FORWARDED);
+    }
+}
+
+#[test]
+fn half_open_flows_make_room_for_each_other_and_never_displace_a_standing_one() {
+    for method in METHODS {
+        for protocol in [TCP, UDP] {
+            let mut tables = one(protocol, method);
+            tables.settings.flows = 40;
+            tables.settings.half_open = 20;
+            let from = |host: u32, port: u32| {
+                let [_, b, c, d] = host.to_be_bytes();
+                packet(protocol, &format!("198.{b}.{c}.{d}:{port}"), VIRTUAL)
+            };
+            let standing = 5;
+            for host in 1..=standing {
+                assert_eq!(send(&tables, &from(host, 1)), FORWARDED);
+                if protocol == TCP {
+                    assert_eq!(send(&tables, &from(host, 1).flags(ACK)), FORWARDED);
+                } else {
+                    stand(&tables, &from(host, 1), method);
+                }
+            }
+            let before = tables.v4.borrow().census.standing;
+            for host in 0..5_000 {
+                let verdict = send(&tables, &from(0x10_0000 + host, 2));
+                assert_eq!(verdict, FORWARDED, "{method:?} {protocol} {host}");
+                if host % 7 == 0 {
+                    tables.advance(1);
+                    let _ = tables.sweep::<V4>(Queue::HalfOpen);
+                }
+            }
+            check(&tables);
+            let census = tables.v4.borrow().census;
+            assert_eq!(census.standing, before, "{method:?} {protocol}");
+            assert!(census.half_open <= 20, "{census:?}");
+            assert!(tables.events.borrow()["displaced"] > 4_900);
+            for host in 1..=standing {
+                assert_eq!(send(&tables, &from(host, 1).flags(ACK)), FORWARDED);
+            }
+            assert_eq!(tables.traffic.borrow()[&1].connections, 5_005);
+            empties(&tables, "flood");
+        }
+    }
+}
+
+#[test]
+fn hashing_schedulers_go_stateless_above_a_rate_of_new_flows() {
+    for (method, is_stateless) in [(MethodKind::DIRECT, true), (MethodKind::NAT, false)] {
+        let address = if method == MethodKind::NAT {
+            REAL
+        } else {
+            "10.0.0.12:80"
+        };
+        let servers = [server(method, address, 0x51)];
+        let mut tables = Site::default()
+            .service(TCP, VIRTUAL, SchedulerKind::SOURCE_HASH, &servers)
+            .settings(|settings| settings.stateless_above = 3)
+            .tables();
+        // A table of 256 buckets.
+        tables.ring = vec![1; 256];
+        tables
+            .services
+            .values_mut()
+            .for_each(|service| service.slots = 256);
+        let from = |port: u32| tcp(&format!("198.51.100.7:{port}"), VIRTUAL);
+        for port in 1..=10 {
+            assert_eq!(send(&tables, &from(port).flags(SYN)), FORWARDED);
+        }
+        let flows = states(&tables).len();
+        assert_eq!(flows, if is_stateless { 3 } else { 10 }, "{method:?}");
+        // What was not remembered goes on all the same.
+        for port in 1..=10 {
+            assert_eq!(send(&tables, &from(port).flags(ACK)), FORWARDED);
+        }
+        // In the next second flows are remembered again, from whatever segment on.
+        tables.advance(1 << 10);
+        assert_eq!(send(&tables, &from(9).flags(ACK)), FORWARDED);
+        let flows = states(&tables).len();
+        assert_eq!(flows, if is_stateless { 4 } else { 10 }, "{method:?}");
+        empties(&tables, "stateless");
+    }
+}
+
+#[test]
+fn a_client_stays_with_its_server() {
+    let nat = |last: u8| server(MethodKind::NAT, &format!("10.0.0.{last}:8080"), last);
+    let mut site = Site::default()
+        .service(
+            TCP,
+            VIRTUAL,
+            SchedulerKind::TURNS,
+            &[nat(1), nat(2), nat(3)],
+        )
+        .services(|service| service.flags |= Service::PERSISTENT);
+    let mask = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ff00".parse::<std::net::Ipv6Addr>();
+    let persistence = Persistence {
+        mask: mask.map(std::net::IpAddr::V6).expect("a mask").into(),
+        timeout: ticks(300),
+        pad: 0,
+    };
+    site.persistence.insert(0, persistence);
+    let mut tables = site.tables();
+    let connections = |tables: &HostTables| {
+        let traffic = tables.traffic.borrow();
+        [1, 2, 3].map(|id| traffic.get(&id).map_or(0, |traffic| traffic.connections))
+    };
+    let connect = |tables: &HostTables, client: &str| {
+        let verdict = send(tables, &tcp(client, VIRTUAL).flags(SYN));
+        assert_eq!(verdict, FORWARDED, "{client}");
+    };
+    // A network of 256 clients is one.
+    for client in ["198.51.100.7:1", "198.51.100.7:2", "198.51.100.200:1"] {
+        connect(&tables, client);
+    }
+    assert_eq!(connections(&tables), [3, 0, 0]);
+    connect(&tables, "198.51.101.7:1");
+    assert_eq!(connections(&tables), [3, 1, 0]);
+    assert_eq!(tables.loads.borrow()[&1].persistent, 1);
+    check(&tables);
+    // Flows keep the template alive for longer than its time.
+    for _ in 0..10 {
+        tables.advance(ticks(50));
+        assert_eq!(
+            send(&tables, &tcp("198.51.100.7:1", VIRTUAL).flags(ACK)),
+            FORWARDED
+        );
+        tables.sweep_all();
+    }
+    connect(&tables, "198.51.100.7:3");
+    assert_eq!(connections(&tables), [4, 1, 0]);
+    // A server of weight 0 loses its clients, by default.
+    tables.servers[1].weight = 0;
+    connect(&tables, "198.51.100.7:4");
+    assert_eq!(connections(&tables), [4, 1, 1]);
+    tables.servers[1].weight = 1;
+    connect(&tables, "198.51.100.7:5");
+    assert_eq!(connections(&tables), [4, 1, 2], "it has moved");
+    tables.settings.flags = Settings::KEEP_TEMPLATES;
+    tables.servers[3].weight = 0;
+    connect(&tables, "198.51.100.7:6");
+    assert_eq!(connections(&tables), [4, 1, 3], "as IPVS has it");
+    check(&tables);
+    // Without flows the client is free after its time.
+    tables.advance(ticks(1_000));
+    tables.sweep_all();
+    assert_empty(&tables, "persistence");
+}
+
+#[test]
+fn an_overloaded_server_gets_no_more_until_it_is_relieved() {
+    let limited = server(MethodKind::DIRECT, "10.0.0.12:80", 0x51).with(Server::LIMITED);
+    let mut site = Site::default().service(TCP, VIRTUAL, SchedulerKind::TURNS, &[limited]);
+    let thresholds = Thresholds { upper: 3, lower: 2 };
+    site.thresholds.insert(1, thresholds);
+    let tables = site.tables();
+    let from = |port: u32| tcp(&format!("198.51.100.7:{port}"), VIRTUAL);
+    for port in 1..=3 {
+        assert_eq!(send(&tables, &from(port).flags(SYN)), FORWARDED);
+    }
+    assert_eq!(tables.loads.borrow()[&1].overloaded, 1);
+    let refused = || {
+        tables
+            .reasons
+            .borrow()
+            .get("no-server")
+            .copied()
+            .unwrap_or(0)
+    };
+    let _ = send(&tables, &from(4).flags(SYN));
+    assert_eq!(refused(), 1);
+    // Two are left: not fewer than two.
+    for (port, ends) in [(1, false), (2, true)] {
+        assert_eq!(send(&tables, &from(port).flags(RST)), FORWARDED);
+        tables.advance(ticks(10));
+        tables.sweep_all();
+        let overloaded = tables.loads.borrow()[&1].overloaded;
+        assert_eq!(overloaded == 0, ends, "after flow {port}");
+    }
+    assert_eq!(send(&tables, &from(4).flags(SYN)), FORWARDED);
+    check(&tables);
+    empties(&tables, "thresholds");
+}
+
+#[test]
+fn a_range_of_ports_is_one_service_and_a_single_port_goes_before_it() {
+    let service = |id, ring| Service {
+        id,
+        ring,
+        slots: 1,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    let real = |last: u8| server(MethodKind::NAT, &format!("10.0.0.{last}:0"), last);
+    let mut site = Site::default().service(UDP, "192.0.2.10:53", SchedulerKind::TURNS, &[real(1)]);
+    for (id, last) in [(1, 2), (2, 3)] {
+        site.ring.push(site.servers.len() as u32);
+        site.servers.push(Server {
+            service: id,
+            ..real(last)
+        });
+    }
+    let range = |port: u16, free: u32| {
+        let key = RangeKey {
+            port: Be16::new(port),
+            ..RangeKey::of(&service_key(UDP, "192.0.2.10:0"))
+        };
+        (key, RangeKey::BITS - free)
+    };
+    site.ranges.insert(range(0, 16), service(1, 1));
+    site.ranges.insert(range(1024, 8), service(2, 2));
+    site.settings.flags |= Settings::RANGES;
+    let tables = site.tables();
+    for (port, id) in [
+        (53, 1),
+        (54, 2),
+        (1023, 2),
+        (1024, 3),
+        (1279, 3),
+        (1280, 2),
+        (65_535, 2),
+    ] {
+        let datagram = udp(CLIENT, &format!("192.0.2.10:{port}"));
+        let mut sent = HostPacket::new(&datagram.build(), FRONT);
+        assert_eq!(balance(&mut sent, &tables), FORWARDED);
+        let kept = datagram.to(&format!("10.0.0.{id}:{port}"));
+        assert_eq!(sent.bytes()[30..38], kept.build()[30..38], "port {port}");
+        let answer = udp(&format!("10.0.0.{id}:{port}"), CLIENT);
+        assert_eq!(send(&tables, &answer), REPLIED, "port {port}");
+    }
+    assert_eq!(
+        send(&tables, &tcp(CLIENT, "192.0.2.10:54").flags(SYN)),
+        Ok(Verdict::Pass)
+    );
+    assert_eq!(
+        send(&tables, &udp(CLIENT, "192.0.2.11:54")),
+        Ok(Verdict::Pass)
+    );
+    check(&tables);
+    empties(&tables, "ranges");
+}
+
+#[test]
+fn every_datagram_is_scheduled_by_itself_where_the_service_says_so() {
+    let real = |last: u8| server(MethodKind::DIRECT, &format!("10.0.0.{last}:80"), last);
+    let tables = Site::default()
+        .service(UDP, VIRTUAL, SchedulerKind::TURNS, &[real(1), real(2)])
+        .services(|service| service.flags |= Service::ONE_PACKET)
+        .tables();
+    for _ in 0..6 {
+        assert_eq!(send(&tables, &udp(CLIENT, VIRTUAL)), FORWARDED);
+    }
+    let packets = |id| tables.traffic.borrow()[&id].packets_in;
+    assert_eq!((packets(1), packets(2)), (3, 3));
+    assert_empty(&tables, "one packet");
+}
+
+#[test]
+fn settings_of_ipvs_mean_what_they_mean_there() {
+    // sloppy_tcp: any segment but a reset begins a flow.
+    let tables = one(TCP, MethodKind::NAT);
+    let ack = tcp(CLIENT, VIRTUAL).flags(ACK);
+    assert_eq!(send(&tables, &ack), Err(Reason::NoFlow));
+    let mut tables = one(TCP, MethodKind::NAT);
+    tables.settings.flags = Settings::SLOPPY_TCP;
+    assert_eq!(
+        send(&tables, &tcp(CLIENT, VIRTUAL).flags(RST)),
+        Err(Reason::NoFlow)
+    );
+    assert_eq!(send(&tables, &ack), FORWARDED);
+
+    // expire_nodest_conn = 0: silence until the server is back.
+    tables.settings.flags = Settings::KEEP_FLOWS;
+    tables.servers[1].flags &= !Server::PRESENT;
+    assert_eq!(send(&tables, &ack), Err(Reason::ServerGone));
+    tables.sweep_all();
+    assert_eq!(send(&tables, &ack), Err(Reason::ServerGone));
+    tables.servers[1].flags |= Server::PRESENT;
+    assert_eq!(send(&tables, &ack), FORWARDED);
+
+    // An opening does not go to a server of weight 0, where others may be had.
+    tables.settings.flags = 0;
+    tables.servers[1].weight = 0;
+    assert_eq!(
+        send(&tables, &tcp(CLIENT, VIRTUAL).flags(SYN)),
+        Ok(Verdict::Transmit)
+    );
+    assert_eq!(tables.reasons.borrow()["no-server"], 1);
+    check(&tables);
+    empties(&tables, "settings");
 }
 
 #[test]
@@ -426,7 +731,8 @@ fn families_and_protocols_do_not_meet() {
     }
     for id in 1..=4 {
         assert_eq!(tables.traffic.borrow()[&id].connections, 1);
-        assert_eq!(tables.loads.borrow()[&id].inactive, 1);
+        let load = tables.loads.borrow()[&id];
+        assert_eq!(load.active + load.inactive, 1);
     }
     check(&tables);
     empties(&tables, "families");
@@ -647,10 +953,7 @@ fn states(tables: &HostTables) -> Vec<State> {
 
 /// The load that flows in these states are.
 fn counted(states: &[State]) -> Load {
-    let active = states
-        .iter()
-        .filter(|state| **state == State::ESTABLISHED)
-        .count() as u32;
+    let active = states.iter().filter(|state| state.is_active()).count() as u32;
     Load {
         active,
         inactive: states.len() as u32 - active,
@@ -669,6 +972,7 @@ fn check(tables: &HostTables) {
 fn invariants(tables: &HostTables) -> Result<(), String> {
     let table = tables.v4.borrow();
     let mut loads: BTreeMap<u32, Vec<State>> = BTreeMap::new();
+    let mut templates: BTreeMap<u32, u32> = BTreeMap::new();
     let mut queued: BTreeMap<_, u32> = BTreeMap::new();
     for key in table.half_open.iter().chain(&table.standing) {
         *queued.entry(*key).or_default() += 1;
@@ -686,6 +990,10 @@ fn invariants(tables: &HostTables) -> Result<(), String> {
                 continue;
             }
             State::RETIRED => return Err(format!("retired and still there: {key:?}")),
+            State::TEMPLATE => {
+                *templates.entry(flow.server).or_default() += 1;
+                continue;
+            }
             _ => loads.entry(flow.server).or_default().push(flow.state),
         }
         if queued.get(key) != Some(&1) {
@@ -711,8 +1019,13 @@ fn invariants(tables: &HostTables) -> Result<(), String> {
     }
     for (id, load) in tables.loads.borrow().iter() {
         let states = loads.remove(id).unwrap_or_default();
+        let expected = Load {
+            persistent: templates.get(id).copied().unwrap_or_default(),
+            overloaded: load.overloaded,
+            ..counted(&states)
+        };
         // IPv6 is looked at by `empties` only.
-        if tables.v6.borrow().flows.is_empty() && *load != counted(&states) {
+        if tables.v6.borrow().flows.is_empty() && *load != expected {
             return Err(format!("server {id}: {load:?} and {states:?}"));
         }
     }

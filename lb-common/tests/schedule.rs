@@ -80,7 +80,7 @@ fn nobody_gets_a_server_of_another_service() {
 
 #[test]
 fn wlc_spreads_new_flows_by_weight() {
-    // Weights 1, 2 and 3, flows that stay in SYN_RECV: overheads grow by 1. Worked by hand; the
+    // Weights 1, 2 and 3, flows that stay in SYN_RECV: overheads grow by 256. Worked by hand; the
     // first of equals wins: 0 0 0, 1 0 0, 1 ½ 0, 1 ½ ⅓, 1 ½ ⅔, 1 1 ⅔, and so on.
     let tables = site(SchedulerKind::LEAST_LOADED, 3, |index, server| {
         server.weight(index as u16 + 1)

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lb_common::{
     maps::{Load, MethodKind, SchedulerKind, Server, Settings},
     state::State,
-    testing::{FRONT, PacketBuilder, Site, server, tcp, udp},
+    testing::{BACK, FRONT, PacketBuilder, Site, server, tcp, udp},
     wire::{
         protocol::{TCP, UDP},
         tcp::flags::{ACK, SYN},
@@ -69,7 +69,11 @@ fn wlc_takes_the_least_loaded() {
         }
         for (loads, expected) in table {
             program.set_up(&site)?;
-            let loads = loads.map(|(active, inactive)| Load { active, inactive });
+            let loads = loads.map(|(active, inactive)| Load {
+                active,
+                inactive,
+                ..Load::default()
+            });
             program.fill("loads", &[&[Load::default()], &loads[..]].concat())?;
             expect(program, &[(1, expected)]).with_context(|| format!("{loads:?}"))?;
         }
@@ -98,6 +102,7 @@ fn a_full_table_refuses_flows_and_serves_those_that_are_in() {
             program.set_up(&one_server(UDP, VIRTUAL, "10.0.0.11:80", method))?;
             for port in 1..=fit {
                 ensure!(send(program, &from(port))? == XDP_REDIRECT, "flow {port}");
+                stand(program, port, method)?;
             }
             for port in fit + 1..fit + 4 {
                 ensure!(send(program, &from(port))? == XDP_DROP, "flow {port}");
@@ -113,6 +118,59 @@ fn a_full_table_refuses_flows_and_serves_those_that_are_in() {
         }
         Ok(())
     });
+}
+
+/// Ten thousand sources that are never heard of again.
+#[test]
+fn a_flood_of_half_open_flows_displaces_no_standing_one() {
+    on_a_router(|program| {
+        for (method, standing) in [(MethodKind::DIRECT, 8), (MethodKind::NAT, 4)] {
+            let site = one_server(UDP, VIRTUAL, "10.0.0.11:80", method)
+                .settings(|settings| settings.half_open = FLOWS / 2);
+            program.set_up(&site)?;
+            for port in 1..=standing {
+                ensure!(send(program, &from(port))? == XDP_REDIRECT, "flow {port}");
+                stand(program, port, method)?;
+            }
+            let before = program.census(0)?;
+            for source in 0..10_000_u32 {
+                let [_, a, b, c] = source.to_be_bytes();
+                let datagram = udp(
+                    &format!("198.51.{}.{b}:{}", 101 + a, 1_000 + u32::from(c)),
+                    VIRTUAL,
+                );
+                ensure!(send(program, &datagram)? == XDP_REDIRECT, "source {source}");
+            }
+            let census = program.census(0)?;
+            ensure!(
+                census.standing == before.standing,
+                "{before:?} became {census:?}"
+            );
+            ensure!(census.half_open <= FLOWS / 2, "{census:?}");
+            ensure!(program.events()?["displaced"] > 9_000);
+            for port in 1..=standing {
+                let key = program.flows4()?.into_keys().find(|key| {
+                    u32::from(key.source_port.get()) == port && key.destination_port.get() == 80
+                });
+                ensure!(key.is_some(), "flow {port} is gone");
+            }
+            ensure!(program.reasons()?.is_empty(), "{:?}", program.reasons()?);
+        }
+        Ok(())
+    });
+}
+
+/// Makes the flow of a datagram a standing one: by an answer where that is seen, else by another
+/// datagram.
+fn stand(program: &Program, port: u32, method: MethodKind) -> Result<()> {
+    let action = if method == MethodKind::NAT {
+        let answer = udp("10.0.0.11:80", &format!("198.51.100.7:{port}"));
+        program.balance(BACK, &answer.build())?.0
+    } else {
+        send(program, &from(port))?
+    };
+    ensure!(action == XDP_REDIRECT, "the second datagram of flow {port}");
+    Ok(())
 }
 
 #[test]
@@ -185,11 +243,14 @@ fn flows_end_by_themselves() {
             Ok(program.load_of(1)? == Load::default() && program.load_of(2)? == Load::default())
         })?;
         until("only the TCP flow waits", || {
-            Ok(program.queued(0)? == 1 && program.queued(1)? == 0)
+            let queued: u32 = (0..4)
+                .map(|queue| program.queued(queue))
+                .sum::<Result<_>>()?;
+            Ok(queued == 1)
         })?;
         let established = Load {
             active: 1,
-            inactive: 0,
+            ..Load::default()
         };
         ensure!(program.load_of(3)? == established);
 

@@ -73,7 +73,8 @@ impl State {
         }
     }
 
-    /// Whether the flow counts as active; all others are inactive, UDP among them.
+    /// Whether the flow counts as active; all others are inactive, UDP among them. A TCP connection
+    /// that is being opened is active too (`tcp_state_active_table`), one of SCTP is not.
     #[must_use]
     #[inline(always)]
     pub const fn is_active(self) -> bool {
@@ -169,7 +170,13 @@ pub const fn ticks(seconds: u32) -> u32 {
 /// Nanoseconds to the ticks of [`ticks`], as a shift.
 pub const TICK_SHIFT: u32 = 20;
 
-const ACTIVE: u32 = set(&[State::ESTABLISHED, State::SCTP_ESTABLISHED]);
+const ACTIVE: u32 = set(&[
+    State::ESTABLISHED,
+    State::SYN_SENT,
+    State::SYN_RECV,
+    State::SYNACK,
+    State::SCTP_ESTABLISHED,
+]);
 const HALF_OPEN: u32 = set(&[
     State::NONE,
     State::SYN_SENT,
@@ -220,15 +227,15 @@ mod tests {
     const TABLE: &str = "
          0    2  half     -  -    NONE
          1  900  active   -  -    ESTABLISHED
-         2  120  half     -  -    SYN_SENT
-         3   60  half     -  -    SYN_RECV
+         2  120  active+half  -  -    SYN_SENT
+         3   60  active+half  -  -    SYN_RECV
          4  120  closing  -  23   FIN_WAIT
          5  120  closing  123  123  TIME_WAIT
          6   10  closing  123  123  CLOSE
          7   60  closing  -  -    CLOSE_WAIT
          8   30  closing  -  -    LAST_ACK
          9  120  -        -  -    LISTEN
-        10  120  half     -  -    SYNACK
+        10  120  active+half  -  -    SYNACK
         11  300  -        -  -    UDP
         12    0  -        -  -    -
         13    0  -        -  -    -

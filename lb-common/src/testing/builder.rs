@@ -188,6 +188,18 @@ with! {
 }
 
 impl PacketBuilder {
+    /// To where it came from, from this address and port.
+    ///
+    /// # Panics
+    /// If `source` is no address with a port.
+    #[must_use]
+    pub fn swapped(self, source: &str) -> Self {
+        Self {
+            destination: self.source,
+            ..self.from(source)
+        }
+    }
+
     /// The bytes of the frame.
     ///
     /// # Panics
