@@ -24,7 +24,7 @@ use crate::{
 /// How many ports of the pool of full NAT are tried for one flow.
 const PORT_TRIES: u32 = 8;
 /// How many of the flows that wait longest are looked at to find a half-open one.
-const DISPLACE_TRIES: u32 = 4;
+const DISPLACE_TRIES: u32 = 32;
 
 /// Chooses the real server for the first packet of a flow to `service`. `gist` gets marks that say
 /// how it was found.
