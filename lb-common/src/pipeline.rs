@@ -165,16 +165,18 @@ pub fn refuse<F: Answering, P: Packet, T: Tables>(
     link: Link,
     reason: Reason,
 ) -> Result<Verdict, Reason> {
-    let kind = match reason {
-        Reason::HopLimit => Answer::TimeExceeded,
-        Reason::TooBig => Answer::TooBig {
+    let kind = if reason == Reason::HopLimit {
+        Answer::TimeExceeded
+    } else if reason == Reason::TooBig {
+        Answer::TooBig {
             mtu: room.detail as u16,
-        },
-        _ => match Refusal(room.detail as u8) {
+        }
+    } else {
+        match Refusal(room.detail as u8) {
             Refusal::SILENCE => return Err(Reason::Unanswered),
             Refusal::RESET if room.key.protocol == protocol::TCP => Answer::Reset,
             _ => Answer::Unreachable,
-        },
+        }
     };
     let question = Question {
         link,

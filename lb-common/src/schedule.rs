@@ -47,10 +47,11 @@ pub fn choose<F: Family, T: Tables>(
 /// `overhead * weight of the other` in 64 bits, with `overhead = active * 256 + inactive`.
 #[inline(always)]
 fn least_loaded<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
+    let zero = tables.zero();
     let mut least = Candidate {
-        id: 0,
-        overhead: 0,
-        weight: 0,
+        id: zero,
+        overhead: zero.into(),
+        weight: zero.into(),
     };
     tables.scan(service.ring, service.slots, |id| {
         if let Some(server) = tables.server(id)

@@ -48,6 +48,14 @@ pub trait Tables {
     /// The turn of a service, which goes up by one each time.
     fn turn(&self, service: u32) -> u64;
 
+    /// Zero. Linux before 6.8 takes it that a callback of [`Tables::scan`] or [`Tables::repeat`] runs
+    /// once, with the values that it saw written before; so a variable that one round writes and
+    /// the next one reads has to start from a number that the verifier does not know.
+    #[inline(always)]
+    fn zero(&self) -> u32 {
+        0
+    }
+
     /// A number that nobody can foretell.
     fn random(&self) -> u32;
 
