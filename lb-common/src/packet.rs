@@ -4,7 +4,10 @@ use bytemuck::Pod;
 
 use crate::{
     checksum::Sum,
-    parse::{self, Walk},
+    forward::tunnel,
+    parse::{self, Parse, Walk},
+    tables::Tables,
+    verdict::Reason,
 };
 
 /// Headers start no further into the packet than this, in bytes. The kernel's verifier needs a
@@ -14,6 +17,10 @@ pub const MAX_OFFSET: usize = 511;
 /// No more bytes than this are summed up at once, for the same reason: the largest quote of an
 /// ICMPv6 error, and a little more.
 pub const MAX_SUM: usize = 1280;
+
+/// What is summed up starts no further into the packet than this: further than the last of the
+/// parts of [`MAX_SUM`] bytes that a jumbo frame is cut into.
+pub const MAX_SUM_OFFSET: usize = 9215;
 
 /// A packet whose headers can be borrowed, one bounds check each.
 ///
@@ -51,6 +58,20 @@ pub trait Packet {
     fn truncate(&mut self, length: usize) -> Option<()>;
 
     /// The sum over `length` bytes from byte `at` on, an odd last byte followed by a zero; nothing
-    /// if the packet ends before, or [`MAX_OFFSET`] or [`MAX_SUM`] is exceeded.
+    /// if the packet ends before, or [`MAX_SUM_OFFSET`] or [`MAX_SUM`] is exceeded.
     fn sum(&self, at: usize, length: usize) -> Option<Sum>;
+
+    /// Puts the packet, which is one of family `F`, into another one to the real server `id`:
+    /// [`tunnel::enter`]. In the kernel that is a function of its own, so that packets to other real
+    /// servers have nothing to do with it.
+    ///
+    /// # Errors
+    /// As [`tunnel::enter`].
+    #[inline(always)]
+    fn enter_tunnel<F: Parse, T: Tables>(&mut self, tables: &T, id: u32) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        tunnel::enter::<F, Self, T>(self, tables, id)
+    }
 }

@@ -14,10 +14,14 @@ use aya_ebpf::{
 use bytemuck::Pod;
 use lb_common::{
     checksum::Sum,
-    packet::{MAX_OFFSET, MAX_SUM, Packet},
-    parse::{self, Walk},
+    packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
+    parse::{self, Parse, Walk},
+    tables::Tables,
+    verdict::Reason,
     wire::Be16,
 };
+
+use crate::tunnel;
 
 /// So many bytes are summed up by one call of the kernel's helper; it takes 512 at most.
 const CHUNK: usize = 64;
@@ -96,7 +100,7 @@ impl XdpPacket {
     /// Some bytes of what is summed up, as a header.
     #[inline(always)]
     fn summand<H: Pod>(&self, at: usize) -> Option<*mut H> {
-        self.locate_up_to::<{ MAX_OFFSET + MAX_SUM }, H>(at)
+        self.locate_up_to::<{ MAX_SUM_OFFSET + MAX_SUM }, H>(at)
     }
 
     /// The kernel's sum over the bytes `B` from byte `at` on and what was summed up before.
@@ -124,7 +128,7 @@ impl XdpPacket {
     /// and not once for each way through what comes before.
     #[inline(always)]
     fn sum_up(&self, at: usize, length: usize) -> Option<Sum> {
-        if at > MAX_OFFSET || length > MAX_SUM {
+        if at > MAX_SUM_OFFSET || length > MAX_SUM {
             return None;
         }
         // Neither compiler nor verifier are to know `length` better for what they learn of `rest`.
@@ -225,6 +229,11 @@ impl Packet for XdpPacket {
             NO_SUM => None,
             sum => Some(Sum::from_raw(sum)),
         }
+    }
+
+    #[inline(always)]
+    fn enter_tunnel<F: Parse, T: Tables>(&mut self, _tables: &T, id: u32) -> Result<(), Reason> {
+        tunnel::enter::<F>(self.ctx, id)
     }
 }
 

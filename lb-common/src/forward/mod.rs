@@ -1,7 +1,7 @@
 //! Out: to the real server by its method, or back to the client.
 
 mod nat;
-mod tunnel;
+pub mod tunnel;
 
 use crate::{
     family::{End, Family, V4, V6},
@@ -9,7 +9,7 @@ use crate::{
     link::departure,
     maps::{MethodKind, NextHop, Server},
     packet::Packet,
-    parse::Frame,
+    parse::{Frame, Parse},
     tables::{FlowEntry, Route, Routed, Tables},
     verdict::{Reason, Verdict},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 /// Why it cannot get there. With [`Reason::TooBig`] what could is in `detail`.
 #[inline(always)]
-pub fn to_server<F: Family, P: Packet, T: Tables>(
+pub fn to_server<F: Parse, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame<'_, F>,
@@ -38,18 +38,15 @@ pub fn to_server<F: Family, P: Packet, T: Tables>(
         return Err(Reason::NextHopUnknown);
     }
     if hop.mtu != 0 && frame.length + outer_length(server) > hop.mtu as usize {
-        *detail = u32::from(hop.mtu).saturating_sub(outer_length(server) as u32);
+        let inner = hop.mtu.saturating_sub(outer_length(server) as u16);
+        *detail = u32::from(inner.max(F::LEAST_MTU));
         return Err(Reason::TooBig);
     }
     check_intact(packet, frame)?;
     take_hop(packet, frame)?;
     match server.method {
         MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => {
-            if server.has(Server::IPV6) {
-                tunnel::enter::<V6, F, P, T>(packet, tables, frame, server)?;
-            } else {
-                tunnel::enter::<V4, F, P, T>(packet, tables, frame, server)?;
-            }
+            packet.enter_tunnel::<F, T>(tables, id)?;
         }
         MethodKind::NAT => {
             nat::translate(

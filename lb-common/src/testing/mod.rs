@@ -29,7 +29,7 @@ use crate::{
     family::{Family, V4, V6},
     fragment, icmp,
     link::Link,
-    packet::{MAX_OFFSET, MAX_SUM, Packet},
+    packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
     parse::Parse,
     pipeline::{self, Next},
     room::Room,
@@ -166,7 +166,7 @@ impl Packet for HostPacket {
         if length > MAX_SUM {
             return None;
         }
-        let at = self.locate(at)?;
+        let at = (at <= MAX_SUM_OFFSET).then_some(self.start + at)?;
         let bytes = self.buffer.get(at..at + length)?;
         let words = bytes.chunks(2).map(|pair| match *pair {
             [a, b] => [a, b],
