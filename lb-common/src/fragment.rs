@@ -9,10 +9,11 @@ use crate::{
     lookup::Match,
     packet::Packet,
     parse::{Frame, Parse},
+    pipeline::Next,
     room::NewFlow,
     state::State,
     tables::{FlowEntry, FragmentTable, Tables},
-    verdict::{Reason, Verdict},
+    verdict::Reason,
 };
 
 use crate::address::{Address4, Address6};
@@ -83,7 +84,7 @@ pub fn follow<F: Parse, P: Packet, T: Tables + FragmentTable<F>>(
     packet: &mut P,
     tables: &T,
     link: Link,
-) -> Result<Verdict, Reason> {
+) -> Result<Next, Reason> {
     let part = F::transport(packet, link.length)?;
     let ip: &F::Header = packet.header(link.length).ok_or(Reason::Malformed)?;
     let key = FragmentKey {

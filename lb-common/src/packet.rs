@@ -4,10 +4,7 @@ use bytemuck::Pod;
 
 use crate::{
     checksum::Sum,
-    forward::tunnel,
-    parse::{self, Parse, Walk},
-    tables::Tables,
-    verdict::Reason,
+    parse::{self, Walk},
 };
 
 /// Headers start no further into the packet than this, in bytes. The kernel's verifier needs a
@@ -60,18 +57,4 @@ pub trait Packet {
     /// The sum over `length` bytes from byte `at` on, an odd last byte followed by a zero; nothing
     /// if the packet ends before, or [`MAX_SUM_OFFSET`] or [`MAX_SUM`] is exceeded.
     fn sum(&self, at: usize, length: usize) -> Option<Sum>;
-
-    /// Puts the packet, which is one of family `F`, into another one to the real server `id`:
-    /// [`tunnel::enter`]. In the kernel that is a function of its own, so that packets to other real
-    /// servers have nothing to do with it.
-    ///
-    /// # Errors
-    /// As [`tunnel::enter`].
-    #[inline(always)]
-    fn enter_tunnel<F: Parse, T: Tables>(&mut self, tables: &T, id: u32) -> Result<(), Reason>
-    where
-        Self: Sized,
-    {
-        tunnel::enter::<F, Self, T>(self, tables, id)
-    }
 }

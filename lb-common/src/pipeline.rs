@@ -1,9 +1,9 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
 //! Packets of known flows need one stage, [`steer`]. The first packet of a flow goes through three
-//! more: [`choose`], [`begin`], [`send`]. What is rarer still has stages of its own: ICMP
-//! ([`crate::icmp::steer`]), fragments ([`crate::fragment::follow`]), and the answer to what was refused
-//! ([`refuse`]). Stages are called one after the other, by the entry point in the kernel and by
+//! more: [`choose`], [`begin`], [`send`]. Tunnels ([`enter`]) have a stage of their own, and so has what
+//! is rarer still: ICMP ([`crate::icmp::steer`]), fragments ([`crate::fragment::follow`]), and the answer
+//! to what was refused ([`refuse`]). Stages are called one after the other, by the entry point in the kernel and by
 //! [`crate::testing`], and hand on what they know in the [`Room`]: so each has a stack to itself,
 //! and the kernel's verifier looks at each by itself.
 
@@ -33,6 +33,11 @@ pub enum Next {
     Icmp,
     /// It is a fragment other than the first of its datagram.
     LaterFragment,
+    /// It goes to a real server behind a tunnel.
+    Tunnel {
+        /// The real server's id.
+        server: u32,
+    },
 }
 
 /// The first stage: what becomes of a packet of family `F`, whose link header was read. Where the
@@ -74,14 +79,15 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
     if frame.is_first_fragment {
         fragment::remember(packet, tables, &frame, &found, new)?;
     }
-    let verdict = match found {
+    match found {
         Match::Request { server } => {
-            forward::to_server(packet, tables, &frame, server, &new.flow, detail)?
+            forward::to_server(packet, tables, &frame, server, &new.flow, detail)
         }
-        Match::Reply { entry } => forward::to_client(packet, tables, &frame, &entry, detail)?,
-        Match::New { .. } | Match::NotOurs => Verdict::Pass,
-    };
-    Ok(Next::Done(verdict))
+        Match::Reply { entry } => {
+            forward::to_client(packet, tables, &frame, &entry, detail).map(Next::Done)
+        }
+        Match::New { .. } | Match::NotOurs => Ok(Next::Done(Verdict::Pass)),
+    }
 }
 
 /// The second stage of a new flow: which real server it gets.
@@ -135,7 +141,7 @@ pub fn send<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
-) -> Result<Verdict, Reason> {
+) -> Result<Next, Reason> {
     let frame = Frame::<F>::restore(link, &room.key, &room.gist);
     let server = room.server;
     if frame.is_first_fragment {
@@ -150,6 +156,20 @@ pub fn send<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
         &room.new.flow,
         &mut room.detail,
     )
+}
+
+/// The stage of packets to a real server behind a tunnel, wherever they come from.
+///
+/// # Errors
+/// As [`forward::tunnel::enter`].
+#[inline(always)]
+pub fn enter<F: Parse, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    link: Link,
+    server: u32,
+) -> Result<Verdict, Reason> {
+    forward::tunnel::enter::<F, P, T>(packet, tables, &link, server)
 }
 
 /// The last stage, for packets that were refused for a reason whose fate is to be answered: the

@@ -21,8 +21,6 @@ mod maps;
 mod packet;
 #[cfg(target_arch = "bpf")]
 mod program;
-#[cfg(target_arch = "bpf")]
-mod tunnel;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

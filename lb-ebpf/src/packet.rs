@@ -15,13 +15,9 @@ use bytemuck::Pod;
 use lb_common::{
     checksum::Sum,
     packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
-    parse::{self, Parse, Walk},
-    tables::Tables,
-    verdict::Reason,
+    parse::{self, Walk},
     wire::Be16,
 };
-
-use crate::tunnel;
 
 /// So many bytes are summed up by one call of the kernel's helper; it takes 512 at most.
 const CHUNK: usize = 64;
@@ -229,11 +225,6 @@ impl Packet for XdpPacket {
             NO_SUM => None,
             sum => Some(Sum::from_raw(sum)),
         }
-    }
-
-    #[inline(always)]
-    fn enter_tunnel<F: Parse, T: Tables>(&mut self, _tables: &T, id: u32) -> Result<(), Reason> {
-        tunnel::enter::<F>(self.ctx, id)
     }
 }
 

@@ -58,6 +58,8 @@ mod stage {
     pub(super) const LATER_FRAGMENT: u32 = 0x103;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
+    /// The packet goes into a tunnel; the lower three bytes are the real server's id.
+    pub(super) const TUNNEL: u32 = 0x100_0000;
 }
 
 /// One stage: a function of the context, and perhaps of a number.
@@ -83,7 +85,8 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $steer:ident, $choose:ident, $begin:ident, $send:ident, $icmp:ident, $follow:ident, $refuse:ident) => {
+     $steer:ident, $choose:ident, $begin:ident, $send:ident, $icmp:ident, $follow:ident, $enter:ident,
+     $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
             let mut code = $steer(ctx);
@@ -99,6 +102,9 @@ macro_rules! family {
                 code = $icmp(ctx);
             } else if code == stage::LATER_FRAGMENT {
                 code = $follow(ctx);
+            }
+            if code >= stage::TUNNEL {
+                code = $enter(ctx, code & !stage::TUNNEL);
             }
             if code >= stage::REFUSED {
                 code = $refuse(ctx, code & 0xff);
@@ -124,6 +130,9 @@ macro_rules! family {
         stage!($follow, $room, |packet, tables, _room, link| {
             fragment::follow::<$family, _, _>(packet, tables, link)
         });
+        stage!($enter, $room, server, |packet, tables, _room, link| {
+            pipeline::enter::<$family, _, _>(packet, tables, link, server)
+        });
         stage!($refuse, $room, reason, |packet, tables, room, link| {
             let reason = Reason::answered(reason);
             pipeline::refuse::<$family, _, _>(packet, tables, room, link, reason)
@@ -131,8 +140,8 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, icmp_v4, follow_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, icmp_v6, follow_v6, refuse_v6);
+family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, icmp_v4, follow_v4, enter_v4, refuse_v4);
+family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, icmp_v6, follow_v6, enter_v6, refuse_v6);
 
 /// What a stage came to.
 enum Code {
@@ -172,6 +181,7 @@ impl Code {
             Self::Next(Next::New) => stage::NEW,
             Self::Next(Next::Icmp) => stage::ICMP,
             Self::Next(Next::LaterFragment) => stage::LATER_FRAGMENT,
+            Self::Next(Next::Tunnel { server }) => stage::TUNNEL | server,
             Self::On => stage::ON,
         }
     }

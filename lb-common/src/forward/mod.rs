@@ -10,11 +10,12 @@ use crate::{
     maps::{MethodKind, NextHop, Server},
     packet::Packet,
     parse::{Frame, Parse},
+    pipeline::Next,
     tables::{FlowEntry, Route, Routed, Tables},
     verdict::{Reason, Verdict},
 };
 
-/// Sends a client's packet to a real server. `flow` has what the server is to see as its source if
+/// Sends a client's packet to a real server, or as far as to its tunnel ([`tunnel::enter`]). `flow` has what the server is to see as its source if
 /// that is not the client ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
@@ -27,11 +28,11 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
     id: u32,
     flow: &Flow<F::Address>,
     detail: &mut u32,
-) -> Result<Verdict, Reason> {
+) -> Result<Next, Reason> {
     let server = tables.server(id).ok_or(Reason::NoServer)?;
     if server.method == MethodKind::LOCAL {
         tables.count_request(id, frame.length);
-        return Ok(Verdict::Pass);
+        return Ok(Next::Done(Verdict::Pass));
     }
     let hop = &server.hop;
     if hop.interface == 0 {
@@ -46,7 +47,7 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
     take_hop(packet, frame)?;
     match server.method {
         MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => {
-            packet.enter_tunnel::<F, T>(tables, id)?;
+            return Ok(Next::Tunnel { server: id });
         }
         MethodKind::NAT => {
             nat::translate(
@@ -67,7 +68,7 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
         }
     }
     tables.count_request(id, frame.length);
-    Ok(departure(packet, hop))
+    Ok(Next::Done(departure(packet, hop)))
 }
 
 /// Sends a real server's reply to the client, as if it came from the virtual service.

@@ -10,6 +10,7 @@ mod builder;
 mod site;
 mod table;
 mod tables;
+mod tunnels;
 mod verify;
 
 pub use answers::{Asked, answers};
@@ -19,7 +20,7 @@ pub use site::{
 };
 pub use table::{Case, table};
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
-pub use verify::{checksums, crc32c};
+pub use verify::{GUE_PORT, checksums, crc32c};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -66,12 +67,19 @@ where
 {
     let mut room = Room::zeroed();
     let steered = match pipeline::steer::<F, _, _>(packet, tables, &mut room, link) {
-        Ok(Next::Done(verdict)) => Ok(verdict),
         Ok(Next::New) => pipeline::choose::<F, _>(tables, &mut room, link)
             .and_then(|()| pipeline::begin::<F, _, _>(packet, tables, &mut room, link))
             .and_then(|()| pipeline::send::<F, _, _>(packet, tables, &mut room, link)),
         Ok(Next::Icmp) => icmp::steer::<F, _, _>(packet, tables, &mut room, link),
         Ok(Next::LaterFragment) => fragment::follow::<F, _, _>(packet, tables, link),
+        other => other,
+    };
+    let steered = match steered {
+        Ok(Next::Done(verdict)) => Ok(verdict),
+        Ok(Next::Tunnel { server }) => pipeline::enter::<F, _, _>(packet, tables, link, server),
+        Ok(Next::New | Next::Icmp | Next::LaterFragment) => {
+            unreachable!("only the first stage leads there")
+        }
         Err(reason) => Err(reason),
     };
     let Err(reason) = steered else {

@@ -9,35 +9,38 @@ mod inner;
 
 use crate::{
     family::{Facts, Family, V4, V6},
-    link::Link,
+    link::{Link, departure},
     maps::{MethodKind, Server, Settings},
     packet::Packet,
     parse::Parse,
     tables::Tables,
-    verdict::Reason,
+    verdict::{Reason, Verdict},
     wire::protocol,
 };
 use inner::Inner;
 
-/// Puts a packet of family `F` into another one to the real server `id`.
+/// Sends a packet of family `F` to the real server `id` in another one.
 ///
 /// # Errors
-/// [`Reason::NoHeadroom`] if the frame cannot grow; it is unchanged then.
+/// [`Reason::NoHeadroom`] if the frame cannot grow.
 #[inline(always)]
 pub fn enter<F: Parse, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
+    link: &Link,
     id: u32,
-) -> Result<(), Reason> {
-    let link = Link::parse(packet)?;
+) -> Result<Verdict, Reason> {
     let server = tables.server(id).ok_or(Reason::NoServer)?;
     let mut facts = F::facts(packet.header(link.length).ok_or(Reason::Malformed)?);
+    let length = facts.length;
     facts.whole &= !tables.is_set(Settings::CUT_TUNNELS);
     if server.has(Server::IPV6) {
-        wrap::<V6, F, P>(packet, &link, server, facts)
+        wrap::<V6, F, P>(packet, link, server, facts)?;
     } else {
-        wrap::<V4, F, P>(packet, &link, server, facts)
+        wrap::<V4, F, P>(packet, link, server, facts)?;
     }
+    tables.count_request(id, length);
+    Ok(departure(packet, &server.hop))
 }
 
 #[inline(always)]
