@@ -66,22 +66,8 @@ where
     Room<F::Address>: Zeroable,
 {
     let mut room = Room::zeroed();
-    let steered = match pipeline::steer::<F, _, _>(packet, tables, &mut room, link) {
-        Ok(Next::New) => pipeline::choose::<F, _>(tables, &mut room, link)
-            .and_then(|()| pipeline::begin::<F, _, _>(packet, tables, &mut room, link))
-            .and_then(|()| pipeline::send::<F, _, _>(packet, tables, &mut room, link)),
-        Ok(Next::Icmp) => icmp::steer::<F, _, _>(packet, tables, &mut room, link),
-        Ok(Next::LaterFragment) => fragment::follow::<F, _, _>(packet, tables, link),
-        other => other,
-    };
-    let steered = match steered {
-        Ok(Next::Done(verdict)) => Ok(verdict),
-        Ok(Next::Tunnel { server }) => pipeline::enter::<F, _, _>(packet, tables, link, server),
-        Ok(Next::New | Next::Icmp | Next::LaterFragment) => {
-            unreachable!("only the first stage leads there")
-        }
-        Err(reason) => Err(reason),
-    };
+    let steered = pipeline::steer::<F, _, _>(packet, tables, &mut room, link)
+        .and_then(|next| finish::<F>(packet, tables, &mut room, link, next));
     let Err(reason) = steered else {
         return steered;
     };
@@ -94,6 +80,42 @@ where
         tables.refuse(reason);
     }
     answered
+}
+
+/// The stages that follow.
+fn finish<F: Parse + Answering>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    room: &mut Room<F::Address>,
+    link: Link,
+    next: Next,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<F> + FragmentTable<F>,
+{
+    match next {
+        Next::Done(verdict) => Ok(verdict),
+        Next::New => {
+            pipeline::choose::<F, _>(tables, room, link)?;
+            pipeline::begin::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, Next::Send)
+        }
+        Next::Icmp => {
+            let next = icmp::steer::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::LaterFragment => {
+            let next = fragment::follow::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::Tunnel { server } => pipeline::enter::<F, _, _>(packet, tables, link, server),
+        Next::ForeignFragment => fragment::let_pass::<F, _, _>(packet, tables, room, link),
+        Next::Send => {
+            let next = pipeline::send::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::SendBack => pipeline::send_back::<F, _, _>(packet, tables, room, link),
+    }
 }
 
 /// A packet in memory, with room in front as a driver leaves it.
