@@ -614,8 +614,6 @@ mod user {
         Settings,
         Vlan,
         Role,
-        FragmentKey<Address4>,
-        FragmentKey<Address6>,
         FlowKey<Address4>,
         FlowKey<Address6>,
         Flow<Address4>,

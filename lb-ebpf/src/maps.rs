@@ -63,7 +63,7 @@ static SERVICE_RANGES: LpmTrie<RangeKey, Service, { size::RANGES as usize }> = L
 static ADDRESSES: HashMap<Address6, Role, { size::ADDRESSES as usize }> = HashMap::new();
 /// Fragments on their way into the daemon's hands.
 #[btf_map(name = "held")]
-static HELD: RingBuf<HeldFrame, { size::HELD as usize }> = RingBuf::new();
+static HELD: RingBuf<(), { size::HELD as usize }> = RingBuf::new();
 /// How long clients stay, by service.
 #[btf_map(name = "persistence")]
 static PERSISTENCE: Array<Persistence, { size::SERVICES as usize }> = Array::new();
@@ -281,7 +281,7 @@ extern "C" fn hold_packet(ctx: *mut xdp_md) -> u32 {
     if length > HeldFrame::CAPACITY {
         return 0;
     }
-    let Some(mut record) = HELD.reserve(0) else {
+    let Some(mut record) = HELD.reserve_untyped::<HeldFrame>(0) else {
         return 0;
     };
     let frame = record.as_mut_ptr();
