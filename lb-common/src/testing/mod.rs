@@ -7,6 +7,7 @@
 
 mod answers;
 mod builder;
+mod fragments;
 mod site;
 mod table;
 mod tables;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
+pub use fragments::cut;
 pub use site::{
     BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
 };

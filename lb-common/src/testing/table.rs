@@ -43,6 +43,7 @@ pub fn table() -> Vec<Case> {
         replies(),
         tunnels(),
         super::tunnels::rows(),
+        super::fragments::rows(),
         vlans(),
         odd_but_right(),
         not_ours(),
@@ -744,34 +745,6 @@ fn not_ours() -> Vec<Case> {
         edited(&udp(V6.client, V6.virtual_server), &[(20, 58)]),
         Ok(Verdict::Pass),
     ));
-    // One in the middle and the last one.
-    for (bytes, name) in [([0x20, 9], "middle"), ([0, 9], "last")] {
-        cases.push(unchanged(
-            format!("IPv4: the {name} fragment"),
-            site(UDP, &V4, MethodKind::NAT),
-            edited(
-                &udp(V4.client, V4.virtual_server),
-                &[(20, bytes[0]), (21, bytes[1])],
-            ),
-            Err(Reason::Fragment),
-        ));
-    }
-    for (extensions, name) in [
-        (vec![(44, vec![0, 9, 0, 0, 0, 7])], "a fragment"),
-        (
-            vec![(60, vec![0; 6]), (44, vec![0, 9, 0, 0, 0, 7])],
-            "a fragment behind options",
-        ),
-    ] {
-        cases.push(unchanged(
-            format!("IPv6: {name}"),
-            site(UDP, &V6, MethodKind::NAT),
-            udp(V6.client, V6.virtual_server)
-                .extensions(&extensions)
-                .build(),
-            Err(Reason::Fragment),
-        ));
-    }
     cases
 }
 

@@ -77,6 +77,8 @@ pub struct HostTables {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Virtual services by ranges of ports.
     pub ranges: BTreeMap<(RangeKey, u32), Service>,
+    /// What addresses are to the balancer.
+    pub roles: BTreeMap<Address6, Role>,
     /// Persistence by service.
     pub persistence: BTreeMap<u32, Persistence>,
     /// Thresholds by server.
@@ -128,6 +130,7 @@ impl Default for HostTables {
         Self {
             services: BTreeMap::new(),
             ranges: BTreeMap::new(),
+            roles: BTreeMap::new(),
             persistence: BTreeMap::new(),
             thresholds: BTreeMap::new(),
             localities: RefCell::default(),
@@ -249,19 +252,7 @@ impl Tables for HostTables {
     }
 
     fn role(&self, address: &Address6) -> Role {
-        let is_virtual = self.services.keys().any(|key| key.address == *address)
-            || self.ranges.keys().any(|(key, _)| key.address == address.0);
-        let mut servers = self.servers.iter();
-        let is_masqueraded = servers.any(|server| {
-            server.address == *address && server.is_present() && server.is_masqueraded()
-        });
-        [
-            (is_virtual, Role::VIRTUAL),
-            (is_masqueraded, Role::MASQUERADED),
-        ]
-        .into_iter()
-        .filter(|(is_so, _)| *is_so)
-        .fold(Role::default(), |role, (_, one)| role.and(one))
+        self.roles.get(address).copied().unwrap_or_default()
     }
 
     fn persistence(&self, service: u32) -> Option<&Persistence> {
