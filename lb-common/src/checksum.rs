@@ -25,9 +25,17 @@ impl Checksum {
             return;
         }
         self.apply(change);
+        *self = self.for_udp();
+    }
+
+    /// As it stands in a UDP header, where zero means that there is none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn for_udp(self) -> Self {
         if self.0.get() == 0 {
-            self.0 = Be16::new(0xffff);
+            return Self(Be16::new(0xffff));
         }
+        self
     }
 }
 

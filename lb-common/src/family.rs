@@ -57,6 +57,9 @@ pub trait Family: Copy + 'static {
     const IN_IP: u8;
     /// `AF_INET` or `AF_INET6`.
     const AF: u8;
+    /// Every link takes packets of so many bytes (RFC 791 §3.2, RFC 8200 §5): nobody may be told to
+    /// send shorter ones.
+    const LEAST_MTU: u16;
 
     /// The address in the form of the tables.
     fn widen(address: Self::Address) -> Address6;
@@ -104,6 +107,7 @@ impl Family for V4 {
     const ETHERTYPE: Be16 = ethertype::IPV4;
     const IN_IP: u8 = protocol::IPIP;
     const AF: u8 = 2;
+    const LEAST_MTU: u16 = 68;
 
     #[inline(always)]
     fn widen(address: Address4) -> Address6 {
@@ -206,6 +210,7 @@ impl Family for V6 {
     const ETHERTYPE: Be16 = ethertype::IPV6;
     const IN_IP: u8 = protocol::IPV6;
     const AF: u8 = 10;
+    const LEAST_MTU: u16 = 1280;
 
     #[inline(always)]
     fn widen(address: Address6) -> Address6 {

@@ -4,6 +4,7 @@ use crate::{
     link::Link,
     packet::Packet,
     parse::Parse,
+    pipeline::Next,
     room::Room,
     tables::{FlowTable, Tables},
     verdict::{Reason, Verdict},
@@ -19,6 +20,6 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     _tables: &T,
     _room: &mut Room<F::Address>,
     _link: Link,
-) -> Result<Verdict, Reason> {
-    Ok(Verdict::Pass)
+) -> Result<Next, Reason> {
+    Ok(Next::Done(Verdict::Pass))
 }

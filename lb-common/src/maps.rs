@@ -30,8 +30,11 @@ pub mod size {
     pub const VLANS: u32 = 4_096;
     /// Ranges of ports, each cut into at most 30 prefixes.
     pub const RANGES: u32 = 16_384;
-    /// Virtual addresses.
-    pub const ADDRESSES: u32 = 16_384;
+    /// Addresses that have a [`super::Role`]: those of services and of real servers.
+    pub const ADDRESSES: u32 = SERVICES + SERVERS;
+    /// What the ring holds by which fragments get into the daemon's hands, in bytes: a power of
+    /// two.
+    pub const HELD: u32 = 1 << 20;
     /// Fragmented datagrams of each address family that are remembered at a time.
     pub const FRAGMENTS: u32 = 16_384;
     /// Destinations whose servers lblc and lblcr remember.
@@ -297,6 +300,32 @@ impl Server {
     }
 }
 
+/// What an address is to the balancer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Role(pub u32);
+
+impl Role {
+    /// Services have it.
+    pub const VIRTUAL: Self = Self(1);
+    /// A real server has it whose replies come this way.
+    pub const MASQUERADED: Self = Self(2);
+
+    /// Whether this is one of its roles.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(self, role: Self) -> bool {
+        self.0 & role.0 != 0
+    }
+
+    /// Both roles.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, role: Self) -> Self {
+        Self(self.0 | role.0)
+    }
+}
+
 /// How packets reach a real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
@@ -522,6 +551,23 @@ impl Locality {
     pub const SERVERS: usize = 8;
 }
 
+/// A frame on its way into the daemon's hands: a record of the ring `held`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct HeldFrame {
+    /// The interface that it came in by.
+    pub interface: u32,
+    /// How many bytes it has.
+    pub length: u32,
+    /// The bytes; those behind its end mean nothing.
+    pub bytes: [u8; HeldFrame::CAPACITY],
+}
+
+impl HeldFrame {
+    /// The longest frame that is held, in bytes.
+    pub const CAPACITY: usize = 2048;
+}
+
 /// What a VLAN interface stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -567,6 +613,7 @@ mod user {
         Traffic,
         Settings,
         Vlan,
+        Role,
         FlowKey<Address4>,
         FlowKey<Address6>,
         Flow<Address4>,

@@ -15,6 +15,10 @@ pub const MAX_OFFSET: usize = 511;
 /// ICMPv6 error, and a little more.
 pub const MAX_SUM: usize = 1280;
 
+/// What is summed up starts no further into the packet than this: further than the last of the
+/// parts of [`MAX_SUM`] bytes that a jumbo frame is cut into.
+pub const MAX_SUM_OFFSET: usize = 9215;
+
 /// A packet whose headers can be borrowed, one bounds check each.
 ///
 /// A header is borrowed from `&self` or `&mut self`, so that the borrow checker refuses a header
@@ -51,6 +55,6 @@ pub trait Packet {
     fn truncate(&mut self, length: usize) -> Option<()>;
 
     /// The sum over `length` bytes from byte `at` on, an odd last byte followed by a zero; nothing
-    /// if the packet ends before, or [`MAX_OFFSET`] or [`MAX_SUM`] is exceeded.
+    /// if the packet ends before, or [`MAX_SUM_OFFSET`] or [`MAX_SUM`] is exceeded.
     fn sum(&self, at: usize, length: usize) -> Option<Sum>;
 }

@@ -49,8 +49,9 @@ pub struct Frame<'a, F: Family> {
     pub transport: usize,
     /// TCP flags; of SCTP the event that its first chunk means ([`sctp::event`]); else zero.
     pub flags: u8,
-    /// Whether other fragments of the datagram follow.
-    pub is_first_fragment: bool,
+    /// Whether it is a fragment, and which: [`Gist::FIRST_FRAGMENT`], [`Gist::LATER_FRAGMENT`] or
+    /// zero.
+    pub fragment: u8,
     /// Length of IP header and payload, in bytes.
     pub length: usize,
 }
@@ -64,11 +65,7 @@ impl<'a, F: Family> Frame<'a, F> {
             transport: self.transport as u16,
             length: self.length as u16,
             flags: self.flags,
-            marks: if self.is_first_fragment {
-                Gist::FIRST_FRAGMENT
-            } else {
-                0
-            },
+            marks: self.fragment,
             pad: 0,
         }
     }
@@ -82,9 +79,23 @@ impl<'a, F: Family> Frame<'a, F> {
             key,
             transport: gist.transport as usize,
             flags: gist.flags,
-            is_first_fragment: gist.has(Gist::FIRST_FRAGMENT),
+            fragment: gist.marks & (Gist::FIRST_FRAGMENT | Gist::LATER_FRAGMENT),
             length: gist.length as usize,
         }
+    }
+
+    /// Whether other fragments of the datagram follow, and none came before.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_first_fragment(&self) -> bool {
+        self.fragment == Gist::FIRST_FRAGMENT
+    }
+
+    /// Whether it is a fragment other than the first: there is no transport header.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        self.fragment == Gist::LATER_FRAGMENT
     }
 
     /// Whether the packet opens a connection.
@@ -247,13 +258,12 @@ pub fn frame<'a, F: Parse, P: Packet>(
     if part.offset != 0 {
         return Ok(Parsed::LaterFragment);
     }
-    let least = match protocol {
-        protocol::TCP => size_of::<Tcp>(),
-        protocol::SCTP => size_of::<Sctp>() + size_of::<Chunk>(),
-        protocol::UDP => size_of::<Udp>(),
-        protocol::AH | protocol::ESP => 0,
-        _ if protocol == F::ICMP => return Ok(Parsed::Icmp),
-        _ => return Ok(Parsed::Other),
+    let Some(least) = least_header(protocol) else {
+        return Ok(if protocol == F::ICMP {
+            Parsed::Icmp
+        } else {
+            Parsed::Other
+        });
     };
     if at + least > end || end > packet.length() || at > MAX_TRANSPORT {
         return Err(Reason::Malformed);
@@ -283,10 +293,24 @@ pub fn frame<'a, F: Parse, P: Packet>(
         key,
         transport: at,
         flags,
-        is_first_fragment: part.more,
+        fragment: if part.more { Gist::FIRST_FRAGMENT } else { 0 },
         length: end - link.length,
         link,
     }))
+}
+
+/// How much of the transport header has to be in the packet, in bytes; `None` if packets of this
+/// protocol are not balanced.
+#[must_use]
+#[inline(always)]
+pub const fn least_header(protocol: u8) -> Option<usize> {
+    match protocol {
+        protocol::TCP => Some(size_of::<Tcp>()),
+        protocol::SCTP => Some(size_of::<Sctp>() + size_of::<Chunk>()),
+        protocol::UDP => Some(size_of::<Udp>()),
+        protocol::AH | protocol::ESP => Some(0),
+        _ => None,
+    }
 }
 
 /// What an SCTP packet means to the state of its association.

@@ -1,16 +1,18 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
 //! Packets of known flows need one stage, [`steer`]. The first packet of a flow goes through three
-//! more: [`choose`], [`begin`], [`send`]. What is rarer still has stages of its own: ICMP
-//! ([`crate::icmp::steer`]), fragments ([`crate::fragment::follow`]), and the answer to what was refused
-//! ([`refuse`]). Stages are called one after the other, by the entry point in the kernel and by
+//! more: [`choose`], [`begin`], [`send`]. Tunnels ([`enter`]) have a stage of their own, and so has what
+//! is rarer still: ICMP ([`crate::icmp::steer`]), fragments ([`crate::fragment::follow`], [`send`] and
+//! [`send_back`], [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages
+//! are called one after the other, by the entry point in the kernel and by
 //! [`crate::testing`], and hand on what they know in the [`Room`]: so each has a stack to itself,
 //! and the kernel's verifier looks at each by itself.
 
 use crate::{
     admit,
     answer::{Answer, Answering, Question, answer},
-    forward, fragment,
+    forward,
+    fragment::{self, Way},
     link::Link,
     lookup::{self, Match},
     maps::Refusal,
@@ -33,6 +35,17 @@ pub enum Next {
     Icmp,
     /// It is a fragment other than the first of its datagram.
     LaterFragment,
+    /// It goes to a real server behind a tunnel.
+    Tunnel {
+        /// The real server's id.
+        server: u32,
+    },
+    /// It is the first fragment of a datagram that is nobody's flow.
+    ForeignFragment,
+    /// It goes to the real server of the room, by the flow of the room.
+    Send,
+    /// It goes back to the client by the flow of the room.
+    SendBack,
 }
 
 /// The first stage: what becomes of a packet of family `F`, whose link header was read. Where the
@@ -41,7 +54,7 @@ pub enum Next {
 /// # Errors
 /// Why the packet is not steered; [`Reason::fate`] says what is done with it.
 #[inline(always)]
-pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
+pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     packet: &mut P,
     tables: &T,
     room: &mut Room<F::Address>,
@@ -51,9 +64,9 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
         key,
         new,
         service: chosen,
+        server,
         detail,
         gist,
-        ..
     } = room;
     let frame = match parse::frame::<F, P>(packet, link, key)? {
         Parsed::Frame(frame) => frame,
@@ -71,17 +84,18 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
         }
         return Ok(Next::New);
     }
-    if frame.is_first_fragment {
-        fragment::remember(packet, tables, &frame, &found, new)?;
+    if frame.is_first_fragment() {
+        return Ok(fragment::first(found, new, server));
     }
-    let verdict = match found {
+    match found {
         Match::Request { server } => {
-            forward::to_server(packet, tables, &frame, server, &new.flow, detail)?
+            forward::to_server(packet, tables, &frame, server, &new.flow, detail)
         }
-        Match::Reply { entry } => forward::to_client(packet, tables, &frame, &entry, detail)?,
-        Match::New { .. } | Match::NotOurs => Verdict::Pass,
-    };
-    Ok(Next::Done(verdict))
+        Match::Reply { entry } => {
+            forward::to_client(packet, tables, &frame, &entry, detail).map(Next::Done)
+        }
+        Match::New { .. } | Match::NotOurs => Ok(Next::Done(Verdict::Pass)),
+    }
 }
 
 /// The second stage of a new flow: which real server it gets.
@@ -125,22 +139,21 @@ pub fn begin<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     Ok(())
 }
 
-/// The last stage of a new flow: its first packet goes on its way.
+/// The last stage of a new flow, whose first packet goes on its way; and of the fragments of a request.
 ///
 /// # Errors
 /// Why it cannot.
 #[inline(always)]
-pub fn send<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
+pub fn send<F: Parse, P: Packet, T: Tables + FragmentTable<F>>(
     packet: &mut P,
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
-) -> Result<Verdict, Reason> {
+) -> Result<Next, Reason> {
     let frame = Frame::<F>::restore(link, &room.key, &room.gist);
     let server = room.server;
-    if frame.is_first_fragment {
-        let found = Match::<T::Entry>::Request { server };
-        fragment::remember(packet, tables, &frame, &found, &mut room.new)?;
+    if frame.is_first_fragment() {
+        fragment::remember_request(packet, tables, &frame, server, &mut room.new.flow)?;
     }
     forward::to_server(
         packet,
@@ -150,6 +163,39 @@ pub fn send<F: Parse, P: Packet, T: Tables + FlowTable<F> + FragmentTable<F>>(
         &room.new.flow,
         &mut room.detail,
     )
+}
+
+/// The stage of packets to a real server behind a tunnel, wherever they come from.
+///
+/// # Errors
+/// As [`forward::tunnel::enter`].
+#[inline(always)]
+pub fn enter<F: Parse, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    link: Link,
+    server: u32,
+) -> Result<Verdict, Reason> {
+    forward::tunnel::enter::<F, P, T>(packet, tables, &link, server)
+}
+
+/// The last stage of the fragments of a reply.
+///
+/// # Errors
+/// Why it cannot get to the client.
+#[inline(always)]
+pub fn send_back<F: Parse, P: Packet, T: Tables + FragmentTable<F>>(
+    packet: &mut P,
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Verdict, Reason> {
+    let frame = Frame::<F>::restore(link, &room.key, &room.gist);
+    let way = &mut room.new.flow;
+    if frame.is_first_fragment() {
+        fragment::remember(packet, tables, &frame, way)?;
+    }
+    forward::to_client(packet, tables, &frame, &Way(way), &mut room.detail)
 }
 
 /// The last stage, for packets that were refused for a reason whose fate is to be answered: the

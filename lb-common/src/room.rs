@@ -55,6 +55,10 @@ impl Gist {
     /// In [`Gist::marks`]: nothing is to be remembered of this flow.
     pub const STATELESS: u8 = 8;
 
+    /// In [`Gist::marks`]: a fragment other than the first. There is no transport header, and the
+    /// key has no ports.
+    pub const LATER_FRAGMENT: u8 = 16;
+
     /// Whether this mark is set.
     #[must_use]
     #[inline(always)]

@@ -8,7 +8,7 @@ use crate::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::{
-        Census, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Server, Service,
+        Census, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Role, Server, Service,
         ServiceKey, Settings, Thresholds,
     },
     packet::Packet,
@@ -24,8 +24,14 @@ pub trait Tables {
     /// The service to whose ranges of ports this key belongs, the narrowest first.
     fn service_by_range(&self, key: &RangeKey) -> Option<Service>;
 
+    /// What an address is to the balancer.
+    fn role(&self, address: &Address6) -> Role;
+
     /// Whether this is the address of a service.
-    fn is_virtual(&self, address: &Address6) -> bool;
+    #[inline(always)]
+    fn is_virtual(&self, address: &Address6) -> bool {
+        self.role(address).has(Role::VIRTUAL)
+    }
 
     /// How long the clients of a service stay with their server.
     fn persistence(&self, service: u32) -> Option<&Persistence>;

@@ -10,6 +10,8 @@ pub enum Verdict {
     Transmit,
     /// Out by another interface.
     Redirect(u32),
+    /// It ends here, and a copy of it is in the daemon's hands.
+    Hold,
 }
 
 /// What is done with a packet that could not be steered.
@@ -73,8 +75,10 @@ reasons! {
     /// Headers that end early or whose lengths disagree. The kernel's stack discards it and counts
     /// it too.
     Malformed = 0, Pass, "malformed";
-    /// A fragment of an IP datagram.
-    Fragment = 1, Pass, "fragment";
+    /// A fragment that would overwrite the transport header of the first one (RFC 1858, RFC 3128),
+    /// or the first fragment of an SCTP packet whose ports would have to change: its checksum
+    /// covers what has not come yet.
+    Fragment = 1, Drop, "fragment";
     /// A TCP segment to a service that starts nothing and belongs to no flow we know. The kernel
     /// answers with a reset, as behind IPVS.
     NoFlow = 2, Pass, "no-flow";
@@ -107,7 +111,8 @@ reasons! {
     ServerGone = 14, Drop, "server-gone";
     /// The checksum of the IPv4 header is wrong.
     BadChecksum = 15, Drop, "bad-checksum";
-    /// A fragment that came before the first one of its datagram, and there was no room to hold it.
+    /// A fragment that came before the first one of its datagram, and there was no room to hold it
+    /// or it waited in vain.
     EarlyFragment = 16, Drop, "early-fragment";
     /// Full NAT found no free port of its pool towards the real server.
     NoPort = 17, Drop, "no-port";

@@ -2,13 +2,13 @@
 //!
 //! The sizes here are the defaults; the daemon sets others when it loads the program.
 
-use core::ops::ControlFlow;
+use core::{hint::black_box, ops::ControlFlow};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST, bpf_timer, xdp_md},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, lpm_trie},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf, lpm_trie},
     cty::c_void,
-    helpers::{bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+    helpers::{bpf_timer_init, bpf_timer_set_callback, bpf_timer_start, bpf_xdp_load_bytes},
     macros::btf_map,
 };
 use lb_common::{
@@ -18,8 +18,8 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::{
-        Census, InterfaceTraffic, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Server,
-        Service, ServiceKey, Settings, Thresholds, Traffic, Vlan, size,
+        Census, HeldFrame, InterfaceTraffic, Load, Locality, LocalityKey, Persistence, RangeKey,
+        Rate, Role, Server, Service, ServiceKey, Settings, Thresholds, Traffic, Vlan, size,
     },
     packet::Packet,
     room::Room,
@@ -28,7 +28,7 @@ use lb_common::{
     verdict::{Event, Reason},
 };
 
-use crate::kernel;
+use crate::{kernel, packet::XdpPacket};
 
 type Key4 = FlowKey<Address4>;
 type Key6 = FlowKey<Address6>;
@@ -58,9 +58,12 @@ static TRAFFIC: PerCpuArray<Traffic, SERVERS> = PerCpuArray::new();
 /// The virtual services with ranges of ports.
 #[btf_map(name = "service_ranges")]
 static SERVICE_RANGES: LpmTrie<RangeKey, Service, { size::RANGES as usize }> = LpmTrie::new();
-/// The addresses of virtual services.
+/// The addresses of virtual services and real servers.
 #[btf_map(name = "addresses")]
-static ADDRESSES: HashMap<Address6, u32, { size::ADDRESSES as usize }> = HashMap::new();
+static ADDRESSES: HashMap<Address6, Role, { size::ADDRESSES as usize }> = HashMap::new();
+/// Fragments on their way into the daemon's hands.
+#[btf_map(name = "held")]
+static HELD: RingBuf<(), { size::HELD as usize }> = RingBuf::new();
 /// How long clients stay, by service.
 #[btf_map(name = "persistence")]
 static PERSISTENCE: Array<Persistence, { size::SERVICES as usize }> = Array::new();
@@ -263,6 +266,39 @@ fn this_second(index: u32, now: u32) -> u32 {
     })
 }
 
+/// Copies a packet into the ring to the daemon, as a global function. Zero if there is no room, or
+/// the packet is longer than is held.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hold_packet(ctx: *mut xdp_md) -> u32 {
+    let packet = XdpPacket::new(ctx);
+    // Two checks of one number become one of another, which the verifier could not use.
+    let length = black_box(packet.length());
+    if length == 0 {
+        return 0;
+    }
+    let length = black_box(length);
+    if length > HeldFrame::CAPACITY {
+        return 0;
+    }
+    let Some(mut record) = HELD.reserve_untyped::<HeldFrame>(0) else {
+        return 0;
+    };
+    let frame = record.as_mut_ptr();
+    // SAFETY: the record has room for so many bytes, and is written before anybody reads it.
+    let copied = unsafe {
+        (&raw mut (*frame).interface).write(packet.interface());
+        (&raw mut (*frame).length).write(length as u32);
+        bpf_xdp_load_bytes(ctx, 0, (&raw mut (*frame).bytes).cast(), length as u32)
+    };
+    if copied == 0 {
+        record.submit(0);
+    } else {
+        record.discard(0);
+    }
+    u32::from(copied == 0)
+}
+
 /// The maps, and the context that routes are asked with.
 pub(crate) struct KernelTables {
     ctx: *mut xdp_md,
@@ -308,9 +344,9 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn is_virtual(&self, address: &Address6) -> bool {
-        // SAFETY: the value is not looked at.
-        unsafe { ADDRESSES.get(address) }.is_some()
+    fn role(&self, address: &Address6) -> Role {
+        // SAFETY: the daemon replaces roles as a whole and the copy is made at once.
+        unsafe { ADDRESSES.get(address).copied() }.unwrap_or_default()
     }
 
     #[inline(always)]
@@ -461,7 +497,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn hold<P: Packet>(&self, _packet: &P) -> bool {
-        false
+        hold_packet(self.ctx) != 0
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use bytemuck::Pod;
 use lb_common::{
     checksum::Sum,
-    packet::{MAX_OFFSET, MAX_SUM, Packet},
+    packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
     parse::{self, Walk},
     wire::Be16,
 };
@@ -96,7 +96,7 @@ impl XdpPacket {
     /// Some bytes of what is summed up, as a header.
     #[inline(always)]
     fn summand<H: Pod>(&self, at: usize) -> Option<*mut H> {
-        self.locate_up_to::<{ MAX_OFFSET + MAX_SUM }, H>(at)
+        self.locate_up_to::<{ MAX_SUM_OFFSET + MAX_SUM }, H>(at)
     }
 
     /// The kernel's sum over the bytes `B` from byte `at` on and what was summed up before.
@@ -124,7 +124,7 @@ impl XdpPacket {
     /// and not once for each way through what comes before.
     #[inline(always)]
     fn sum_up(&self, at: usize, length: usize) -> Option<Sum> {
-        if at > MAX_OFFSET || length > MAX_SUM {
+        if at > MAX_SUM_OFFSET || length > MAX_SUM {
             return None;
         }
         // Neither compiler nor verifier are to know `length` better for what they learn of `rest`.

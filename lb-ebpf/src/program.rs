@@ -56,8 +56,16 @@ mod stage {
     pub(super) const ICMP: u32 = 0x102;
     /// The packet is a fragment other than the first.
     pub(super) const LATER_FRAGMENT: u32 = 0x103;
+    /// The packet is the first fragment of a datagram that is nobody's flow.
+    pub(super) const FOREIGN_FRAGMENT: u32 = 0x104;
+    /// The packet goes to a real server.
+    pub(super) const SEND: u32 = 0x105;
+    /// The packet goes back to a client.
+    pub(super) const SEND_BACK: u32 = 0x106;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
+    /// The packet goes into a tunnel; the lower three bytes are the real server's id.
+    pub(super) const TUNNEL: u32 = 0x100_0000;
 }
 
 /// One stage: a function of the context, and perhaps of a number.
@@ -83,7 +91,8 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $steer:ident, $choose:ident, $begin:ident, $send:ident, $icmp:ident, $follow:ident, $refuse:ident) => {
+     $steer:ident, $choose:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident,
+     $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
             let mut code = $steer(ctx);
@@ -93,12 +102,22 @@ macro_rules! family {
                     code = $begin(ctx);
                 }
                 if code == stage::ON {
-                    code = $send(ctx);
+                    code = stage::SEND;
                 }
             } else if code == stage::ICMP {
                 code = $icmp(ctx);
             } else if code == stage::LATER_FRAGMENT {
                 code = $follow(ctx);
+            } else if code == stage::FOREIGN_FRAGMENT {
+                code = $let_pass(ctx);
+            }
+            if code == stage::SEND {
+                code = $send(ctx);
+            } else if code == stage::SEND_BACK {
+                code = $send_back(ctx);
+            }
+            if code >= stage::TUNNEL {
+                code = $enter(ctx, code & !stage::TUNNEL);
             }
             if code >= stage::REFUSED {
                 code = $refuse(ctx, code & 0xff);
@@ -121,8 +140,17 @@ macro_rules! family {
         stage!($icmp, $room, |packet, tables, room, link| {
             icmp::steer::<$family, _, _>(packet, tables, room, link)
         });
-        stage!($follow, $room, |packet, tables, _room, link| {
-            fragment::follow::<$family, _, _>(packet, tables, link)
+        stage!($send_back, $room, |packet, tables, room, link| {
+            pipeline::send_back::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($follow, $room, |packet, tables, room, link| {
+            fragment::follow::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($let_pass, $room, |packet, tables, room, link| {
+            fragment::let_pass::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($enter, $room, server, |packet, tables, _room, link| {
+            pipeline::enter::<$family, _, _>(packet, tables, link, server)
         });
         stage!($refuse, $room, reason, |packet, tables, room, link| {
             let reason = Reason::answered(reason);
@@ -131,8 +159,10 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, icmp_v4, follow_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, icmp_v6, follow_v6, refuse_v6);
+family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, send_back_v4, icmp_v4,
+    follow_v4, let_pass_v4, enter_v4, refuse_v4);
+family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, send_back_v6, icmp_v6,
+    follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
 /// What a stage came to.
 enum Code {
@@ -169,9 +199,14 @@ impl Code {
             Self::Next(Next::Done(Verdict::Pass)) => xdp_action::XDP_PASS,
             Self::Next(Next::Done(Verdict::Transmit)) => back(ctx),
             Self::Next(Next::Done(Verdict::Redirect(interface))) => kernel::redirect(interface),
+            Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
             Self::Next(Next::New) => stage::NEW,
             Self::Next(Next::Icmp) => stage::ICMP,
             Self::Next(Next::LaterFragment) => stage::LATER_FRAGMENT,
+            Self::Next(Next::Tunnel { server }) => stage::TUNNEL | server,
+            Self::Next(Next::ForeignFragment) => stage::FOREIGN_FRAGMENT,
+            Self::Next(Next::Send) => stage::SEND,
+            Self::Next(Next::SendBack) => stage::SEND_BACK,
             Self::On => stage::ON,
         }
     }

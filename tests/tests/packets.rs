@@ -67,7 +67,7 @@ fn forwarded_frames_leave_by_the_right_interface() {
             let interface = match case.verdict {
                 Ok(Verdict::Redirect(interface)) => interface,
                 Ok(Verdict::Transmit) => case.interface,
-                Ok(Verdict::Pass) | Err(_) => continue,
+                Ok(Verdict::Pass | Verdict::Hold) | Err(_) => continue,
             };
             program.set_up(&case.site)?;
             for (interface, frame) in &case.before {
@@ -188,6 +188,7 @@ fn action_of(verdict: Result<Verdict, Reason>) -> u32 {
     match verdict {
         Ok(Verdict::Pass) => XDP_PASS,
         Ok(Verdict::Transmit) => XDP_TX,
+        Ok(Verdict::Hold) => XDP_DROP,
         Ok(Verdict::Redirect(_)) => XDP_REDIRECT,
         Err(reason) => match reason.fate() {
             Fate::Pass => XDP_PASS,

@@ -1,7 +1,7 @@
 //! Out: to the real server by its method, or back to the client.
 
 mod nat;
-mod tunnel;
+pub mod tunnel;
 
 use crate::{
     family::{End, Family, V4, V6},
@@ -9,47 +9,45 @@ use crate::{
     link::departure,
     maps::{MethodKind, NextHop, Server},
     packet::Packet,
-    parse::Frame,
+    parse::{Frame, Parse},
+    pipeline::Next,
     tables::{FlowEntry, Route, Routed, Tables},
     verdict::{Reason, Verdict},
 };
 
-/// Sends a client's packet to a real server. `flow` has what the server is to see as its source if
+/// Sends a client's packet to a real server, or as far as to its tunnel ([`tunnel::enter`]). `flow` has what the server is to see as its source if
 /// that is not the client ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
 /// Why it cannot get there. With [`Reason::TooBig`] what could is in `detail`.
 #[inline(always)]
-pub fn to_server<F: Family, P: Packet, T: Tables>(
+pub fn to_server<F: Parse, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame<'_, F>,
     id: u32,
     flow: &Flow<F::Address>,
     detail: &mut u32,
-) -> Result<Verdict, Reason> {
+) -> Result<Next, Reason> {
     let server = tables.server(id).ok_or(Reason::NoServer)?;
     if server.method == MethodKind::LOCAL {
         tables.count_request(id, frame.length);
-        return Ok(Verdict::Pass);
+        return Ok(Next::Done(Verdict::Pass));
     }
     let hop = &server.hop;
     if hop.interface == 0 {
         return Err(Reason::NextHopUnknown);
     }
     if hop.mtu != 0 && frame.length + outer_length(server) > hop.mtu as usize {
-        *detail = u32::from(hop.mtu).saturating_sub(outer_length(server) as u32);
+        let inner = hop.mtu.saturating_sub(outer_length(server) as u16);
+        *detail = u32::from(inner.max(F::LEAST_MTU));
         return Err(Reason::TooBig);
     }
     check_intact(packet, frame)?;
     take_hop(packet, frame)?;
     match server.method {
         MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => {
-            if server.has(Server::IPV6) {
-                tunnel::enter::<V6, F, P, T>(packet, tables, frame, server)?;
-            } else {
-                tunnel::enter::<V4, F, P, T>(packet, tables, frame, server)?;
-            }
+            return Ok(Next::Tunnel { server: id });
         }
         MethodKind::NAT => {
             nat::translate(
@@ -70,7 +68,7 @@ pub fn to_server<F: Family, P: Packet, T: Tables>(
         }
     }
     tables.count_request(id, frame.length);
-    Ok(departure(packet, hop))
+    Ok(Next::Done(departure(packet, hop)))
 }
 
 /// Sends a real server's reply to the client, as if it came from the virtual service.

@@ -25,7 +25,7 @@ pub(super) fn translate<F: Family, P: Packet>(
     let mut change = Sum::default().minus(&F::address(ip, end)).plus(&address);
     F::set_address(ip, end, address);
 
-    if !protocol::has_ports(frame.key.protocol) {
+    if frame.is_later_fragment() || !protocol::has_ports(frame.key.protocol) {
         return Ok(());
     }
     let ports: &mut Ports = packet
@@ -51,6 +51,8 @@ pub(super) fn translate<F: Family, P: Packet>(
             let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
             checksum.apply_udp(change);
         }
+        // Its checksum covers the fragments to come, whose length nobody knows.
+        _ if frame.is_first_fragment() && before != after => return Err(Reason::Fragment),
         _ => {
             let at = frame.transport + core::mem::offset_of!(Sctp, checksum);
             let behind = (frame.link.length + frame.length)

@@ -34,6 +34,18 @@ pub struct PacketBuilder {
     message: (u8, u8),
     message_rest: [u8; 4],
     outer: Option<(IpAddr, IpAddr)>,
+    shim: Shim,
+    shim_checksum: bool,
+    outer_whole: bool,
+}
+
+/// What stands between the outer and the inner IP header.
+#[derive(Debug, Clone, Copy)]
+enum Shim {
+    None,
+    Gre,
+    /// Source and destination port of UDP.
+    Gue(u16, u16),
 }
 
 /// A TCP segment from the client's gateway to the router.
@@ -67,6 +79,9 @@ pub fn tcp(source: &str, destination: &str) -> PacketBuilder {
         message: (0, 0),
         message_rest: [0; 4],
         outer: None,
+        shim: Shim::None,
+        shim_checksum: false,
+        outer_whole: true,
     }
 }
 
@@ -185,6 +200,14 @@ with! {
     tunnel(ends: (&str, &str)) {
         outer: Some((ends.0.parse().expect("an address"), ends.1.parse().expect("an address")))
     }
+    /// In a tunnel with a GRE header.
+    gre(_yes: ()) { shim: Shim::Gre }
+    /// In a tunnel with UDP and GUE headers, from this port to that.
+    gue(ports: (u16, u16)) { shim: Shim::Gue(ports.0, ports.1) }
+    /// In a tunnel whose UDP or GRE header has a checksum.
+    tunnel_checksum(_yes: ()) { shim_checksum: true }
+    /// In a tunnel that may be cut.
+    cut_tunnel(_yes: ()) { outer_whole: false }
 }
 
 impl PacketBuilder {
@@ -295,16 +318,21 @@ impl PacketBuilder {
         } else {
             protocol::IPV6
         };
+        let (protocol, bytes) = match self.shim {
+            Shim::None => (protocol, bytes.to_vec()),
+            Shim::Gre => (protocol::GRE, self.in_gre(inner, bytes)),
+            Shim::Gue(from, to) => {
+                let headers = self.in_gue((source, from), (destination, to), protocol, bytes);
+                (protocol::UDP, headers)
+            }
+        };
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let mut ip = vec![0x45, self.service];
                 ip.extend(((20 + bytes.len()) as u16).to_be_bytes());
                 ip.extend([0, 0]);
-                ip.extend(if self.whole || inner != 0x0800 {
-                    [0x40, 0]
-                } else {
-                    [0, 0]
-                });
+                let whole = self.outer_whole && (self.whole || inner != 0x0800);
+                ip.extend(if whole { [0x40, 0] } else { [0, 0] });
                 ip.extend([self.hops, protocol, 0, 0]);
                 ip.extend(source.octets());
                 ip.extend(destination.octets());
@@ -324,6 +352,41 @@ impl PacketBuilder {
             }
             _ => panic!("source and destination are of different families"),
         }
+    }
+
+    fn in_gre(&self, inner: u16, bytes: &[u8]) -> Vec<u8> {
+        let mut gre = vec![if self.shim_checksum { 0x80 } else { 0 }, 0];
+        gre.extend(inner.to_be_bytes());
+        if self.shim_checksum {
+            gre.extend([0; 4]);
+        }
+        gre.extend(bytes);
+        if self.shim_checksum {
+            let checksum = verify::sum(&gre).to_be_bytes();
+            gre[4..6].copy_from_slice(&checksum);
+        }
+        gre
+    }
+
+    fn in_gue(
+        &self,
+        (source, from): (IpAddr, u16),
+        (destination, to): (IpAddr, u16),
+        protocol: u8,
+        bytes: &[u8],
+    ) -> Vec<u8> {
+        let mut udp: Vec<u8> = [from, to].iter().flat_map(|p| p.to_be_bytes()).collect();
+        let length = 8 + 4 + bytes.len();
+        udp.extend((length as u16).to_be_bytes());
+        udp.extend([0, 0, 0, protocol, 0, 0]);
+        udp.extend(bytes);
+        if self.shim_checksum {
+            let mut covered = verify::pseudo_header(source, destination, 17, length);
+            covered.extend(&udp);
+            let checksum = verify::sum(&covered).to_be_bytes();
+            udp[6..8].copy_from_slice(&checksum);
+        }
+        udp
     }
 
     fn transport(&self) -> Vec<u8> {

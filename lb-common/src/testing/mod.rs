@@ -7,19 +7,22 @@
 
 mod answers;
 mod builder;
+mod fragments;
 mod site;
 mod table;
 mod tables;
+mod tunnels;
 mod verify;
 
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
+pub use fragments::cut;
 pub use site::{
     BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
 };
 pub use table::{Case, table};
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
-pub use verify::{checksums, crc32c};
+pub use verify::{GUE_PORT, checksums, crc32c};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -29,7 +32,7 @@ use crate::{
     family::{Family, V4, V6},
     fragment, icmp,
     link::Link,
-    packet::{MAX_OFFSET, MAX_SUM, Packet},
+    packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
     parse::Parse,
     pipeline::{self, Next},
     room::Room,
@@ -65,15 +68,8 @@ where
     Room<F::Address>: Zeroable,
 {
     let mut room = Room::zeroed();
-    let steered = match pipeline::steer::<F, _, _>(packet, tables, &mut room, link) {
-        Ok(Next::Done(verdict)) => Ok(verdict),
-        Ok(Next::New) => pipeline::choose::<F, _>(tables, &mut room, link)
-            .and_then(|()| pipeline::begin::<F, _, _>(packet, tables, &mut room, link))
-            .and_then(|()| pipeline::send::<F, _, _>(packet, tables, &mut room, link)),
-        Ok(Next::Icmp) => icmp::steer::<F, _, _>(packet, tables, &mut room, link),
-        Ok(Next::LaterFragment) => fragment::follow::<F, _, _>(packet, tables, link),
-        Err(reason) => Err(reason),
-    };
+    let steered = pipeline::steer::<F, _, _>(packet, tables, &mut room, link)
+        .and_then(|next| finish::<F>(packet, tables, &mut room, link, next));
     let Err(reason) = steered else {
         return steered;
     };
@@ -86,6 +82,42 @@ where
         tables.refuse(reason);
     }
     answered
+}
+
+/// The stages that follow.
+fn finish<F: Parse + Answering>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    room: &mut Room<F::Address>,
+    link: Link,
+    next: Next,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<F> + FragmentTable<F>,
+{
+    match next {
+        Next::Done(verdict) => Ok(verdict),
+        Next::New => {
+            pipeline::choose::<F, _>(tables, room, link)?;
+            pipeline::begin::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, Next::Send)
+        }
+        Next::Icmp => {
+            let next = icmp::steer::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::LaterFragment => {
+            let next = fragment::follow::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::Tunnel { server } => pipeline::enter::<F, _, _>(packet, tables, link, server),
+        Next::ForeignFragment => fragment::let_pass::<F, _, _>(packet, tables, room, link),
+        Next::Send => {
+            let next = pipeline::send::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::SendBack => pipeline::send_back::<F, _, _>(packet, tables, room, link),
+    }
 }
 
 /// A packet in memory, with room in front as a driver leaves it.
@@ -166,7 +198,7 @@ impl Packet for HostPacket {
         if length > MAX_SUM {
             return None;
         }
-        let at = self.locate(at)?;
+        let at = (at <= MAX_SUM_OFFSET).then_some(self.start + at)?;
         let bytes = self.buffer.get(at..at + length)?;
         let words = bytes.chunks(2).map(|pair| match *pair {
             [a, b] => [a, b],

@@ -7,8 +7,9 @@ use std::{
 
 use super::{HostTables, mac};
 use crate::{
+    address::Address6,
     maps::{
-        MethodKind, NextHop, Persistence, RangeKey, Refusal, SchedulerKind, Server, Service,
+        MethodKind, NextHop, Persistence, RangeKey, Refusal, Role, SchedulerKind, Server, Service,
         ServiceKey, Settings, Thresholds, Vlan,
     },
     tables::Route,
@@ -133,6 +134,27 @@ impl Site {
         Self { route, ..self }
     }
 
+    /// What each of the addresses is to the balancer.
+    #[must_use]
+    pub fn roles(&self) -> BTreeMap<Address6, Role> {
+        let services = self.services.keys().map(|key| key.address);
+        let ranges = self.ranges.keys().map(|(key, _)| Address6(key.address));
+        let servers = self
+            .servers
+            .iter()
+            .filter(|server| server.is_present() && server.is_masqueraded());
+        let mut roles = BTreeMap::<Address6, Role>::new();
+        for (address, role) in services
+            .chain(ranges)
+            .map(|address| (address, Role::VIRTUAL))
+            .chain(servers.map(|server| (server.address, Role::MASQUERADED)))
+        {
+            let roles = roles.entry(address).or_default();
+            *roles = roles.and(role);
+        }
+        roles
+    }
+
     /// The tables of this site, without flows.
     #[must_use]
     pub fn tables(&self) -> HostTables {
@@ -145,6 +167,7 @@ impl Site {
             thresholds: self.thresholds.clone(),
             settings: self.settings,
             route: self.route,
+            roles: self.roles(),
             ..HostTables::default()
         }
     }

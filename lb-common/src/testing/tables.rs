@@ -14,8 +14,8 @@ use crate::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::{
-        Census, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Rate, Server, Service,
-        ServiceKey, Settings, Thresholds, Traffic,
+        Census, HeldFrame, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Rate, Role,
+        Server, Service, ServiceKey, Settings, Thresholds, Traffic,
     },
     packet::Packet,
     state::State,
@@ -77,6 +77,8 @@ pub struct HostTables {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Virtual services by ranges of ports.
     pub ranges: BTreeMap<(RangeKey, u32), Service>,
+    /// What addresses are to the balancer.
+    pub roles: BTreeMap<Address6, Role>,
     /// Persistence by service.
     pub persistence: BTreeMap<u32, Persistence>,
     /// Thresholds by server.
@@ -117,6 +119,10 @@ pub struct HostTables {
     pub route: Route,
     /// How many flows each family's table holds.
     pub capacity: usize,
+    /// How many fragmented datagrams each family's table remembers.
+    pub fragments: usize,
+    /// How many packets the daemon takes.
+    pub hands: usize,
 }
 
 impl Default for HostTables {
@@ -124,6 +130,7 @@ impl Default for HostTables {
         Self {
             services: BTreeMap::new(),
             ranges: BTreeMap::new(),
+            roles: BTreeMap::new(),
             persistence: BTreeMap::new(),
             thresholds: BTreeMap::new(),
             localities: RefCell::default(),
@@ -150,6 +157,8 @@ impl Default for HostTables {
                 mtu: 1500,
             }),
             capacity: 1_000,
+            fragments: 1_000,
+            hands: 1_000,
         }
     }
 }
@@ -242,9 +251,8 @@ impl Tables for HostTables {
         narrowest.map(|(_, service)| *service)
     }
 
-    fn is_virtual(&self, address: &Address6) -> bool {
-        self.services.keys().any(|key| key.address == *address)
-            || self.ranges.keys().any(|(key, _)| key.address == address.0)
+    fn role(&self, address: &Address6) -> Role {
+        self.roles.get(address).copied().unwrap_or_default()
     }
 
     fn persistence(&self, service: u32) -> Option<&Persistence> {
@@ -366,8 +374,12 @@ impl Tables for HostTables {
     }
 
     fn hold<P: Packet>(&self, packet: &P) -> bool {
+        let mut held = self.held.borrow_mut();
+        if held.len() >= self.hands || packet.length() > HeldFrame::CAPACITY {
+            return false;
+        }
         let bytes = (0..packet.length()).map_while(|at| packet.header::<u8>(at).copied());
-        self.held.borrow_mut().push(bytes.collect());
+        held.push(bytes.collect());
         true
     }
 
@@ -502,7 +514,14 @@ macro_rules! flow_table {
                 key: &FragmentKey<<$family as Family>::Address>,
                 way: &Flow<<$family as Family>::Address>,
             ) {
-                self.$field.borrow_mut().fragments.insert(*key, *way);
+                let mut table = self.$field.borrow_mut();
+                if table.fragments.len() >= self.fragments && !table.fragments.contains_key(key) {
+                    let oldest = table.fragments.iter().min_by_key(|(_, way)| way.seen);
+                    if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                        table.fragments.remove(&oldest);
+                    }
+                }
+                table.fragments.insert(*key, *way);
             }
         }
     };

@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+/// The port of GUE (RFC 6335 registry), by which its packets are known here.
+pub const GUE_PORT: u16 = 6080;
+
 /// The internet checksum of `bytes`, byte by byte as RFC 1071 §4.1 has it.
 pub(super) fn sum(bytes: &[u8]) -> u16 {
     let mut total: u32 = 0;
@@ -82,6 +85,10 @@ fn ipv4(bytes: &[u8]) -> Result<(), String> {
     if sum(&bytes[..header]) != 0 {
         return Err("IPv4 header checksum".to_owned());
     }
+    if u16::from_be_bytes([bytes[6], bytes[7]]) & 0x3fff != 0 {
+        // What a fragment's transport checksum covers is elsewhere.
+        return Ok(());
+    }
     let address = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&bytes[at..at + 4]).unwrap());
     transport(address(12), address(16), bytes[9], &bytes[header..end])
 }
@@ -104,13 +111,16 @@ fn transport(
     bytes: &[u8],
 ) -> Result<(), String> {
     match protocol {
-        4 => return ipv4(bytes),
-        41 => return ipv6(bytes),
+        4 | 41 => return inner(protocol, bytes),
         1 | 6 | 58 => {}
-        17 if bytes[6..8] == [0, 0] => return Ok(()),
+        17 if bytes[2..4] == GUE_PORT.to_be_bytes() => inner(bytes[9], &bytes[12..])?,
         17 => {}
+        47 => return gre(bytes),
         132 => return sctp(bytes),
         _ => return Ok(()),
+    }
+    if protocol == 17 && bytes[6..8] == [0, 0] {
+        return Ok(());
     }
     let mut covered = if protocol == 1 {
         Vec::new()
@@ -122,6 +132,28 @@ fn transport(
         Ok(())
     } else {
         Err(format!("checksum of protocol {protocol}"))
+    }
+}
+
+fn gre(bytes: &[u8]) -> Result<(), String> {
+    let has_checksum = bytes[0] & 0x80 != 0;
+    if has_checksum && sum(bytes) != 0 {
+        return Err("checksum of GRE".to_owned());
+    }
+    let packet = &bytes[if has_checksum { 8 } else { 4 }..];
+    match bytes[2..4] {
+        [0x08, 0x00] => inner(4, packet),
+        [0x86, 0xdd] => inner(41, packet),
+        _ => Err("what is in GRE".to_owned()),
+    }
+}
+
+/// The packet in a tunnel.
+fn inner(protocol: u8, bytes: &[u8]) -> Result<(), String> {
+    match protocol {
+        4 => ipv4(bytes),
+        41 => ipv6(bytes),
+        _ => Err(format!("protocol {protocol} in a tunnel")),
     }
 }
 

@@ -6,6 +6,8 @@
 //! give their value in the order of the machine.
 
 pub mod ethernet;
+pub mod gre;
+pub mod gue;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;

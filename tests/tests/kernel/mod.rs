@@ -19,7 +19,7 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::{
-        Census, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Server, Service,
+        Census, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server, Service,
         ServiceKey, Settings, Thresholds, Traffic, Vlan,
     },
     testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site},
@@ -166,7 +166,7 @@ impl Program {
     /// Empties all maps and writes what the control plane would write.
     pub(crate) fn set_up(&mut self, site: &Site) -> Result<()> {
         self.empty::<ServiceKey, Service>("services")?;
-        self.empty::<Address6, u32>("addresses")?;
+        self.empty::<Address6, Role>("addresses")?;
         self.empty::<LocalityKey, Locality>("localities")?;
         self.empty::<FlowKey<Address4>, Flow<Address4>>("flows4")?;
         self.empty::<FlowKey<Address6>, Flow<Address6>>("flows6")?;
@@ -176,11 +176,9 @@ impl Program {
         for (key, service) in &site.services {
             services.insert(key, service, 0)?;
         }
-        let addresses = site.services.keys().map(|key| key.address);
-        let ranged = site.ranges.keys().map(|(key, _)| Address6(key.address));
-        let mut virtual_addresses = self.hash::<Address6, u32>("addresses")?;
-        for address in addresses.chain(ranged) {
-            virtual_addresses.insert(address, 1, 0)?;
+        let mut roles = self.hash::<Address6, Role>("addresses")?;
+        for (address, role) in site.roles() {
+            roles.insert(address, role, 0)?;
         }
         let mut ranges =
             LpmTrie::<_, RangeKey, Service>::try_from(self.map_mut("service_ranges")?)?;
