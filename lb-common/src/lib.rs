@@ -22,6 +22,7 @@ pub mod family;
 pub mod flow;
 pub mod forward;
 pub mod fragment;
+pub mod hash;
 pub mod icmp;
 pub mod link;
 pub mod lookup;

@@ -1,10 +1,7 @@
 //! Schedulers: who gets the next flow, against tables worked by hand.
 
-use std::net::IpAddr;
-
 use lb_common::{
     maps::{Load, MethodKind, SchedulerKind, Server},
-    schedule::source_hash,
     testing::{FRONT, HostPacket, HostTables, Site, balance, server, tcp},
     verdict::{Reason, Verdict},
     wire::{protocol::TCP, tcp::flags::SYN},
@@ -139,32 +136,6 @@ fn services_take_turns_by_themselves() {
         .filter_map(|(port, to)| chosen_by(&tables, &format!("198.51.100.7:{}", port + 1), to))
         .collect();
     assert_eq!(got, [1, 2, 3, 1, 4]);
-}
-
-#[test]
-fn the_source_hash_is_that_of_ipvs() {
-    // The address as a number, times 0x61c88647, modulo 2^32, divided by 2^24; each worked with a
-    // calculator.
-    let table = [
-        ("0.0.0.0", 0x00),         // 0
-        ("0.0.0.1", 0x61),         // 0x61c88647
-        ("0.0.0.2", 0xc3),         // 0xc3910c8e
-        ("0.0.0.3", 0x25),         // 0x1_255992d5
-        ("10.0.0.1", 0x27),        // 0x0a000001
-        ("192.0.2.1", 0x32),       // 0xc0000201
-        ("255.255.255.255", 0x9e), // -0x61c88647 = 0x9e3779b9
-        // IPv6: the four words are added without carry first.
-        ("::1", 0x61),
-        ("0:1::", 0x61),
-        ("::1:0:0", 0x61),
-        ("0:1::1", 0x00),
-        ("0:1::2", 0x25),
-        ("2001:db8::1", 0x3f), // 0x20010db9
-    ];
-    for (address, expected) in table {
-        let address: IpAddr = address.parse().expect("an address");
-        assert_eq!(source_hash(&address.into()), expected, "{address}");
-    }
 }
 
 #[test]

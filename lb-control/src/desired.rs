@@ -231,7 +231,7 @@ pub fn lay_rings(
         let slots = rings::slots(
             service.scheduler,
             service.flags,
-            &state.site.settings,
+            state.site.settings.secret,
             members,
         );
         let before = selectors::entry(actual, service);
