@@ -533,7 +533,9 @@ fn an_overloaded_server_gets_no_more_until_it_is_relieved() {
     let tables = site.tables();
     let from = |port: u32| tcp(&format!("198.51.100.7:{port}"), VIRTUAL);
     for port in 1..=3 {
-        assert_eq!(send(&tables, &from(port).flags(SYN)), FORWARDED);
+        for flags in [SYN, ACK] {
+            assert_eq!(send(&tables, &from(port).flags(flags)), FORWARDED);
+        }
     }
     assert_eq!(tables.loads.borrow()[&1].overloaded, 1);
     let refused = || {

@@ -385,9 +385,9 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn zero(&self) -> u32 {
         // SAFETY: the pointer is to a map value; the compiler is not to know it either.
-        SETTINGS
-            .get(0)
-            .map_or(0, |settings| unsafe { (&raw const settings.pad).read_volatile() })
+        SETTINGS.get(0).map_or(0, |settings| unsafe {
+            (&raw const settings.pad).read_volatile()
+        })
     }
 
     #[inline(always)]

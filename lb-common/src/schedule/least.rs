@@ -12,7 +12,7 @@ use crate::{
 /// the list of members, that of fo and ovf with the heaviest first.
 #[inline(always)]
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
-    let mut least = Candidate::NONE;
+    let mut least = Candidate::nobody(tables);
     tables.scan(service.ring, service.slots, |id| {
         let Some(server) = available(tables, service, id) else {
             return ControlFlow::Continue(());

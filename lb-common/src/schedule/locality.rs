@@ -102,12 +102,12 @@ struct Survey {
 #[inline(always)]
 fn survey<T: Tables>(tables: &T, service: &Service, own: &[u32; SERVERS]) -> Survey {
     let mut survey = Survey {
-        least: Candidate::NONE,
-        kept: Candidate::NONE,
-        place: 0,
-        busiest: Candidate::NONE,
-        is_overloaded: false,
-        has_idle: false,
+        least: Candidate::nobody(tables),
+        kept: Candidate::nobody(tables),
+        place: tables.zero(),
+        busiest: Candidate::nobody(tables),
+        is_overloaded: tables.zero() != 0,
+        has_idle: tables.zero() != 0,
     };
     tables.scan(service.ring, service.slots, |id| {
         let Some(server) = available(tables, service, id) else {

@@ -78,6 +78,17 @@ impl Candidate {
         weight: 0,
     };
 
+    /// Nobody yet, for a loop to find somebody: see [`Tables::zero`].
+    #[inline(always)]
+    fn nobody<T: Tables>(tables: &T) -> Self {
+        let zero = tables.zero();
+        Self {
+            id: zero,
+            overhead: zero.into(),
+            weight: zero.into(),
+        }
+    }
+
     /// By its connections: one that is active counts as much as 256 that are not
     /// (`ip_vs_dest_conn_overhead`).
     #[inline(always)]
