@@ -6,7 +6,9 @@
 )]
 
 mod answers;
+mod associations;
 mod builder;
+mod full_nat;
 mod site;
 mod table;
 mod tables;

@@ -43,6 +43,8 @@ pub fn table() -> Vec<Case> {
         replies(),
         tunnels(),
         super::tunnels::rows(),
+        super::associations::rows(),
+        super::full_nat::rows(),
         vlans(),
         odd_but_right(),
         not_ours(),
