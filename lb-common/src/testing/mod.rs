@@ -6,8 +6,10 @@
 )]
 
 mod answers;
+mod associations;
 mod builder;
 mod fragments;
+mod full_nat;
 mod site;
 mod table;
 mod tables;

@@ -44,6 +44,8 @@ pub fn table() -> Vec<Case> {
         tunnels(),
         super::tunnels::rows(),
         super::fragments::rows(),
+        super::associations::rows(),
+        super::full_nat::rows(),
         vlans(),
         odd_but_right(),
         not_ours(),
