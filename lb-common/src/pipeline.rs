@@ -2,7 +2,7 @@
 //!
 //! Packets of known flows need one stage, [`steer`]. The first packet of a flow goes through three
 //! more: [`choose`], [`begin`], [`send`]. Tunnels ([`enter`]) have a stage of their own, and so has what
-//! is rarer still: ICMP ([`crate::icmp::steer`]), fragments ([`crate::fragment::follow`], [`send`] and
+//! is rarer still: ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and
 //! [`send_back`], [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages
 //! are called one after the other, by the entry point in the kernel and by
 //! [`crate::testing`], and hand on what they know in the [`Room`]: so each has a stack to itself,
@@ -46,6 +46,12 @@ pub enum Next {
     Send,
     /// It goes back to the client by the flow of the room.
     SendBack,
+    /// It is an ICMP error of the flow of the room.
+    Error,
+    /// It is an ICMP error about a packet that may be a tunnel of ours, with IPv4 inside.
+    ErrorOfTunnel4,
+    /// The same with IPv6 inside.
+    ErrorOfTunnel6,
 }
 
 /// The first stage: what becomes of a packet of family `F`, whose link header was read. Where the
@@ -211,6 +217,9 @@ pub fn refuse<F: Answering, P: Packet, T: Tables>(
     link: Link,
     reason: Reason,
 ) -> Result<Verdict, Reason> {
+    if room.gist.has(Gist::ERROR) {
+        return Err(Reason::Unanswered);
+    }
     let kind = if reason == Reason::HopLimit {
         Answer::TimeExceeded
     } else if reason == Reason::TooBig {

@@ -54,6 +54,8 @@ impl Gist {
     pub const SCHEDULED: u8 = 4;
     /// In [`Gist::marks`]: nothing is to be remembered of this flow.
     pub const STATELESS: u8 = 8;
+    /// In [`Gist::marks`]: it is an ICMP error, which must never be answered.
+    pub const ERROR: u8 = 32;
 
     /// In [`Gist::marks`]: a fragment other than the first. There is no transport header, and the
     /// key has no ports.

@@ -62,6 +62,12 @@ mod stage {
     pub(super) const SEND: u32 = 0x105;
     /// The packet goes back to a client.
     pub(super) const SEND_BACK: u32 = 0x106;
+    /// The packet is an ICMP error of a flow.
+    pub(super) const ERROR: u32 = 0x107;
+    /// The packet is an ICMP error about a tunnel with IPv4 inside.
+    pub(super) const ERROR_OF_TUNNEL4: u32 = 0x108;
+    /// The packet is an ICMP error about a tunnel with IPv6 inside.
+    pub(super) const ERROR_OF_TUNNEL6: u32 = 0x109;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
     /// The packet goes into a tunnel; the lower three bytes are the real server's id.
@@ -92,6 +98,7 @@ macro_rules! stage {
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
      $steer:ident, $choose:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident,
+     $requote:ident, $relay:ident,
      $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
@@ -106,6 +113,19 @@ macro_rules! family {
                 }
             } else if code == stage::ICMP {
                 code = $icmp(ctx);
+                if code == stage::NEW {
+                    code = $choose(ctx);
+                    if code == stage::ON {
+                        code = stage::ERROR;
+                    }
+                }
+                if code == stage::ERROR {
+                    code = $requote(ctx);
+                } else if code == stage::ERROR_OF_TUNNEL4 {
+                    code = relay_v4(ctx);
+                } else if code == stage::ERROR_OF_TUNNEL6 {
+                    code = relay_v6(ctx);
+                }
             } else if code == stage::LATER_FRAGMENT {
                 code = $follow(ctx);
             } else if code == stage::FOREIGN_FRAGMENT {
@@ -140,6 +160,12 @@ macro_rules! family {
         stage!($icmp, $room, |packet, tables, room, link| {
             icmp::steer::<$family, _, _>(packet, tables, room, link)
         });
+        stage!($requote, $room, |packet, tables, room, link| {
+            icmp::requote::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($relay, $room, |packet, tables, room, link| {
+            icmp::relay::<$family, _, _>(packet, tables, room, link)
+        });
         stage!($send_back, $room, |packet, tables, room, link| {
             pipeline::send_back::<$family, _, _>(packet, tables, room, link)
         });
@@ -159,9 +185,11 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, send_back_v4, icmp_v4,
+family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, send_back_v4, icmp_v4, requote_v4,
+    relay_v4,
     follow_v4, let_pass_v4, enter_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, send_back_v6, icmp_v6,
+family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, send_back_v6, icmp_v6, requote_v6,
+    relay_v6,
     follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
 /// What a stage came to.
@@ -207,6 +235,9 @@ impl Code {
             Self::Next(Next::ForeignFragment) => stage::FOREIGN_FRAGMENT,
             Self::Next(Next::Send) => stage::SEND,
             Self::Next(Next::SendBack) => stage::SEND_BACK,
+            Self::Next(Next::Error) => stage::ERROR,
+            Self::Next(Next::ErrorOfTunnel4) => stage::ERROR_OF_TUNNEL4,
+            Self::Next(Next::ErrorOfTunnel6) => stage::ERROR_OF_TUNNEL6,
             Self::On => stage::ON,
         }
     }

@@ -30,9 +30,39 @@ pub(super) fn answer<F: Answering, P: Packet>(
     let destination = F::address(ip, End::Destination);
 
     let quote = facts.length.min(F::MAX_QUOTE);
-    let length = size_of::<Icmp>() + quote;
-    let room = size_of::<F::Header>() + size_of::<Icmp>();
-    let at = link.turn_round(packet, room)?;
+    let at = link.turn_round(packet, room::<F>())?;
+    write::<F, P>(
+        packet,
+        at,
+        quote,
+        facts.service,
+        [&destination, &source],
+        error,
+    )
+}
+
+/// How much stands in front of what an error quotes, in bytes: IP header and that of the error.
+#[inline(always)]
+pub(crate) const fn room<F: Answering>() -> usize {
+    size_of::<F::Header>() + size_of::<Icmp>()
+}
+
+/// Writes `error` from byte `at` on, between `ends`. It quotes `quote` bytes, at most
+/// [`Answering::MAX_QUOTE`], of a packet that stands [`room`] bytes behind and has the type of service
+/// `service`.
+///
+/// # Errors
+/// [`Reason::Unanswered`] if the packet ends before.
+#[inline(always)]
+pub(crate) fn write<F: Answering, P: Packet>(
+    packet: &mut P,
+    at: usize,
+    quote: usize,
+    service: u8,
+    ends: [&F::Address; 2],
+    error: Icmp,
+) -> Result<(), Reason> {
+    let (room, length) = (room::<F>(), size_of::<Icmp>() + quote);
     // What the link put behind a short packet is cut off too.
     packet
         .truncate(at + room + quote)
@@ -45,13 +75,13 @@ pub(super) fn answer<F: Answering, P: Packet>(
             length,
             hops: HOPS,
             whole: false,
-            service: F::error_service(facts.service),
+            service: F::error_service(service),
             identification: Be16::default(),
         },
-        &F::widen(destination),
-        &F::widen(source),
+        &F::widen(*ends[0]),
+        &F::widen(*ends[1]),
     );
-    let checksum = F::beside_message([&source, &destination], length)
+    let checksum = F::beside_message(ends, length)
         .plus(&error)
         .joined(quoted)
         .checksum();

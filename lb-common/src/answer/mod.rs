@@ -5,7 +5,7 @@
 
 mod answering;
 mod echo;
-mod error;
+pub(crate) mod error;
 mod reset;
 
 pub use answering::Answering;

@@ -3,6 +3,8 @@
 mod nat;
 pub mod tunnel;
 
+pub(crate) use nat::translate;
+
 use crate::{
     family::{End, Family, V4, V6},
     flow::Flow,
@@ -13,6 +15,7 @@ use crate::{
     pipeline::Next,
     tables::{FlowEntry, Route, Routed, Tables},
     verdict::{Reason, Verdict},
+    wire::protocol,
 };
 
 /// Sends a client's packet to a real server, or as far as to its tunnel ([`tunnel::enter`]). `flow` has what the server is to see as its source if
@@ -57,7 +60,8 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
                 F::narrow(&server.address),
                 server.port_for(frame.key.destination_port),
             )?;
-            if server.has(Server::SOURCE_NAT) {
+            // The source of a control message is whoever has something to say.
+            if server.has(Server::SOURCE_NAT) && !protocol::is_control(frame.key.protocol) {
                 let (address, port) = (flow.client_address, flow.client_port);
                 nat::translate(packet, frame, End::Source, address, port)?;
             }

@@ -10,9 +10,10 @@ use crate::{
     wire::{Be16, Ports, protocol, sctp::Sctp, tcp::Tcp, udp::Udp},
 };
 
-/// Rewrites one end of the packet and brings all checksums up to date.
+/// Rewrites one end of the packet and brings all checksums up to date. A packet that an error quotes
+/// may end before the checksum of its transport header.
 #[inline(always)]
-pub(super) fn translate<F: Family, P: Packet>(
+pub(crate) fn translate<F: Family, P: Packet>(
     packet: &mut P,
     frame: &Frame<'_, F>,
     end: End,
@@ -43,13 +44,15 @@ pub(super) fn translate<F: Family, P: Packet>(
     match frame.key.protocol {
         protocol::TCP => {
             let at = frame.transport + core::mem::offset_of!(Tcp, checksum);
-            let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
-            checksum.apply(change);
+            if let Some(checksum) = packet.header_mut::<Checksum>(at) {
+                checksum.apply(change);
+            }
         }
         protocol::UDP => {
             let at = frame.transport + core::mem::offset_of!(Udp, checksum);
-            let checksum: &mut Checksum = packet.header_mut(at).ok_or(Reason::Malformed)?;
-            checksum.apply_udp(change);
+            if let Some(checksum) = packet.header_mut::<Checksum>(at) {
+                checksum.apply_udp(change);
+            }
         }
         // Its checksum covers the fragments to come, whose length nobody knows.
         _ if frame.is_first_fragment() && before != after => return Err(Reason::Fragment),
@@ -57,8 +60,9 @@ pub(super) fn translate<F: Family, P: Packet>(
             let at = frame.transport + core::mem::offset_of!(Sctp, checksum);
             let behind = (frame.link.length + frame.length)
                 .saturating_sub(frame.transport + size_of::<Ports>());
-            let checksum: &mut Crc32c = packet.header_mut(at).ok_or(Reason::Malformed)?;
-            checksum.update(before, after, behind as u16);
+            if let Some(checksum) = packet.header_mut::<Crc32c>(at) {
+                checksum.update(before, after, behind as u16);
+            }
         }
     }
     Ok(())

@@ -29,13 +29,12 @@ pub use verify::{GUE_PORT, checksums, crc32c};
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    answer::Answering,
     checksum::Sum,
     family::{Family, V4, V6},
-    fragment, icmp,
+    fragment,
+    icmp::{self, Quoting},
     link::Link,
     packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
-    parse::Parse,
     pipeline::{self, Next},
     room::Room,
     tables::{FlowTable, FragmentTable},
@@ -60,7 +59,7 @@ pub fn balance(packet: &mut HostPacket, tables: &HostTables) -> Result<Verdict, 
     }
 }
 
-fn stages<F: Parse + Answering>(
+fn stages<F: Quoting>(
     packet: &mut HostPacket,
     tables: &HostTables,
     link: Link,
@@ -87,7 +86,7 @@ where
 }
 
 /// The stages that follow.
-fn finish<F: Parse + Answering>(
+fn finish<F: Quoting>(
     packet: &mut HostPacket,
     tables: &HostTables,
     room: &mut Room<F::Address>,
@@ -105,9 +104,19 @@ where
             finish::<F>(packet, tables, room, link, Next::Send)
         }
         Next::Icmp => {
-            let next = icmp::steer::<F, _, _>(packet, tables, room, link)?;
+            let mut next = icmp::steer::<F, _, _>(packet, tables, room, link)?;
+            if next == Next::New {
+                pipeline::choose::<F, _>(tables, room, link)?;
+                next = Next::Error;
+            }
             finish::<F>(packet, tables, room, link, next)
         }
+        Next::Error => {
+            let next = icmp::requote::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::ErrorOfTunnel4 => icmp::relay::<V4, _, _>(packet, tables, &mut Room::zeroed(), link),
+        Next::ErrorOfTunnel6 => icmp::relay::<V6, _, _>(packet, tables, &mut Room::zeroed(), link),
         Next::LaterFragment => {
             let next = fragment::follow::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)

@@ -24,6 +24,8 @@ pub mod icmpv4 {
     /// Address mask reply: the last kind that Linux knows.
     pub const LAST_KNOWN: u8 = 18;
 
+    /// Code of [`UNREACHABLE`]: the host does not answer.
+    pub const HOST_UNREACHABLE: u8 = 1;
     /// Code of [`UNREACHABLE`]: nobody listens at the port.
     pub const PORT_UNREACHABLE: u8 = 3;
     /// Code of [`UNREACHABLE`]: larger than the next hop's MTU (RFC 1191), which stands in the
@@ -39,6 +41,8 @@ pub mod icmpv6 {
     pub const PACKET_TOO_BIG: u8 = 2;
     /// Time exceeded. An error.
     pub const TIME_EXCEEDED: u8 = 3;
+    /// Parameter problem. An error.
+    pub const PARAMETER_PROBLEM: u8 = 4;
     /// All kinds below are errors.
     pub const FIRST_INFORMATION: u8 = 128;
     /// Echo request.
@@ -48,6 +52,8 @@ pub mod icmpv6 {
     /// Redirect (RFC 4861).
     pub const REDIRECT: u8 = 137;
 
+    /// Code of [`UNREACHABLE`]: the host does not answer.
+    pub const ADDRESS_UNREACHABLE: u8 = 3;
     /// Code of [`UNREACHABLE`]: nobody listens at the port.
     pub const PORT_UNREACHABLE: u8 = 4;
 }

@@ -47,6 +47,13 @@ pub mod protocol {
     pub const fn has_ports(protocol: u8) -> bool {
         matches!(protocol, TCP | UDP | SCTP)
     }
+
+    /// Whether it is that of control messages.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_control(protocol: u8) -> bool {
+        matches!(protocol, ICMP | ICMPV6)
+    }
 }
 
 /// A 16-bit number in network byte order.
