@@ -8,14 +8,13 @@ use crate::{
     family::{End, Family, V4},
     flow::{Flow, FlowKey, plain},
     link::Link,
-    lookup::Match,
     maps::Role,
     packet::Packet,
     parse::{Frame, Parse, Transport, least_header},
     pipeline::Next,
-    room::{Gist, NewFlow, Room},
+    room::{Gist, Room},
     state::{State, ticks},
-    tables::{FlowEntry, FragmentTable, Tables},
+    tables::{FragmentTable, Tables},
     verdict::{Event, Reason, Verdict},
     wire::{Be16, ipv6::extension},
 };
@@ -51,24 +50,6 @@ plain! {
     FragmentKey<Address6>: 40;
 }
 
-/// The way that a datagram was seen to go, as an entry of the flow table.
-pub struct Way<'a, A>(pub &'a Flow<A>);
-
-impl<F: Parse> FlowEntry<F> for Way<'_, F::Address> {
-    #[inline(always)]
-    fn get(&self) -> Flow<F::Address> {
-        *self.0
-    }
-
-    #[inline(always)]
-    fn touch(&self, _now: u32) {}
-
-    #[inline(always)]
-    fn advance(&self, _from: State, _to: State, _timeout: u32) -> bool {
-        false
-    }
-}
-
 /// The key of a fragment.
 ///
 /// # Errors
@@ -93,27 +74,6 @@ pub fn key<F: Parse, P: Packet>(
         pad: 0,
         more_pad: 0,
     })
-}
-
-/// What follows for the first fragment of a datagram whose flow was looked up. Its way is left in the
-/// room.
-#[inline(always)]
-pub fn first<F: Parse, E: FlowEntry<F>>(
-    found: Match<E>,
-    room: &mut NewFlow<F::Address>,
-    server: &mut u32,
-) -> Next {
-    match found {
-        Match::Request { server: id } => {
-            *server = id;
-            Next::Send
-        }
-        Match::Reply { entry } => {
-            room.flow = entry.get();
-            Next::SendBack
-        }
-        Match::New { .. } | Match::NotOurs => Next::ForeignFragment,
-    }
 }
 
 /// Remembers the way of the datagram that this is the first fragment of. A reply is told by its

@@ -1,7 +1,7 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
-//! Packets of known flows need one stage, [`steer`]. The first packet of a flow goes through three
-//! more: [`choose`], [`begin`], [`send`]. Tunnels ([`enter`]) have a stage of their own, and so has what
+//! Packets of known flows need two stages: [`steer`], and [`send`] or [`send_back`]. The first packet of a
+//! flow has two more between them: [`choose`], [`begin`]. Tunnels ([`enter`]) have a stage of their own, and so has what
 //! is rarer still: ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and
 //! [`send_back`], [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages
 //! are called one after the other, by the entry point in the kernel and by
@@ -12,14 +12,14 @@ use crate::{
     admit,
     answer::{Answer, Answering, Question, answer},
     forward,
-    fragment::{self, Way},
+    fragment,
     link::Link,
     lookup::{self, Match},
     maps::Refusal,
     packet::Packet,
     parse::{self, Frame, Parse, Parsed},
     room::{Gist, Room},
-    tables::{FlowTable, FragmentTable, Tables},
+    tables::{FlowEntry, FlowTable, FragmentTable, Tables},
     verdict::{Event, Reason, Verdict},
     wire::protocol,
 };
@@ -61,7 +61,7 @@ pub enum Next {
 /// Why the packet is not steered; [`Reason::fate`] says what is done with it.
 #[inline(always)]
 pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
-    packet: &mut P,
+    packet: &P,
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
@@ -81,27 +81,26 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
         Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
     };
     *gist = frame.gist();
-    let found = lookup::flow(tables, &frame, new)?;
-    if let Match::New { service, is_stale } = found {
-        *chosen = service;
-        *detail = u32::from(service.refusal.0);
-        if is_stale {
-            gist.marks |= Gist::STALE;
-        }
-        return Ok(Next::New);
-    }
-    if frame.is_first_fragment() {
-        return Ok(fragment::first(found, new, server));
-    }
-    match found {
-        Match::Request { server } => {
-            forward::to_server(packet, tables, &frame, server, &new.flow, detail)
+    Ok(match lookup::flow(tables, &frame, new)? {
+        Match::Request { server: id } => {
+            *server = id;
+            Next::Send
         }
         Match::Reply { entry } => {
-            forward::to_client(packet, tables, &frame, &entry, detail).map(Next::Done)
+            new.flow = entry.get();
+            Next::SendBack
         }
-        Match::New { .. } | Match::NotOurs => Ok(Next::Done(Verdict::Pass)),
-    }
+        Match::New { service, is_stale } => {
+            *chosen = service;
+            *detail = u32::from(service.refusal.0);
+            if is_stale {
+                gist.marks |= Gist::STALE;
+            }
+            Next::New
+        }
+        Match::NotOurs if frame.is_first_fragment() => Next::ForeignFragment,
+        Match::NotOurs => Next::Done(Verdict::Pass),
+    })
 }
 
 /// The second stage of a new flow: which real server it gets.
@@ -145,7 +144,7 @@ pub fn begin<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     Ok(())
 }
 
-/// The last stage of a new flow, whose first packet goes on its way; and of the fragments of a request.
+/// The stage of a client's packet to the real server of the room.
 ///
 /// # Errors
 /// Why it cannot.
@@ -185,7 +184,7 @@ pub fn enter<F: Parse, P: Packet, T: Tables>(
     forward::tunnel::enter::<F, P, T>(packet, tables, &link, server)
 }
 
-/// The last stage of the fragments of a reply.
+/// The stage of a real server's packet back to the client, by the flow of the room.
 ///
 /// # Errors
 /// Why it cannot get to the client.
@@ -201,7 +200,7 @@ pub fn send_back<F: Parse, P: Packet, T: Tables + FragmentTable<F>>(
     if frame.is_first_fragment() {
         fragment::remember(packet, tables, &frame, way)?;
     }
-    forward::to_client(packet, tables, &frame, &Way(way), &mut room.detail)
+    forward::to_client(packet, tables, &frame, way, &mut room.detail)
 }
 
 /// The last stage, for packets that were refused for a reason whose fate is to be answered: the

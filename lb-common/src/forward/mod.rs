@@ -13,7 +13,7 @@ use crate::{
     packet::Packet,
     parse::{Frame, Parse},
     pipeline::Next,
-    tables::{FlowEntry, Route, Routed, Tables},
+    tables::{Route, Routed, Tables},
     verdict::{Reason, Verdict},
     wire::protocol,
 };
@@ -84,22 +84,22 @@ pub fn to_client<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame<'_, F>,
-    way_back: &impl FlowEntry<F>,
+    flow: &Flow<F::Address>,
     detail: &mut u32,
 ) -> Result<Verdict, Reason> {
     let ip: &F::Header = packet.header(frame.link.length).ok_or(Reason::Malformed)?;
     let route = tables.route(
         packet.interface(),
         &Routed::<F> {
-            source: &way_back.get().virtual_address,
-            destination: &way_back.get().client_address,
+            source: &flow.virtual_address,
+            destination: &flow.client_address,
             length: frame.length,
             service: F::facts(ip).service,
         },
     );
     let hop: NextHop = match route {
         Route::Via(hop) => hop,
-        Route::NoNeighbour => way_back.get().way_back,
+        Route::NoNeighbour => flow.way_back,
         Route::TooBig(mtu) => {
             *detail = mtu;
             return Err(Reason::TooBig);
@@ -108,7 +108,6 @@ pub fn to_client<F: Family, P: Packet, T: Tables>(
     };
     check_intact(packet, frame)?;
     take_hop(packet, frame)?;
-    let flow = way_back.get();
     nat::translate(
         packet,
         frame,
