@@ -5,28 +5,28 @@ use std::net::SocketAddr;
 
 /// One service from its beginning to its end.
 #[derive(Debug)]
-pub struct History {
-    pub title: String,
+pub(crate) struct History {
+    pub(crate) title: String,
     /// What it begins with.
-    pub service: Service,
+    pub(crate) service: Service,
     /// What happens, with the number of the line.
-    pub events: Vec<(usize, Event)>,
+    pub(crate) events: Vec<(usize, Event)>,
 }
 
 #[derive(Debug)]
-pub struct Service {
-    pub protocol: String,
+pub(crate) struct Service {
+    pub(crate) protocol: String,
     /// `None` if packets are told by their mark.
-    pub address: Option<SocketAddr>,
-    pub scheduler: String,
-    pub flags: Vec<String>,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) scheduler: String,
+    pub(crate) flags: Vec<String>,
     /// Seconds, and which bits of the client's address count.
-    pub persistence: Option<(u32, Option<String>)>,
-    pub one_packet: bool,
+    pub(crate) persistence: Option<(u32, Option<String>)>,
+    pub(crate) one_packet: bool,
 }
 
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A server joins, or changes.
     Server {
         name: String,
@@ -63,7 +63,7 @@ pub enum Event {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     New,
     Again,
     Fin,
@@ -71,7 +71,7 @@ pub enum Kind {
 }
 
 /// All histories of a record.
-pub fn histories(record: &str) -> Vec<History> {
+pub(crate) fn histories(record: &str) -> Vec<History> {
     let mut histories: Vec<History> = Vec::new();
     let mut title = None;
     for (line, text) in (1..).zip(record.lines()) {

@@ -24,7 +24,7 @@ use lb_control::{
 use crate::record::{Event, History, Kind, Service};
 
 /// The service of a history.
-pub struct World {
+pub(crate) struct World {
     protocol: u8,
     address: Option<SocketAddr>,
     scheduler: Scheduler,
@@ -36,7 +36,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(history: &History) -> Self {
+    pub(crate) fn new(history: &History) -> Self {
         let Service {
             protocol,
             address,
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Lets an event happen, and tells what is different from the record.
-    pub fn live(&mut self, event: &Event) -> Result<(), String> {
+    pub(crate) fn live(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::Server {
                 name,
@@ -128,6 +128,8 @@ impl World {
                 let id = self.names[name];
                 self.tables.servers[id as usize].flags = 0;
                 self.lay(|members| members.retain(|member| member.id != id));
+                // The sweeper comes by.
+                self.tables.sweep_all();
             }
             Event::Packet {
                 kind,
