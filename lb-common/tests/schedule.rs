@@ -294,7 +294,7 @@ fn nobody_gets_who_is_not_available() {
     for (kind, scheduler) in KINDS {
         for (spoil, how) in table {
             for gone in [1, 2] {
-                let mut tables = site(kind, 2, |_, server| server);
+                let mut tables = site(kind, 2, |_, server| server.weight(100));
                 tables.ring = [1, 2].repeat(32);
                 for service in tables.services.values_mut() {
                     service.slots = 64;
@@ -551,6 +551,7 @@ fn lblc_forgets_a_destination_that_was_not_used_for_a_day() {
     set_load(&tables, 1, 1, 0);
     tables.advance(23 * hour);
     assert_eq!(get(2), Some(1), "23 hours");
+    set_load(&tables, 1, 1, 0);
     tables.advance(23 * hour);
     assert_eq!(get(3), Some(1), "23 hours after it was used again");
     set_load(&tables, 1, 1, 0);
