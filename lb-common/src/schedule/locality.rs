@@ -45,19 +45,21 @@ pub(super) fn choose<F: Family, T: Tables>(
             changed: now,
         });
     let is_set = service.scheduler == SchedulerKind::LOCALITY_SET;
-    let own = own(tables, service, &locality.servers);
+    let kept = own(tables, service, &locality.servers, Wanted::Idlest);
     let mut is_changed = false;
     if is_set
         && has_several(&locality.servers)
         && now.wrapping_sub(locality.changed) > ticks(SET_EXPIRY)
-        && own.busiest.id != 0
     {
-        remove(&mut locality.servers, own.busiest.id);
-        is_changed = true;
+        let busiest = own(tables, service, &locality.servers, Wanted::Busiest);
+        is_changed = busiest.id != 0;
+        if is_changed {
+            remove(&mut locality.servers, busiest.id);
+        }
     }
-    let mut chosen = own.idlest.id;
+    let mut chosen = kept.id;
     let active = u64::from(tables.load(chosen).active);
-    if chosen == 0 || active > own.idlest.weight {
+    if chosen == 0 || active > kept.weight {
         let all = all(tables, service);
         if chosen == 0 || all.has_idle {
             chosen = all.least.found()?;
@@ -74,39 +76,41 @@ pub(super) fn choose<F: Family, T: Tables>(
     Some(chosen)
 }
 
-/// Of a destination's own servers that are available: the first of equals, which came last.
-struct Own {
+/// Which of a destination's own servers is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
     /// Who has the least to do (`ip_vs_dest_set_min`).
-    idlest: Candidate,
+    Idlest,
     /// Who has the most to do (`ip_vs_dest_set_max`).
-    busiest: Candidate,
+    Busiest,
 }
 
+/// One of a destination's own servers, if available; the first of equals, which came last.
 #[inline(always)]
-fn own<T: Tables>(tables: &T, service: &Service, servers: &[u32; SERVERS]) -> Own {
-    let mut own = Own {
-        idlest: Candidate::nobody(tables),
-        busiest: Candidate::nobody(tables),
-    };
+fn own<T: Tables>(
+    tables: &T,
+    service: &Service,
+    servers: &[u32; SERVERS],
+    wanted: Wanted,
+) -> Candidate {
+    let mut found = Candidate::nobody(tables);
     tables.repeat(SERVERS as u32, |place| {
         let Some(&id) = servers.get(place as usize) else {
             return ControlFlow::Break(());
         };
-        if id == 0 {
-            return ControlFlow::Break(());
-        }
         if let Some(server) = available(tables, service, id) {
             let candidate = Candidate::of(tables, id, server);
-            if own.idlest.id == 0 || own.idlest.is_busier(&candidate) {
-                own.idlest = candidate;
-            }
-            if own.busiest.id == 0 || candidate.is_busier(&own.busiest) {
-                own.busiest = candidate;
+            let is_better = match wanted {
+                Wanted::Idlest => found.is_busier(&candidate),
+                Wanted::Busiest => candidate.is_busier(&found),
+            };
+            if found.id == 0 || is_better {
+                found = candidate;
             }
         }
         ControlFlow::Continue(())
     });
-    own
+    found
 }
 
 /// Of all members that are available.
