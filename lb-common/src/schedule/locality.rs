@@ -169,10 +169,8 @@ const fn has_several(servers: &[u32; SERVERS]) -> bool {
 fn remove(servers: &mut [u32; SERVERS], id: u32) {
     let mut next = 0;
     for server in servers.iter_mut().rev() {
-        let this = *server;
-        *server = next;
-        next = this;
-        if this == id {
+        core::mem::swap(server, &mut next);
+        if next == id {
             // Those before it stay where they are.
             break;
         }

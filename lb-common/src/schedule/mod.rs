@@ -86,7 +86,7 @@ impl Candidate {
         let [upper, lower] = [tables.zero(), tables.zero()].map(u64::from);
         Self {
             id: tables.zero(),
-            overhead: upper << 32 | lower,
+            overhead: (upper << 32) | lower,
             weight: tables.zero().into(),
         }
     }

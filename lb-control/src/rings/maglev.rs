@@ -37,7 +37,7 @@ pub(super) fn compatible(members: &[Member]) -> Vec<u32> {
         .iter()
         .filter(|member| member.configured > 0)
         .map(|member| {
-            let turns = (member.configured / divisor >> shift).max(1);
+            let turns = ((member.configured / divisor) >> shift).max(1);
             (Claim::compatible(member), turns)
         })
         .collect();

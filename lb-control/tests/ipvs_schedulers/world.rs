@@ -174,7 +174,7 @@ impl World {
                     _ => return Err("a setting that we do not have".to_owned()),
                 };
                 let flags = &mut self.tables.settings.flags;
-                *flags = *flags & !flag | if is_set { flag } else { 0 };
+                *flags = (*flags & !flag) | if is_set { flag } else { 0 };
             }
         }
         Ok(())
@@ -195,7 +195,7 @@ impl World {
             self.tables.servers.push(entry);
         }
         let entry = &mut self.tables.servers[id as usize];
-        entry.flags = Server::PRESENT | entry.flags & Server::IPV6;
+        entry.flags = Server::PRESENT | (entry.flags & Server::IPV6);
         if thresholds.upper != 0 {
             entry.flags |= Server::LIMITED;
         }
