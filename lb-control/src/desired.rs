@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::{
     address::Address6,
-    maps::{self, MethodKind, NextHop, SchedulerKind, Server, Service, ServiceKey, Thresholds},
+    maps::{self, MethodKind, NextHop, Server, Service, ServiceKey, Thresholds},
     state::{self as flow_state, DEFAULT_TIMEOUTS},
     wire::{Be16, protocol},
 };
@@ -13,7 +13,7 @@ use crate::{
     dataplane::{Sizes, Tables},
     ids::{Exhausted, Ids},
     model::{
-        Method, Protocol, RealServer, Refusal, Scheduler, ServiceAddress, Settings, Site, Tunnel,
+        Method, Protocol, RealServer, Refusal, ServiceAddress, Settings, Site, Tunnel,
         VirtualService,
     },
     network::next_hop::{self, Resolution},
@@ -182,7 +182,7 @@ fn service_entry(service: &VirtualService, id: u32) -> Service {
         id,
         ring: 0,
         slots: 0,
-        scheduler: scheduler_kind(service),
+        scheduler: rings::kind(service.scheduler, service.flags),
         flags,
         refusal: match service.refusal {
             Refusal::Reset => maps::Refusal::RESET,
@@ -338,25 +338,6 @@ fn method_kind(method: Method, tunnel: Tunnel) -> MethodKind {
         (Method::Tunnel, Tunnel::Ipip) => MethodKind::TUNNEL,
         (Method::Tunnel, Tunnel::Gre { .. }) => MethodKind::GRE,
         (Method::Tunnel, Tunnel::Gue { .. }) => MethodKind::GUE,
-    }
-}
-
-fn scheduler_kind(service: &VirtualService) -> SchedulerKind {
-    match service.scheduler {
-        Scheduler::Rr | Scheduler::Wrr => SchedulerKind::TURNS,
-        Scheduler::Lc => SchedulerKind::LEAST_CONNECTIONS,
-        Scheduler::Wlc => SchedulerKind::LEAST_LOADED,
-        Scheduler::Lblc => SchedulerKind::LOCALITY,
-        Scheduler::Lblcr => SchedulerKind::LOCALITY_SET,
-        Scheduler::Dh => SchedulerKind::DESTINATION_HASH,
-        Scheduler::Sh => SchedulerKind::SOURCE_HASH,
-        Scheduler::Sed => SchedulerKind::SHORTEST_DELAY,
-        Scheduler::Nq => SchedulerKind::NEVER_QUEUE,
-        Scheduler::Mh if service.flags.compat => SchedulerKind::MAGLEV_COMPAT,
-        Scheduler::Mh => SchedulerKind::MAGLEV,
-        Scheduler::Fo => SchedulerKind::FAILOVER,
-        Scheduler::Ovf => SchedulerKind::OVERFLOW,
-        Scheduler::Twos => SchedulerKind::TWO_CHOICES,
     }
 }
 
