@@ -49,15 +49,19 @@ fn send(tables: &HostTables, frame: &[u8]) -> (Result<Verdict, Reason>, Vec<u8>)
 
 /// Sends the frames, and those that are held again as the daemon does, once. What came out.
 fn deliver(tables: &HostTables, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut out = Vec::new();
+    let (mut out, mut held) = (Vec::new(), Vec::new());
     for frame in frames {
         match send(tables, frame) {
             (FORWARDED, bytes) => out.push(bytes),
-            (verdict, _) => assert_eq!(verdict, HELD),
+            (verdict, _) => {
+                assert_eq!(verdict, HELD);
+                held.push(frame);
+            }
         }
     }
-    for frame in tables.held.take() {
-        let (verdict, bytes) = send(tables, &frame);
+    assert_eq!(tables.held.take().len(), held.len());
+    for frame in held {
+        let (verdict, bytes) = send(tables, frame);
         assert_eq!(verdict, FORWARDED);
         out.push(bytes);
     }
