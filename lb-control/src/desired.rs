@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::{
     address::Address6,
-    maps::{self, MethodKind, NextHop, Server, Service, ServiceKey, Thresholds},
+    maps::{self, MethodKind, NextHop, Role, Server, Service, ServiceKey, Thresholds},
     state::{self as flow_state, DEFAULT_TIMEOUTS},
     wire::{Be16, protocol},
 };
@@ -101,6 +101,9 @@ fn members(
             entry.tunnel_source = before.tunnel_source;
         }
         desired.tables.servers.insert(id, entry);
+        if entry.is_masqueraded() {
+            desired.tables.give_role(entry.address, Role::MASQUERADED);
+        }
         if entry.has(Server::LIMITED) {
             let (upper, lower) = (server.upper, server.lower);
             desired

@@ -18,3 +18,4 @@ pub mod rings;
 pub mod selectors;
 pub mod state;
 pub mod status;
+pub mod waiting_room;

@@ -36,6 +36,7 @@ use crate::{
     },
     preflight,
     reconciler::Reconciler,
+    waiting_room,
 };
 
 /// How often refused writes are tried again and interfaces looked at.
@@ -107,6 +108,8 @@ impl Pulse {
         let resolver = Resolver::spawn(Pace::default(), way_sender)?;
         let nannies = Watch::spawn(report_sender);
         tokio::spawn(reconciler.run(queue));
+        let (held, in_vain) = program.held()?;
+        tokio::spawn(waiting_room::keep(held, in_vain));
         let sources = Sources {
             events: events.clone(),
             nannies: nannies.clone(),

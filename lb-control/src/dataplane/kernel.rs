@@ -1,4 +1,9 @@
-//! The kernel: the only file besides `attachment` that knows aya.
+//! The kernel: the only file besides `attachment` and `held` that knows aya.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::{Context, bail};
 use aya::{
@@ -13,14 +18,18 @@ use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
     maps::{
-        Load, Persistence, RangeKey, Server, Service, ServiceKey, Settings, Thresholds, Traffic,
-        Vlan, size,
+        Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings, Thresholds,
+        Traffic, Vlan, size,
     },
     verdict::{Event, Reason},
 };
 use tracing::warn;
 
-use super::{Change, Dataplane, Sizes, Tables, attachment, bpffs::Pins};
+use super::{
+    Change, Dataplane, Sizes, Tables, attachment,
+    bpffs::Pins,
+    held::{self, Held},
+};
 pub use attachment::Attached;
 
 /// The program, compiled for the kernel and embedded: `lb` is one file.
@@ -49,6 +58,7 @@ const MAPS: &[&str] = &[
     "census",
     "fragments4",
     "fragments6",
+    "held",
     "rates",
     "events",
     "interfaces",
@@ -85,13 +95,14 @@ pub enum Back {
 pub struct Program {
     ebpf: Ebpf,
     pins: Pins,
+    in_vain: Arc<AtomicU64>,
 }
 
 /// The maps.
 pub struct KernelDataplane {
     services: HashMap<MapData, ServiceKey, Service>,
     ranges: LpmTrie<MapData, RangeKey, Service>,
-    addresses: HashMap<MapData, Address6, u32>,
+    addresses: HashMap<MapData, Address6, Role>,
     persistence: Array<MapData, Persistence>,
     thresholds: Array<MapData, Thresholds>,
     events: PerCpuArray<MapData, u64>,
@@ -104,6 +115,7 @@ pub struct KernelDataplane {
     vlans: HashMap<MapData, u32, Vlan>,
     reasons: PerCpuArray<MapData, u64>,
     queued: Array<MapData, u32>,
+    in_vain: Arc<AtomicU64>,
     sizes: Sizes,
 }
 
@@ -132,7 +144,7 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
         ("services", sizes.services),
         ("turns", sizes.services),
         ("persistence", sizes.services),
-        ("addresses", sizes.services),
+        ("addresses", sizes.services.saturating_add(sizes.servers)),
         ("service_ranges", sizes.services),
         ("servers", sizes.servers),
         ("thresholds", sizes.servers),
@@ -167,6 +179,7 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     let program = Program {
         ebpf,
         pins: pins.clone(),
+        in_vain: Arc::clone(&dataplane.in_vain),
     };
     Ok((program, dataplane))
 }
@@ -248,6 +261,17 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
 }
 
 impl Program {
+    /// What the waiting room of early fragments needs, and where it counts those that waited in vain;
+    /// to be had once.
+    ///
+    /// # Errors
+    /// If a map or the program cannot be had.
+    pub fn held(&mut self) -> anyhow::Result<(Held, Arc<AtomicU64>)> {
+        let balance = held::pinned(&self.pins.programs().join("balance"))?;
+        let held = Held::open(&mut self.ebpf, balance)?;
+        Ok((held, Arc::clone(&self.in_vain)))
+    }
+
     /// Puts the program on an interface.
     ///
     /// # Errors
@@ -303,6 +327,7 @@ impl KernelDataplane {
             vlans: map(ebpf, "vlans")?,
             reasons: map(ebpf, "reasons")?,
             queued: map(ebpf, "queued")?,
+            in_vain: Arc::default(),
             sizes,
         })
     }
@@ -323,7 +348,7 @@ impl Dataplane for KernelDataplane {
                 .iter()
                 .map(|entry| entry.map(|(key, service)| ((key.data(), key.prefix_len()), service)))
                 .collect::<Result<_, _>>()?,
-            addresses: self.addresses.keys().collect::<Result<_, _>>()?,
+            addresses: self.addresses.iter().collect::<Result<_, _>>()?,
             vlans: self.vlans.iter().collect::<Result<_, _>>()?,
             settings: Some(self.settings.get(&0, 0)?),
             ..Tables::default()
@@ -366,7 +391,7 @@ impl Dataplane for KernelDataplane {
             Change::Settings(settings) => self.settings.set(0, settings, 0),
             Change::Vlan(index, vlan) => self.vlans.insert(index, vlan, 0),
             Change::NoVlan(index) => self.vlans.remove(index),
-            Change::Address(address) => self.addresses.insert(address, 0, 0),
+            Change::Address(address, role) => self.addresses.insert(address, role, 0),
             Change::NoAddress(address) => self.addresses.remove(address),
             Change::Persistence(id, persistence) => self.persistence.set(*id, persistence, 0),
             Change::Thresholds(id, thresholds) => self.thresholds.set(*id, thresholds, 0),
@@ -413,7 +438,11 @@ impl Dataplane for KernelDataplane {
     fn reasons(&self) -> Result<Vec<(Reason, u64)>, MapError> {
         let count = |reason: &Reason| {
             let each = self.reasons.get(&(*reason as u32), 0)?;
-            Ok((*reason, each.iter().sum()))
+            let waited = match reason {
+                Reason::EarlyFragment => self.in_vain.load(Ordering::Relaxed),
+                _ => 0,
+            };
+            Ok((*reason, each.iter().sum::<u64>() + waited))
         };
         Reason::ALL.iter().map(count).collect()
     }

@@ -4,15 +4,16 @@ mod attachment;
 pub mod bpffs;
 #[cfg(test)]
 pub mod fake;
+pub mod held;
 pub mod kernel;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lb_common::{
     address::Address6,
     maps::{
-        Load, Persistence, RangeKey, Server, Service, ServiceKey, Settings, Thresholds, Traffic,
-        Vlan,
+        Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings, Thresholds,
+        Traffic, Vlan,
     },
     verdict::{Event, Reason},
 };
@@ -24,8 +25,9 @@ pub struct Tables {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Virtual services by ranges of ports, and how many bits of each key count.
     pub ranges: BTreeMap<(RangeKey, u32), Service>,
-    /// The addresses of virtual services.
-    pub addresses: BTreeSet<Address6>,
+    /// What addresses are: those of virtual services, and of real servers whose replies come this
+    /// way.
+    pub addresses: BTreeMap<Address6, Role>,
     /// How long clients stay, by service; those whose clients do not are left out.
     pub persistence: BTreeMap<u32, Persistence>,
     /// Thresholds by real server; those without are left out.
@@ -43,6 +45,12 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// An address has this role, too.
+    pub fn give_role(&mut self, address: Address6, role: Role) {
+        let roles = self.addresses.entry(address).or_default();
+        *roles = roles.and(role);
+    }
+
     /// The entries of all services; one that has several keys comes several times.
     pub fn entries(&self) -> impl Iterator<Item = &Service> {
         self.services.values().chain(self.ranges.values())
@@ -58,9 +66,9 @@ pub enum Change {
     Vlan(u32, Vlan),
     /// A VLAN interface is gone.
     NoVlan(u32),
-    /// An address gets its first service.
-    Address(Address6),
-    /// An address has no service any more.
+    /// What an address is.
+    Address(Address6, Role),
+    /// An address is nothing to us any more.
     NoAddress(Address6),
     /// How long the clients of a service stay; zero for not at all.
     Persistence(u32, Persistence),
