@@ -10,6 +10,7 @@ mod associations;
 mod builder;
 mod fragments;
 mod full_nat;
+mod messages;
 mod site;
 mod table;
 mod tables;
