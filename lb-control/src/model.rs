@@ -122,6 +122,37 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// Takes in another one, if they have a port in common; whether they have.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let is_near = (self.address, self.protocol) == (other.address, other.protocol)
+            && self.first <= other.last
+            && other.first <= self.last;
+        if is_near {
+            self.first = self.first.min(other.first);
+            self.last = self.last.max(other.last);
+        }
+        is_near
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            protocol,
+            first,
+            last,
+        } = self;
+        match (first, last) {
+            (0, 0) => write!(f, "{protocol} {address}"),
+            (0, &u16::MAX) => write!(f, "{protocol} {address} (all ports)"),
+            (first, last) if first == last => self.key().fmt(f),
+            (_, last) => write!(f, "{}-{last}", self.key()),
+        }
+    }
+}
+
 /// A transport protocol that is balanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

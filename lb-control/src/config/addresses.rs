@@ -46,6 +46,11 @@ impl<'a> Addresses<'a> {
         self.found
     }
 
+    /// Whether an address has been added.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.places.contains_key(&address)
+    }
+
     /// Adds one address, or tells why not.
     pub(super) fn add(&mut self, wanted: &Wanted<'_>, diagnostics: &mut Diagnostics) {
         let interface = wanted.device.split(':').next().unwrap_or_default();

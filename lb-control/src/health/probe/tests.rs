@@ -130,11 +130,7 @@ fn never_stops(mut stream: TcpStream) -> Served {
 #[tokio::test]
 async fn sctp() {
     use socket2::{Domain, SockAddr, Socket, Type};
-    let socket = Socket::new(
-        Domain::IPV4,
-        Type::STREAM,
-        Some(socket2::Protocol::SCTP),
-    );
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(socket2::Protocol::SCTP));
     let Ok(socket) = socket else {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let target = target(Protocol::Sctp, nobody, GENEROUS, talk(None, None));
