@@ -46,9 +46,10 @@ impl<'a> Addresses<'a> {
         self.found
     }
 
-    /// Whether an address has been added.
-    pub(super) fn has(&self, address: IpAddr) -> bool {
-        self.places.contains_key(&address)
+    /// The length of the prefix of an address that has been added.
+    pub(super) fn prefix(&self, address: IpAddr) -> Option<u8> {
+        let (index, _) = self.places.get(&address)?;
+        self.found.get(*index).map(|found| found.prefix)
     }
 
     /// Adds one address, or tells why not.

@@ -17,8 +17,9 @@ use super::{
     servers::{Checked, Farm},
     settings::{GlobalSettings, Matched, Mode, ServiceSettings, Settings},
     source::Span,
+    values::Netmask,
 };
-use crate::model::{Method, Site, VirtualService};
+use crate::model::{Method, Selector, Site, VirtualService};
 
 /// What a file means. With errors among the diagnostics the result is not to be used.
 pub(super) fn understand(
@@ -106,12 +107,13 @@ impl Building<'_> {
             return;
         }
         let selectors: Vec<_> = wanted.into_iter().map(|matched| matched.selector).collect();
-        let Some(first) = selectors.first() else {
+        let Some(key) = selectors.first().map(Selector::key) else {
             return;
         };
         self.masquerades |= method == Method::Nat && !source_nat;
         self.services.push(VirtualService {
             mark: Some(settings.fwmark).filter(|mark| *mark != 0),
+            selectors,
             method,
             source_nat,
             tunnel,
@@ -124,11 +126,8 @@ impl Building<'_> {
             check_protocol: checked.protocol,
             quiesce: settings.quiesce_server,
             servers,
-            ..VirtualService::new(settings.name, first.key(), scheduler, probe)
+            ..VirtualService::new(settings.name, key, scheduler, probe)
         });
-        if let Some(last) = self.services.last_mut() {
-            last.selectors = selectors;
-        }
     }
 
     /// What clients connect to; the block's address becomes a floating one.
@@ -174,18 +173,18 @@ impl Building<'_> {
     /// The other addresses of a group are put beside its own, unless a block of their own says
     /// where they are.
     fn group_addresses(&mut self, settings: &ServiceSettings<'_>) {
+        let device = settings.dev.as_deref().unwrap_or_default();
         for Matched { selector, span } in &settings.ours.matches {
-            if self.addresses.has(selector.address) {
+            if self.addresses.prefix(selector.address).is_some() {
                 continue;
             }
-            let device = settings.dev.as_deref().unwrap_or_default();
             let wanted = Wanted {
                 address: selector.address,
-                prefix: settings.prefix,
-                mask: settings.vip_nmask,
+                prefix: self.addresses.prefix(settings.address),
+                mask: Netmask::NONE,
                 device: device.split(':').next().unwrap_or_default(),
                 span: *span,
-                mask_span: settings.block.place(ServiceKey::VipNmask),
+                mask_span: *span,
             };
             self.addresses.add(&wanted, self.diagnostics);
         }
