@@ -370,6 +370,9 @@ fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
         answers,
         snat_ports: (first, last),
         secret,
+        // The sizes of maps, which are made before there are settings.
+        flows: _,
+        half_open: _,
     } = site.settings;
     let mut flags = 0;
     let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };

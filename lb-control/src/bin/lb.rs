@@ -2,14 +2,19 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
+    fs,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_control::{
-    config::{self, Colour, Format},
+    config::{
+        self, Colour, Format,
+        marks::{self, LeftOut},
+    },
     control::{self, client},
     daemon,
     dataplane::{Sizes, kernel::Mode},
@@ -36,6 +41,11 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Makes lvs.cf from what other programs print.
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// Shows services, real servers, and what the nannies say.
     Status {
         /// The daemon's socket.
@@ -50,6 +60,17 @@ enum Verb {
         /// Where things are pinned.
         #[arg(long, value_name = "DIR", default_value = BPFFS)]
         bpffs: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigVerb {
+    /// Prints the `fwmark` and `match` lines for the marks that a firewall sets; exit status 1 if
+    /// a rule could not be carried over.
+    ImportMarks {
+        /// What iptables-save, ip6tables-save, `iptables -t mangle -S` or `nft list ruleset`
+        /// printed; - for standard input.
+        file: PathBuf,
     },
 }
 
@@ -152,6 +173,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let verdict = config::check(&file, format, &mut io::stdout().lock())?;
             return Ok(ExitCode::from(verdict.exit_status()));
         }
+        Verb::Config {
+            verb: ConfigVerb::ImportMarks { file },
+        } => return import_marks(&file),
         Verb::Status { socket, json } => {
             let status = runtime()?.block_on(client::status(&socket))?;
             let mut out = io::stdout().lock();
@@ -172,6 +196,27 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn import_marks(file: &Path) -> anyhow::Result<ExitCode> {
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text)?;
+        ("standard input".into(), text)
+    } else {
+        let reading = || format!("reading {}", file.display());
+        let text = fs::read_to_string(file).with_context(reading)?;
+        (file.to_string_lossy(), text)
+    };
+    let imported = marks::import(&text);
+    write!(io::stdout().lock(), "{imported}")?;
+    for LeftOut { line, why } in &imported.left_out {
+        writeln!(io::stderr().lock(), "{name}:{line}: left out: {why}")?;
+    }
+    Ok(match imported.left_out.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

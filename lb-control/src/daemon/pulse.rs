@@ -1,6 +1,6 @@
 //! Everything that runs, and the way of an event through it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
@@ -317,6 +317,8 @@ fn targets(site: &Site) -> Vec<Target> {
             .map(move |server| Target {
                 service: service.key,
                 server: server.socket,
+                address: SocketAddr::new(server.socket.ip(), server.check_port),
+                protocol: service.check_protocol,
                 probe: service.probe.clone(),
             })
     };
