@@ -330,8 +330,12 @@ pub struct Settings {
     pub answers: u32,
     /// The ports that full NAT takes, first and last.
     pub snat_ports: (u16, u16),
-    /// The key of mh's hash, which both directors must share.
+    /// The key of mh's hash, which both directors must share; `[0; 2]` if none was given.
     pub secret: [u64; 2],
+    /// How many flows each table holds, if the file says.
+    pub flows: Option<u32>,
+    /// How many of them may be half open, if the file says.
+    pub half_open: Option<u32>,
 }
 
 impl Default for Settings {
@@ -348,6 +352,8 @@ impl Default for Settings {
             answers: 1_000,
             snat_ports: (1_024, 32_767),
             secret: [0; 2],
+            flows: None,
+            half_open: None,
         }
     }
 }
