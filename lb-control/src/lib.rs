@@ -3,10 +3,12 @@
 
 pub mod config;
 pub mod control;
+pub mod counters;
 pub mod daemon;
 pub mod dataplane;
 pub mod desired;
 pub mod diff;
+pub mod drain;
 pub mod event;
 pub mod health;
 pub mod ids;

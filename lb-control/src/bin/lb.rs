@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    fmt::Display,
     fs,
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
@@ -15,10 +16,11 @@ use lb_control::{
         self, Colour, Format,
         marks::{self, LeftOut},
     },
-    control::{self, client},
+    control::{self, client, order::Order},
     daemon,
     dataplane::{Sizes, kernel::Mode},
 };
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 /// Linux Virtual Server on XDP.
@@ -55,6 +57,23 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Lists packets that were not steered, by reason, and what else happened.
+    Drops {
+        /// The daemon's socket.
+        #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
+        socket: PathBuf,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says what is to become of a real server.
+    Server {
+        #[command(subcommand)]
+        order: ServerVerb,
+        /// The daemon's socket.
+        #[arg(long, value_name = "PATH", default_value = control::SOCKET, global = true)]
+        socket: PathBuf,
+    },
     /// Takes the data plane off its interfaces and frees its maps.
     Detach {
         /// Where things are pinned.
@@ -72,6 +91,51 @@ enum ConfigVerb {
         /// printed; - for standard input.
         file: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum ServerVerb {
+    /// It gets nothing new, and leaves the table when it has finished.
+    Drain {
+        #[command(flatten)]
+        which: Which,
+        /// For how long it may finish; else as long as lvs.cf says. What is left then ends.
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u32>,
+    },
+    /// It gets connections, whatever its checks say.
+    Up(Which),
+    /// It leaves the table at once, whatever its checks say.
+    Down(Which),
+    /// Its checks decide again.
+    Auto(Which),
+}
+
+#[derive(Args)]
+struct Which {
+    /// The service: its name in lvs.cf, or ADDRESS:PORT.
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    /// The real server: its name in lvs.cf, or ADDRESS[:PORT].
+    #[arg(value_name = "SERVER")]
+    server: String,
+}
+
+impl From<ServerVerb> for Order {
+    fn from(verb: ServerVerb) -> Self {
+        let (verb, Which { service, server }, deadline) = match verb {
+            ServerVerb::Drain { which, deadline } => (control::order::Verb::Drain, which, deadline),
+            ServerVerb::Up(which) => (control::order::Verb::Up, which, None),
+            ServerVerb::Down(which) => (control::order::Verb::Down, which, None),
+            ServerVerb::Auto(which) => (control::order::Verb::Auto, which, None),
+        };
+        Self {
+            verb,
+            service,
+            server,
+            deadline,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -95,10 +159,21 @@ struct Run {
     /// Be active at once. This release knows no partner and always is.
     #[arg(long)]
     force_active: bool,
-    /// How many flows each address family's table holds; a masqueraded flow takes two places.
-    #[arg(long, value_name = "N", default_value_t = Sizes::default().flows,
-          value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
-    flows: u32,
+    /// How many flows each address family's table holds; a masqueraded flow takes two places. Goes
+    /// before `flow_table` in lvs.cf.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
+    flows: Option<u32>,
+    /// How many of them may be half-open; else `half_open` in lvs.cf, else half of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1 << 26))]
+    half_open: Option<u32>,
+    /// How many virtual services there may be; each address, port and protocol of a group counts.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().services,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    services: u32,
+    /// How many real servers there may be, each counted once per service.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().servers,
+          value_parser = clap::value_parser!(u32).range(2..=1 << 22))]
+    servers: u32,
     /// How messages are written to standard error.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -152,8 +227,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 },
                 bpffs: run.bpffs,
                 socket: run.socket,
+                flows: run.flows,
+                half_open: run.half_open,
                 sizes: Sizes {
-                    flows: run.flows,
+                    services: run.services,
+                    servers: run.servers,
                     ..Sizes::default()
                 },
             };
@@ -178,13 +256,15 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         } => return import_marks(&file),
         Verb::Status { socket, json } => {
             let status = runtime()?.block_on(client::status(&socket))?;
-            let mut out = io::stdout().lock();
-            if json {
-                serde_json::to_writer_pretty(&mut out, &status)?;
-                writeln!(out)?;
-            } else {
-                write!(out, "{status}")?;
-            }
+            print(&status, json)?;
+        }
+        Verb::Drops { socket, json } => {
+            let status = runtime()?.block_on(client::status(&socket))?;
+            print(&status.drops(), json)?;
+        }
+        Verb::Server { order, socket } => {
+            let text = runtime()?.block_on(client::order(&socket, &order.into()))?;
+            writeln!(io::stdout(), "{text}")?;
         }
         Verb::Detach { bpffs } => {
             let text = if daemon::detach(&bpffs)? {
@@ -217,6 +297,17 @@ fn import_marks(file: &Path) -> anyhow::Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+fn print<T: Serialize + Display>(answer: &T, json: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, answer)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{answer}")?;
+    }
+    Ok(())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,6 +1,7 @@
 //! How the commands of `lb` talk to the daemon: HTTP and JSON over a unix socket.
 
 pub mod client;
+pub mod order;
 pub mod server;
 
 /// Where the daemon listens unless told otherwise.
@@ -8,3 +9,6 @@ pub const SOCKET: &str = "/run/lb/lb.sock";
 
 /// The path of the status.
 const STATUS: &str = "/v1/status";
+
+/// The path where orders about real servers are taken.
+const SERVER: &str = "/v1/server";

@@ -5,11 +5,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
-        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray,
+        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuValues,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{TestRun, TestRunOptions, Xdp},
@@ -18,17 +18,18 @@ use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
     maps::{
-        Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings, Thresholds,
-        Traffic, Vlan, size,
+        InterfaceTraffic, Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings,
+        Thresholds, Traffic, Vlan, size,
     },
     verdict::{Event, Reason},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
-    Change, Dataplane, Sizes, Tables, attachment,
+    Change, Dataplane, Sizes, Tables, attachment, both,
     bpffs::Pins,
     held::{self, Held},
+    memory,
 };
 pub use attachment::Attached;
 
@@ -116,7 +117,9 @@ pub struct KernelDataplane {
     reasons: PerCpuArray<MapData, u64>,
     queued: Array<MapData, u32>,
     in_vain: Arc<AtomicU64>,
+    interfaces: PerCpuArray<MapData, InterfaceTraffic>,
     sizes: Sizes,
+    memory: u64,
 }
 
 /// Loads the program, or takes over the maps that are pinned and loads it beside them.
@@ -127,9 +130,13 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     if OBJECT.is_empty() {
         bail!("this lb was built without its BPF program; build it by `cargo xtask build`");
     }
-    let pinned = pinned_sizes(pins)?;
+    let pinned = pinned_sizes(pins, &sizes)?;
     if let Some(pinned) = pinned
-        && pinned != sizes
+        && pinned
+            != (Sizes {
+                half_open: pinned.half_open,
+                ..sizes
+            })
     {
         warn!(
             ?pinned,
@@ -145,7 +152,7 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
         ("turns", sizes.services),
         ("persistence", sizes.services),
         ("addresses", sizes.services.saturating_add(sizes.servers)),
-        ("service_ranges", sizes.services),
+        ("service_ranges", sizes.services.max(size::RANGES)),
         ("servers", sizes.servers),
         ("thresholds", sizes.servers),
         ("loads", sizes.servers),
@@ -166,7 +173,8 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     let redirect_back = u8::from(back == Back::Redirect);
     loader.override_global("REDIRECT_BACK", &redirect_back, true);
     let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
-    let dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
+    let mut dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
+    dataplane.memory = memory_of_maps(pins)?;
     let balance = program(&mut ebpf, "balance")?;
     balance
         .load()
@@ -176,6 +184,15 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     let _ = std::fs::remove_file(&pin);
     balance.pin(&pin).context("pinning the program")?;
     wind(&mut ebpf)?;
+    info!(
+        "the maps take {} MiB: {} flows of each family, {} of them half-open, {} services, {} real \
+         servers",
+        dataplane.memory.div_ceil(1 << 20),
+        sizes.flows,
+        sizes.half_open,
+        sizes.services,
+        sizes.servers
+    );
     let program = Program {
         ebpf,
         pins: pins.clone(),
@@ -184,8 +201,22 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     Ok((program, dataplane))
 }
 
-/// The sizes of the maps that are pinned; `None` if there are none.
-fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
+/// How many bytes the pinned maps take.
+fn memory_of_maps(pins: &Pins) -> anyhow::Result<u64> {
+    let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+    let mut sum = 0;
+    for name in MAPS {
+        let path = pins.maps().join(name);
+        let info =
+            MapInfo::from_pin(&path).with_context(|| format!("reading {}", path.display()))?;
+        sum += memory::of(&info, cpus);
+    }
+    Ok(sum)
+}
+
+/// The sizes of the maps that are pinned; `None` if there are none. How many flows may be half-open
+/// is not the size of a map: that is as it is `wanted`.
+fn pinned_sizes(pins: &Pins, wanted: &Sizes) -> anyhow::Result<Option<Sizes>> {
     let info = |name: &str| {
         let path = pins.maps().join(name);
         path.exists()
@@ -231,7 +262,7 @@ fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
         servers,
         ring,
         flows,
-        half_open: flows / 2,
+        half_open: wanted.half_open.min(flows),
     }))
 }
 
@@ -328,7 +359,9 @@ impl KernelDataplane {
             reasons: map(ebpf, "reasons")?,
             queued: map(ebpf, "queued")?,
             in_vain: Arc::default(),
+            interfaces: map(ebpf, "interfaces")?,
             sizes,
+            memory: 0,
         })
     }
 }
@@ -422,13 +455,39 @@ impl Dataplane for KernelDataplane {
 
     fn traffic(&self, server: u32) -> Result<Traffic, MapError> {
         let each = self.traffic.get(&server, 0)?;
-        Ok(each.iter().fold(Traffic::default(), |sum, cpu| Traffic {
-            connections: sum.connections + cpu.connections,
-            packets_in: sum.packets_in + cpu.packets_in,
-            bytes_in: sum.bytes_in + cpu.bytes_in,
-            packets_out: sum.packets_out + cpu.packets_out,
-            bytes_out: sum.bytes_out + cpu.bytes_out,
-        }))
+        Ok(each
+            .iter()
+            .fold(Traffic::default(), |sum, cpu| both(&sum, cpu)))
+    }
+
+    fn clear_traffic(&mut self, server: u32) -> Result<(), MapError> {
+        let nothing = vec![Traffic::default(); self.traffic.get(&server, 0)?.len()];
+        let nothing = PerCpuValues::try_from(nothing)?;
+        self.traffic.set(server, nothing, 0)
+    }
+
+    fn interfaces(&self) -> Result<Vec<(u32, InterfaceTraffic)>, MapError> {
+        let mut all = Vec::new();
+        for index in 0..size::INTERFACES {
+            let each = self.interfaces.get(&index, 0)?;
+            let sum = each
+                .iter()
+                .fold(InterfaceTraffic::default(), |sum, cpu| InterfaceTraffic {
+                    packets: sum.packets + cpu.packets,
+                    bytes: sum.bytes + cpu.bytes,
+                    steered: sum.steered + cpu.steered,
+                    passed: sum.passed + cpu.passed,
+                    dropped: sum.dropped + cpu.dropped,
+                });
+            if sum.packets > 0 {
+                all.push((index, sum));
+            }
+        }
+        Ok(all)
+    }
+
+    fn memory(&self) -> u64 {
+        self.memory
     }
 
     fn turn(&self, service: u32) -> Result<u64, MapError> {

@@ -6,14 +6,15 @@ pub mod bpffs;
 pub mod fake;
 pub mod held;
 pub mod kernel;
+mod memory;
 
 use std::collections::BTreeMap;
 
 use lb_common::{
     address::Address6,
     maps::{
-        Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings, Thresholds,
-        Traffic, Vlan,
+        InterfaceTraffic, Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings,
+        Thresholds, Traffic, Vlan,
     },
     verdict::{Event, Reason},
 };
@@ -120,6 +121,18 @@ impl Default for Sizes {
     }
 }
 
+/// What two count together.
+#[must_use]
+pub const fn both(one: &Traffic, other: &Traffic) -> Traffic {
+    Traffic {
+        connections: one.connections + other.connections,
+        packets_in: one.packets_in + other.packets_in,
+        bytes_in: one.bytes_in + other.bytes_in,
+        packets_out: one.packets_out + other.packets_out,
+        bytes_out: one.bytes_out + other.bytes_out,
+    }
+}
+
 /// The kernel's side.
 pub trait Dataplane {
     /// What a refused write looks like.
@@ -151,6 +164,22 @@ pub trait Dataplane {
     /// # Errors
     /// The kernel's.
     fn traffic(&self, server: u32) -> Result<Traffic, Self::Error>;
+
+    /// Begins to count anew for an id that no server has.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn clear_traffic(&mut self, server: u32) -> Result<(), Self::Error>;
+
+    /// What came in by each interface, all CPUs together; those by which nothing came are left out.
+    /// Number 0 is all whose index is too high to be counted by themselves.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn interfaces(&self) -> Result<Vec<(u32, InterfaceTraffic)>, Self::Error>;
+
+    /// How many bytes all maps take together, as far as can be told from their sizes.
+    fn memory(&self) -> u64;
 
     /// The turn of a service.
     ///
