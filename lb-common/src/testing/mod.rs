@@ -10,6 +10,9 @@ mod associations;
 mod builder;
 mod fragments;
 mod full_nat;
+mod mutation;
+mod random;
+mod scenario;
 mod site;
 mod table;
 mod tables;
@@ -19,14 +22,18 @@ mod verify;
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
 pub use fragments::cut;
+pub use mutation::{corpus, mutate, neighbours, seeds};
+pub use random::Lot;
+pub use scenario::{Scenario, Step, Write};
 pub use site::{
     BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
 };
 pub use table::{Case, table};
+use tables::HostRoom;
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
 pub use verify::{GUE_PORT, checksums, crc32c};
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 
 use crate::{
     checksum::Sum,
@@ -49,7 +56,7 @@ pub const HEADROOM: usize = 256;
 /// # Errors
 /// Why it is not steered.
 pub fn balance(packet: &mut HostPacket, tables: &HostTables) -> Result<Verdict, Reason> {
-    let link = Link::parse(packet)?;
+    let link = Link::parse(packet).inspect_err(|reason| tables.refuse(*reason))?;
     if link.ethertype == V4::ETHERTYPE {
         stages::<V4>(packet, tables, link)
     } else if link.ethertype == V6::ETHERTYPE {
@@ -65,12 +72,25 @@ fn stages<F: Quoting>(
     link: Link,
 ) -> Result<Verdict, Reason>
 where
-    HostTables: FlowTable<F> + FragmentTable<F>,
-    Room<F::Address>: Zeroable,
+    HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
-    let mut room = Room::zeroed();
-    let steered = pipeline::steer::<F, _, _>(packet, tables, &mut room, link)
-        .and_then(|next| finish::<F>(packet, tables, &mut room, link, next));
+    let mut room = tables.room().get();
+    let outcome = stages_in::<F>(packet, tables, &mut room, link);
+    tables.room().set(room);
+    outcome
+}
+
+fn stages_in<F: Parse + Answering>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<F> + FragmentTable<F>,
+{
+    let steered = pipeline::steer::<F, _, _>(packet, tables, room, link)
+        .and_then(|next| finish::<F>(packet, tables, room, link, next));
     let Err(reason) = steered else {
         return steered;
     };
@@ -78,7 +98,7 @@ where
     if reason.fate() != Fate::Answer {
         return steered;
     }
-    let answered = pipeline::refuse::<F, _, _>(packet, tables, &room, link, reason);
+    let answered = pipeline::refuse::<F, _, _>(packet, tables, room, link, reason);
     if let Err(reason) = answered {
         tables.refuse(reason);
     }
