@@ -19,6 +19,7 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::NextHop,
+    packet::MAX_OFFSET,
     tables::{Queue, Route},
     testing::{
         CLOSED, FRONT, FRONT_VLAN_ID, HostFlows, HostPacket, HostTables, Scenario, Site, Step,
@@ -76,11 +77,15 @@ fn strange_packets_end_alike() {
             for (interface, frame) in &case.before {
                 both.packet(*interface, frame, &mut tally)?;
             }
-            let mut result = both.packet(case.interface, &case.input, &mut tally);
+            let mut result = both
+                .packet(case.interface, &case.input, &mut tally)
+                .map(drop);
+            let mut count = 0;
             neighbours(&case.input, |frame| {
                 if result.is_ok() {
+                    count += 1;
                     result = both
-                        .packet(case.interface, frame, &mut tally)
+                        .look_at(case.interface, frame, count, &mut tally)
                         .with_context(|| format!("{}: {frame:02x?}", case.name));
                 }
             });
@@ -151,6 +156,7 @@ impl<'a> Both<'a> {
         host.settings.half_open = host.settings.half_open.min(FLOWS);
         host.routes = Some(route);
         host.capacity = FLOWS as usize;
+        host.fragments = usize::MAX;
         program.set_clock(host.clock.get(), host.random.get())?;
         Ok(Self { program, host })
     }
@@ -228,8 +234,24 @@ impl<'a> Both<'a> {
         Ok(Some(output))
     }
 
+    /// As [`Self::packet`], and compares everything now and then.
+    fn look_at(
+        &mut self,
+        interface: u32,
+        frame: &[u8],
+        count: usize,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        self.packet(interface, frame, tally)?;
+        if count.is_multiple_of(ROUND) {
+            self.compare()?;
+        }
+        Ok(())
+    }
+
     /// Everything that is remembered and counted.
-    fn compare(&self) -> Result<()> {
+    fn compare(&mut self) -> Result<()> {
+        self.compare_held()?;
         let (program, host) = (&*self.program, &self.host);
         same("reasons", &program.reasons()?, &host.reasons.borrow())?;
         same("events", &program.events()?, &host.events.borrow())?;
@@ -271,6 +293,17 @@ impl<'a> Both<'a> {
         same("localities", &localities, &host.localities.borrow())?;
         same_fragments("fragments4", program, &v4)?;
         same_fragments("fragments6", program, &v6)
+    }
+}
+
+impl Both<'_> {
+    /// What was given into the daemon's hands since the last time.
+    fn compare_held(&mut self) -> Result<()> {
+        // The host keeps what headers can be in.
+        let mut held = self.program.held()?;
+        held.iter_mut()
+            .for_each(|frame| frame.truncate(MAX_OFFSET + 1));
+        same("held frames", &held, &self.host.held.take())
     }
 }
 
@@ -329,6 +362,7 @@ fn action_of(verdict: Result<Verdict, Reason>) -> u32 {
     match verdict {
         Ok(Verdict::Pass) => XDP_PASS,
         Ok(Verdict::Transmit) => XDP_TX,
+        Ok(Verdict::Hold) => XDP_DROP,
         Ok(Verdict::Redirect(_)) => XDP_REDIRECT,
         Err(reason) => match reason.fate() {
             Fate::Pass => XDP_PASS,
@@ -407,6 +441,7 @@ impl Tally {
         self.packets += 1;
         let name = match verdict {
             Ok(Verdict::Pass) => "passed",
+            Ok(Verdict::Hold) => "held",
             Ok(Verdict::Transmit) => "sent back",
             Ok(Verdict::Redirect(_)) => "redirected",
             Err(reason) => reason.name(),
@@ -416,7 +451,7 @@ impl Tally {
 
     /// Scenarios that go nowhere show nothing.
     fn ensure_variety(&self) -> Result<()> {
-        for wanted in ["passed", "sent back", "redirected"]
+        for wanted in ["passed", "held", "sent back", "redirected"]
             .into_iter()
             .chain(WANTED.iter().map(|reason| reason.name()))
         {

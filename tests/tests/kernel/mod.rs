@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunAttrs, TestRunOptions,
     maps::{
-        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue,
+        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue, RingBuf,
         lpm_trie::{self, LpmTrie},
     },
     programs::Xdp,
@@ -19,8 +19,8 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::{
-        Census, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server, Service,
-        ServiceKey, Settings, Thresholds, Traffic, Vlan,
+        Census, HeldFrame, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server,
+        Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
     },
     room::Room,
     testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site, Write},
@@ -252,6 +252,7 @@ impl Program {
         for index in 0..Event::ALL.len() as u32 {
             events.set(index, per_cpu(0)?, 0)?;
         }
+        self.held()?;
         self.clean::<{ size_of::<Room<Address4>>() }>("room4")?;
         self.clean::<{ size_of::<Room<Address6>>() }>("room6")?;
         let mut reasons = PerCpuArray::<_, u64>::try_from(self.map_mut("reasons")?)?;
@@ -347,6 +348,20 @@ impl Program {
     pub(crate) fn entries<K: Pod + Ord, V: Pod>(&self, name: &str) -> Result<BTreeMap<K, V>> {
         let map = HashMap::try_from(self.map(name)?)?;
         Ok(map.iter().collect::<Result<_, MapError>>()?)
+    }
+
+    /// Takes the frames that were given into the daemon's hands.
+    pub(crate) fn held(&mut self) -> Result<Vec<Vec<u8>>> {
+        const BYTES: usize = std::mem::offset_of!(HeldFrame, bytes);
+        let mut ring = RingBuf::try_from(self.map_mut("held")?)?;
+        let mut frames = Vec::new();
+        while let Some(record) = ring.next() {
+            let length = std::mem::offset_of!(HeldFrame, length);
+            let length: [u8; 4] = record[length..length + 4].try_into()?;
+            let length = u32::from_ne_bytes(length) as usize;
+            frames.push(record[BYTES..BYTES + length].to_vec());
+        }
+        Ok(frames)
     }
 
     /// The turn of a service.
