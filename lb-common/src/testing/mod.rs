@@ -10,6 +10,7 @@ mod associations;
 mod builder;
 mod fragments;
 mod full_nat;
+mod fuzz;
 mod mutation;
 mod random;
 mod scenario;
@@ -22,6 +23,7 @@ mod verify;
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
 pub use fragments::cut;
+pub use fuzz::{audit, balanced, fuzz};
 pub use mutation::{corpus, mutate, neighbours, seeds};
 pub use random::Lot;
 pub use scenario::{Scenario, Step, Write};
@@ -80,14 +82,14 @@ where
     outcome
 }
 
-fn stages_in<F: Parse + Answering>(
+fn stages_in<F: Quoting>(
     packet: &mut HostPacket,
     tables: &HostTables,
     room: &mut Room<F::Address>,
     link: Link,
 ) -> Result<Verdict, Reason>
 where
-    HostTables: FlowTable<F> + FragmentTable<F>,
+    HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
     let steered = pipeline::steer::<F, _, _>(packet, tables, room, link)
         .and_then(|next| finish::<F>(packet, tables, room, link, next));
@@ -114,7 +116,7 @@ fn finish<F: Quoting>(
     next: Next,
 ) -> Result<Verdict, Reason>
 where
-    HostTables: FlowTable<F> + FragmentTable<F>,
+    HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
     match next {
         Next::Done(verdict) => Ok(verdict),
@@ -135,8 +137,8 @@ where
             let next = icmp::requote::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
         }
-        Next::ErrorOfTunnel4 => icmp::relay::<V4, _, _>(packet, tables, &mut Room::zeroed(), link),
-        Next::ErrorOfTunnel6 => icmp::relay::<V6, _, _>(packet, tables, &mut Room::zeroed(), link),
+        Next::ErrorOfTunnel4 => relay::<F, V4>(packet, tables, room, link),
+        Next::ErrorOfTunnel6 => relay::<F, V6>(packet, tables, room, link),
         Next::LaterFragment => {
             let next = fragment::follow::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
@@ -149,6 +151,26 @@ where
         }
         Next::SendBack => pipeline::send_back::<F, _, _>(packet, tables, room, link),
     }
+}
+
+/// The stage of an error about a tunnel, which has the room of the family that was in it.
+fn relay<F: Quoting, Inner: Quoting>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<Inner> + HostRoom<F> + HostRoom<Inner>,
+{
+    // It may be the same.
+    HostRoom::<F>::room(tables).set(*room);
+    let cell = HostRoom::<Inner>::room(tables);
+    let mut inner = cell.get();
+    let outcome = icmp::relay::<Inner, _, _>(packet, tables, &mut inner, link);
+    cell.set(inner);
+    *room = HostRoom::<F>::room(tables).get();
+    outcome
 }
 
 /// A packet in memory, with room in front as a driver leaves it.
