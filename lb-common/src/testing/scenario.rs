@@ -284,6 +284,19 @@ impl Scenario {
         *service.expect("there are services")
     }
 
+    /// One of the services of a family.
+    fn any_key(&mut self, ends: &Ends) -> Option<ServiceKey> {
+        let is_v6 = ends.own.contains(':');
+        let keys: Vec<_> = self
+            .now
+            .services
+            .keys()
+            .filter(|key| key.address.is_mapped() != is_v6)
+            .copied()
+            .collect();
+        (!keys.is_empty()).then(|| self.lot.of(&keys))
+    }
+
     fn mtu(&mut self) -> u16 {
         self.lot.of(&[0, 1500, 1500, 1500, 1280, 100])
     }
@@ -324,10 +337,20 @@ impl Scenario {
     }
 
     fn request(&mut self, ends: &Ends) -> Vec<u8> {
+        let known = self.any_key(ends);
         let lot = &mut self.lot;
         let source = socket(lot.of(&ends.clients), lot.of(&CLIENT_PORTS));
-        let destination = socket(lot.of(&ends.virtual_addresses), lot.of(&PORTS));
-        let protocol = lot.of(&[TCP, TCP, TCP, TCP, UDP, UDP, SCTP]);
+        // Mostly to a service that there is.
+        let (protocol, destination) = match known {
+            Some(key) if lot.chance(80) => {
+                let address = SocketAddr::new(key.address.into(), key.port.get());
+                (key.protocol, address.to_string())
+            }
+            _ => (
+                lot.of(&[TCP, TCP, TCP, TCP, UDP, UDP, SCTP]),
+                socket(lot.of(&ends.virtual_addresses), lot.of(&PORTS)),
+            ),
+        };
         // Now and then a virtual address talks to itself.
         let source = if lot.chance(1) {
             destination.clone()
