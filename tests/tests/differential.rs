@@ -464,7 +464,7 @@ impl Tally {
 }
 
 /// What has to happen to some packet. The others take two CPUs, or are answered.
-const WANTED: [Reason; 14] = [
+const WANTED: [Reason; 13] = [
     Reason::Malformed,
     Reason::NoFlow,
     Reason::FlowTableFull,
@@ -478,7 +478,6 @@ const WANTED: [Reason; 14] = [
     Reason::NoPort,
     Reason::Martian,
     Reason::Fragment,
-    Reason::NoServer,
 ];
 
 impl std::fmt::Display for Tally {
