@@ -11,8 +11,7 @@
 use crate::{
     admit,
     answer::{Answer, Answering, Question, answer},
-    forward,
-    fragment,
+    forward, fragment,
     link::Link,
     lookup::{self, Match},
     maps::Refusal,
