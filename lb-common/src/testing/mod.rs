@@ -126,18 +126,28 @@ where
             finish::<F>(packet, tables, room, link, next)
         }
         Next::New => {
-            pipeline::choose::<F, _>(tables, room, link)?;
+            let next = pipeline::choose::<F, _>(tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::Schedule => {
+            let next = pipeline::schedule::<F, _>(tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::Begin => {
             pipeline::begin::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, Next::Send)
         }
         Next::Icmp => {
             let mut next = icmp::steer::<F, _, _>(packet, tables, room, link)?;
             if next == Next::New {
-                pipeline::choose::<F, _>(tables, room, link)?;
+                if pipeline::choose::<F, _>(tables, room, link)? == Next::Schedule {
+                    pipeline::schedule::<F, _>(tables, room, link)?;
+                }
                 next = Next::Error;
             }
             finish::<F>(packet, tables, room, link, next)
         }
+        Next::Echo => icmp::echo::<F, _, _>(packet, tables, room, link),
         Next::Error => {
             let next = icmp::requote::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
