@@ -38,6 +38,14 @@ pub trait Packet {
     /// As [`Packet::header`], to be changed.
     fn header_mut<H: Pod>(&mut self, at: usize) -> Option<&mut H>;
 
+    /// The byte at `at`, where what comes before it has a length that the packet tells. In the
+    /// kernel that is a function of its own: Linux 6.1 forgets bounds of numbers that it has to
+    /// put aside.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.header::<u8>(at).copied()
+    }
+
     /// Looks through IPv6 extension headers: [`parse::walk`]. In the kernel that is a function of
     /// its own, so that packets without them have nothing to do with it.
     #[inline(always)]

@@ -319,10 +319,11 @@ fn sctp_event<P: Packet>(packet: &P, at: usize, end: usize) -> Result<u8, Reason
     let first_at = at + size_of::<Sctp>();
     let first: &Chunk = packet.header(first_at).ok_or(Reason::Malformed)?;
     let second_at = first_at + first.stride().unwrap_or(usize::MAX / 2);
-    let second = packet
-        .header::<Chunk>(second_at)
-        .map(|chunk| chunk.kind)
-        .filter(|_| second_at + size_of::<Chunk>() <= end);
+    let second = if second_at + size_of::<Chunk>() <= end {
+        packet.byte(second_at)
+    } else {
+        None
+    };
     Ok(sctp::event(first.kind, second))
 }
 

@@ -108,7 +108,7 @@ pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
             Next::Send
         }
         Match::Reply { entry } => {
-            new.flow = entry.get();
+            entry.copy_to(&mut new.flow);
             Next::SendBack
         }
         Match::New { service, is_stale } => {

@@ -232,6 +232,12 @@ pub trait FlowEntry<F: Family> {
     /// What it holds now.
     fn get(&self) -> Flow<F::Address>;
 
+    /// Copies that. In the kernel by words: of an assignment the compiler makes a loop over bytes.
+    #[inline(always)]
+    fn copy_to(&self, flow: &mut Flow<F::Address>) {
+        *flow = self.get();
+    }
+
     /// Notes that a packet of it came `now`.
     fn touch(&self, now: u32);
 

@@ -29,7 +29,10 @@ use lb_common::{
     verdict::{Event, Reason},
 };
 
-use crate::{kernel, packet::XdpPacket};
+use crate::{
+    kernel,
+    packet::{XdpPacket, positive},
+};
 
 type Key4 = FlowKey<Address4>;
 type Key6 = FlowKey<Address6>;
@@ -334,6 +337,7 @@ extern "C" fn hold_packet(ctx: *mut xdp_md) -> u32 {
     let copied = unsafe {
         (&raw mut (*frame).interface).write(packet.interface());
         (&raw mut (*frame).length).write(length as u32);
+        let length = positive::<{ HeldFrame::CAPACITY }>(length);
         bpf_xdp_load_bytes(ctx, 0, (&raw mut (*frame).bytes).cast(), length as u32)
     };
     if copied == 0 {
@@ -576,6 +580,16 @@ impl<F: Family> FlowEntry<F> for KernelEntry<F::Address> {
         // SAFETY: the pointer is to a map value, whose memory stays while the program runs. Other
         // CPUs may write meanwhile: each field is a word that is written as a whole.
         unsafe { *self.flow }
+    }
+
+    #[inline(always)]
+    fn copy_to(&self, flow: &mut Flow<F::Address>) {
+        let (from, to): (*const u32, *mut u32) =
+            (self.flow.cast(), core::ptr::from_mut(flow).cast());
+        for word in 0..size_of::<Flow<F::Address>>() / size_of::<u32>() {
+            // SAFETY: as above; both are flows, which are made of whole words.
+            unsafe { to.add(word).write(from.add(word).read_volatile()) };
+        }
     }
 
     #[inline(always)]

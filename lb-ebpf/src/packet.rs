@@ -3,6 +3,7 @@
 use core::{
     arch::asm,
     hint::{assert_unchecked, black_box},
+    intrinsics::is_val_statically_known,
     mem::offset_of,
     ptr,
 };
@@ -84,7 +85,7 @@ impl XdpPacket {
         if at > MAX {
             return None;
         }
-        let start = self.start() + at;
+        let start = self.start() + bounded::<MAX>(at);
         if start + size_of::<H>() > self.end() {
             return None;
         }
@@ -192,6 +193,14 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn byte(&self, at: usize) -> Option<u8> {
+        match packet_byte(self.ctx, at as u32) {
+            NO_BYTE => None,
+            byte => Some(byte as u8),
+        }
+    }
+
+    #[inline(always)]
     fn walk(&self, at: usize, protocol: u8) -> Walk {
         // What the compiler knows of the result, the verifier does not.
         Walk(black_box(packet_walk(
@@ -226,6 +235,54 @@ impl Packet for XdpPacket {
             sum => Some(Sum::from_raw(sum)),
         }
     }
+}
+
+/// A number that is no larger than `MAX`, in a way that verifiers before Linux 6.8 see too: they forget
+/// what a comparison said of a number that the compiler puts aside between it and its use.
+#[inline(always)]
+fn bounded<const MAX: usize>(mut number: usize) -> usize {
+    if !is_val_statically_known(number) {
+        // SAFETY: a register is changed, nothing else.
+        unsafe {
+            asm!(
+                "{number} &= {mask}",
+                number = inout(reg) number,
+                mask = const MAX.next_power_of_two() - 1 | MAX,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+    number
+}
+
+/// As [`bounded`], of a number from 1 to `MAX`, a power of two.
+#[inline(always)]
+pub(crate) fn positive<const MAX: usize>(mut number: usize) -> usize {
+    // SAFETY: as in `bounded`.
+    unsafe {
+        asm!(
+            "{number} += -1",
+            "{number} &= {mask}",
+            "{number} += 1",
+            number = inout(reg) number,
+            mask = const MAX - 1,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    number
+}
+
+/// What [`packet_byte`] gives behind the end of the packet.
+const NO_BYTE: u32 = 0x100;
+
+/// [`Packet::byte`] as a global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn packet_byte(ctx: *mut xdp_md, at: u32) -> u32 {
+    let packet = XdpPacket::new(ctx);
+    // Of a check for one byte the verifier learns nothing: it is read as half of a pair.
+    let pair: Option<&[u8; 2]> = packet.header(at as usize);
+    pair.map_or(NO_BYTE, |[byte, _]| u32::from(*byte))
 }
 
 /// [`Packet::walk`] as a global function.

@@ -159,7 +159,7 @@ fn flow<F: Quoting, T: Tables + FlowTable<F>>(
 ) -> Option<Next> {
     let entry = tables.find(&room.key)?;
     let now = tables.now();
-    room.new.flow = entry.get();
+    entry.copy_to(&mut room.new.flow);
     let flow = &room.new.flow;
     match flow.state {
         State::RETIRED => None,

@@ -207,7 +207,7 @@ pub fn relay<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
         return Ok(Verdict::Pass);
     }
     let entry = tables.find(&room.key).ok_or(Reason::UnknownError)?;
-    room.new.flow = entry.get();
+    entry.copy_to(&mut room.new.flow);
     let flow = &room.new.flow;
     let is_ours = !matches!(flow.state, State::RETIRED | State::REPLY)
         && !flow.is_expired(tables.now())
