@@ -8,6 +8,7 @@ pub mod dataplane;
 pub mod desired;
 pub mod diff;
 pub mod event;
+pub mod explain;
 pub mod health;
 pub mod ids;
 pub mod model;

@@ -13,6 +13,7 @@ use lb_control::{
     control::{self, client},
     daemon,
     dataplane::{Sizes, kernel::Mode},
+    explain,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -45,12 +46,46 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Tells what the data plane would do with a packet, step by step, without doing it; exit status 0 if
+    /// all packets could be tried.
+    Explain(Explain),
     /// Takes the data plane off its interfaces and frees its maps.
     Detach {
         /// Where things are pinned.
         #[arg(long, value_name = "DIR", default_value = BPFFS)]
         bpffs: PathBuf,
     },
+}
+
+#[derive(Args)]
+#[group(skip)]
+struct Explain {
+    /// The packet in words: `tcp 198.51.100.7:4321 192.0.2.10:80 flags S`.
+    #[arg(
+        long,
+        value_name = "WORDS",
+        required_unless_present = "pcap",
+        conflicts_with = "pcap"
+    )]
+    tuple: Option<String>,
+    /// Packets from a capture, pcap or pcapng, of Ethernet.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Where packets are written as they would leave, as pcap.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The interface that they come in by; else the first that the program is on.
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+    /// Where things are pinned.
+    #[arg(long, value_name = "DIR", default_value = BPFFS)]
+    bpffs: PathBuf,
+    /// The daemon's socket; without the daemon there are addresses instead of names.
+    #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
+    socket: PathBuf,
+    /// The answer as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -160,6 +195,24 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 writeln!(out)?;
             } else {
                 write!(out, "{status}")?;
+            }
+        }
+        Verb::Explain(asked) => {
+            let packets = match (asked.tuple, asked.pcap) {
+                (Some(words), _) => explain::Packets::Tuple(words),
+                (None, path) => explain::Packets::Capture(path.unwrap_or_default()),
+            };
+            let options = explain::Options {
+                packets,
+                interface: asked.interface,
+                out: asked.out,
+                bpffs: asked.bpffs,
+                socket: asked.socket,
+                json: asked.json,
+            };
+            let mut out = io::stdout().lock();
+            if !runtime()?.block_on(explain::run(&options, &mut out))? {
+                return Ok(ExitCode::FAILURE);
             }
         }
         Verb::Detach { bpffs } => {

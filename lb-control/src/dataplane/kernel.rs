@@ -1,4 +1,4 @@
-//! The kernel: the only file besides `attachment` that knows aya.
+//! The kernel. Only this file, `attachment`, `trial` and `log` know aya.
 
 use anyhow::{Context, bail};
 use aya::{
@@ -24,7 +24,8 @@ use super::{Change, Dataplane, Sizes, Tables, attachment, bpffs::Pins};
 pub use attachment::Attached;
 
 /// The program, compiled for the kernel and embedded: `lb` is one file.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
 
 /// The maps, by name; all of them are pinned.
 const MAPS: &[&str] = &[
@@ -172,7 +173,7 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
 }
 
 /// The sizes of the maps that are pinned; `None` if there are none.
-fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
+pub(super) fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
     let info = |name: &str| {
         let path = pins.maps().join(name);
         path.exists()
@@ -240,7 +241,7 @@ fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name);
     Ok(program
         .with_context(|| format!("there is no program `{name}`"))?
