@@ -10,7 +10,10 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_control::{
     config::{self, Colour, Format},
-    control::{self, client},
+    control::{
+        self, client,
+        log::{self, Wish},
+    },
     daemon,
     dataplane::{Sizes, kernel::Mode},
     explain,
@@ -49,12 +52,37 @@ enum Verb {
     /// Tells what the data plane would do with a packet, step by step, without doing it; exit status 0 if
     /// all packets could be tried.
     Explain(Explain),
+    /// The decision log: prints it as it comes, or switches it on or off.
+    Log {
+        /// Without it the log is printed.
+        #[command(subcommand)]
+        switch: Option<Switch>,
+        /// The daemon's socket.
+        #[arg(long, global = true, value_name = "PATH", default_value = control::SOCKET)]
+        socket: PathBuf,
+    },
     /// Takes the data plane off its interfaces and frees its maps.
     Detach {
         /// Where things are pinned.
         #[arg(long, value_name = "DIR", default_value = BPFFS)]
         bpffs: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum Switch {
+    /// One line for what becomes of a packet, until it is switched off or the daemon ends.
+    On {
+        /// One packet of N is logged, by chance.
+        #[arg(long, value_name = "N", default_value_t = 1,
+              value_parser = clap::value_parser!(u32).range(1..))]
+        sample: u32,
+        /// Only packets that end here.
+        #[arg(long)]
+        drops_only: bool,
+    },
+    /// Costs nothing again.
+    Off,
 }
 
 #[derive(Args)]
@@ -196,6 +224,21 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             } else {
                 write!(out, "{status}")?;
             }
+        }
+        Verb::Log { switch, socket } => {
+            let wish = match switch {
+                None => {
+                    let mut out = io::stdout().lock();
+                    runtime()?.block_on(log::read_along(&socket, |lines| {
+                        out.write_all(lines)?;
+                        out.flush()
+                    }))?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Some(Switch::On { sample, drops_only }) => Some(Wish { sample, drops_only }),
+                Some(Switch::Off) => None,
+            };
+            runtime()?.block_on(log::switch(&socket, wish))?;
         }
         Verb::Explain(asked) => {
             let packets = match (asked.tuple, asked.pcap) {

@@ -30,6 +30,8 @@ pub struct Sources {
     pub events: mpsc::Sender<Event>,
     /// The nannies.
     pub nannies: health::Handle,
+    /// The decision log.
+    pub log: super::log::Log,
     /// The interfaces with the program on them.
     pub interfaces: tokio::sync::watch::Receiver<Vec<InterfaceStatus>>,
 }
@@ -82,7 +84,11 @@ impl Socket {
     /// If the socket fails.
     pub async fn serve(self, sources: Sources) -> std::io::Result<()> {
         let Self { listener, _trace } = self;
-        let routes = Router::new().route(STATUS, get(status)).with_state(sources);
+        let log = sources.log.clone();
+        let routes = Router::new()
+            .route(STATUS, get(status))
+            .with_state(sources)
+            .merge(super::log::routes(log));
         axum::serve(listener, routes).await
     }
 }

@@ -20,7 +20,11 @@ use lb_common::{
 };
 use tracing::warn;
 
-use super::{Change, Dataplane, Sizes, Tables, attachment, bpffs::Pins};
+use super::{
+    Change, Dataplane, Sizes, Tables, attachment,
+    bpffs::Pins,
+    log::{self, Records, Sampling},
+};
 pub use attachment::Attached;
 
 /// The program, compiled for the kernel and embedded: `lb` is one file.
@@ -28,7 +32,7 @@ pub(super) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
 
 /// The maps, by name; all of them are pinned.
-const MAPS: &[&str] = &[
+pub(super) const MAPS: &[&str] = &[
     "services",
     "service_ranges",
     "addresses",
@@ -85,6 +89,9 @@ pub enum Back {
 /// The loaded programs, not yet attached.
 pub struct Program {
     ebpf: Ebpf,
+    /// The one with the decision log, while it is in the other's place.
+    talking: Option<Ebpf>,
+    back: Back,
     pins: Pins,
 }
 
@@ -167,6 +174,8 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     wind(&mut ebpf)?;
     let program = Program {
         ebpf,
+        talking: None,
+        back,
         pins: pins.clone(),
     };
     Ok((program, dataplane))
@@ -255,7 +264,33 @@ impl Program {
     /// Why it cannot be there.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> anyhow::Result<Attached> {
         let pin = self.pins.links().join(interface);
-        attachment::attach(program(&mut self.ebpf, "balance")?, interface, mode, &pin)
+        let ebpf = self.talking.as_mut().unwrap_or(&mut self.ebpf);
+        attachment::attach(program(ebpf, "balance")?, interface, mode, &pin)
+    }
+
+    /// Puts the program with the decision log in the place of the one that is on the interfaces. What it
+    /// says.
+    ///
+    /// # Errors
+    /// Why it cannot be there.
+    pub fn begin_log(&mut self, sampling: Sampling) -> anyhow::Result<Records> {
+        let (mut ebpf, records) = log::load(&self.pins, self.back, sampling)?;
+        attachment::replace_all(program(&mut ebpf, "balance")?, &self.pins.links())?;
+        self.talking = Some(ebpf);
+        Ok(records)
+    }
+
+    /// Puts the one without it there again.
+    ///
+    /// # Errors
+    /// Why it cannot be there.
+    pub fn end_log(&mut self) -> anyhow::Result<()> {
+        if self.talking.is_some() {
+            let quiet = program(&mut self.ebpf, "balance")?;
+            attachment::replace_all(quiet, &self.pins.links())?;
+            self.talking = None;
+        }
+        Ok(())
     }
 
     /// Takes the program off the interfaces that are pinned but for these.

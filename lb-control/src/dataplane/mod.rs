@@ -5,6 +5,7 @@ pub mod bpffs;
 #[cfg(test)]
 pub mod fake;
 pub mod kernel;
+pub mod log;
 pub mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};

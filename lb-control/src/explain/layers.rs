@@ -274,7 +274,8 @@ fn gre(bytes: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// What people call a protocol.
-pub(super) fn protocol_name(protocol: u8) -> String {
+#[must_use]
+pub fn protocol_name(protocol: u8) -> String {
     match protocol {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),

@@ -421,19 +421,19 @@ impl fmt::Display for Story {
             self.number, self.packet, self.interface
         )?;
         for step in &self.steps {
-            writeln!(f, "  {:<9}{}", step.what, step.found)?;
+            writeln!(f, "  {:<11}{}", step.what, step.found)?;
         }
         for change in &self.changes {
             let (before, after) = (change.before.as_deref(), change.after.as_deref());
             writeln!(
                 f,
-                "  {:<9}{}: {} -> {}",
+                "  {:<11}{}: {} -> {}",
                 "rewrite",
                 change.field,
                 before.unwrap_or("none"),
                 after.unwrap_or("none")
             )?;
         }
-        writeln!(f, "  {:<9}{}", "verdict", self.conclusion)
+        writeln!(f, "  {:<11}{}", "verdict", self.conclusion)
     }
 }
