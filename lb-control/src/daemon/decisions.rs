@@ -140,7 +140,9 @@ fn told(record: &Record, records: &Records, names: &Names) -> String {
     }
     .to_owned();
     // Writing to a string does not fail.
-    let mut add = |text: std::fmt::Arguments<'_>| drop(line.write_fmt(text));
+    let mut add = |text: std::fmt::Arguments<'_>| {
+        let _ = line.write_fmt(text);
+    };
     match &record.key {
         Some(key) => {
             let (source, destination) = (key.source, key.destination);

@@ -65,8 +65,13 @@ pub(super) fn load(pins: &Pins, back: Back, sampling: Sampling) -> anyhow::Resul
     let lines = Lines::default();
     let logger = EbpfLogger::init_with_logger(&mut ebpf, lines.clone())
         .context("reading the decision log")?;
+    #[expect(
+        deprecated,
+        reason = "what takes its place is unsafe; the logger keeps its descriptor open"
+    )]
+    let logger = AsyncFd::new(logger).context("waiting for the decision log")?;
     let records = Records {
-        logger: AsyncFd::register(logger).context("waiting for the decision log")?,
+        logger,
         lines,
         servers: servers(&pins.maps().join("servers"))?,
     };
