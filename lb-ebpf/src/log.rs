@@ -4,13 +4,7 @@
 //!
 //! A record is a line of numbers; the daemon makes words of them.
 
-use aya_ebpf::{
-    Global,
-    bindings::{xdp_action, xdp_md},
-    btf_maps::PerCpuArray,
-    macros::btf_map,
-    programs::XdpContext,
-};
+use aya_ebpf::{Global, bindings::xdp_action, btf_maps::PerCpuArray, macros::btf_map};
 use aya_log_ebpf::info;
 use lb_common::verdict::Reason;
 
@@ -67,19 +61,19 @@ fn refusal() -> u32 {
 
 /// This becomes of it.
 #[inline(always)]
-pub(crate) fn decided(ctx: *mut xdp_md, code: u32) {
+pub(crate) fn decided(code: u32) {
     let is_drop = matches!(code, xdp_action::XDP_DROP | xdp_action::XDP_ABORTED);
     if (is_drop || DROPS_ONLY.load() == 0) && kernel::random() <= SAMPLE.load() {
-        log_decision(ctx, code);
+        log_decision(code);
     }
 }
 
 /// Writes the record, which has, in this order: what the program returns, the reason, the protocol,
-/// source and destination with their ports, the service, and the real server.
+/// source and destination with their ports, the service, and the real server. The context, which aya-log
+/// does not look at, is no argument: LLVM would leave out what is not used, and the verifier wants it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn log_decision(ctx: *mut xdp_md, code: u32) -> u32 {
-    let context = XdpContext::new(ctx);
+extern "C" fn log_decision(code: u32) -> u32 {
     let reason = refusal();
     if let Some(room) = maps::room4()
         && room.key.protocol != 0
@@ -87,7 +81,7 @@ extern "C" fn log_decision(ctx: *mut xdp_md, code: u32) -> u32 {
         let key = &room.key;
         let server = maps::server_of4(key).unwrap_or(room.server);
         info!(
-            &context,
+            (),
             "{} {} {} {:i} {} {:i} {} {} {}",
             code,
             reason,
@@ -107,7 +101,7 @@ extern "C" fn log_decision(ctx: *mut xdp_md, code: u32) -> u32 {
         let key = &room.key;
         let server = maps::server_of6(key).unwrap_or(room.server);
         info!(
-            &context,
+            (),
             "{} {} {} {:i} {} {:i} {} {} {}",
             code,
             reason,
@@ -121,6 +115,6 @@ extern "C" fn log_decision(ctx: *mut xdp_md, code: u32) -> u32 {
         );
         return 0;
     }
-    info!(&context, "{} {}", code, reason);
+    info!((), "{} {}", code, reason);
     0
 }

@@ -48,7 +48,7 @@ fn balance(ctx: XdpContext) -> u32 {
     };
     maps::count_interface(interface, bytes, outcome);
     #[cfg(feature = "log")]
-    log::decided(ctx.ctx, code);
+    log::decided(code);
     code
 }
 

@@ -36,7 +36,9 @@ fn stage(lab: &lb_tests::Lab, lb: &std::path::Path) -> Result<Stage> {
 /// What `lb explain` tells of one packet.
 fn explain(stage: &Stage, words: &str) -> Result<Value> {
     let args = ["explain", "--json", "--bpffs", PINS, "--socket", SOCKET];
-    let text = stage.director.lb(args.into_iter().chain(["--tuple", words]))?;
+    let text = stage
+        .director
+        .lb(args.into_iter().chain(["--tuple", words]))?;
     let stories: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
     stories.get(0).cloned().context("no packet was explained")
 }
@@ -63,7 +65,10 @@ fn a_packet_is_explained_and_nothing_changes() {
         let opening = format!("tcp {CLIENT}:4321 {}:80", Family::V4.vip());
         let maps = ["flows4", "turns", "reasons", "events", "queued", "census"];
         // Nannies and neighbours talk past the program's services; nobody else does.
-        let before: Vec<_> = maps.iter().map(|map| dump(&stage, map)).collect::<Result<_>>()?;
+        let before: Vec<_> = maps
+            .iter()
+            .map(|map| dump(&stage, map))
+            .collect::<Result<_>>()?;
 
         let first = explain(&stage, &opening)?;
         ensure!(first["verdict"] == "forwarded", "{first:#}");
@@ -71,18 +76,27 @@ fn a_packet_is_explained_and_nothing_changes() {
         ensure!(found(&first, "flow").contains("none is known"), "{first:#}");
         ensure!(found(&first, "service").contains("\"web\""), "{first:#}");
         ensure!(found(&first, "scheduler") == "rr chooses", "{first:#}");
-        ensure!(found(&first, "server").starts_with("rs1 (10.88.1.11:80), masqueraded"), "{first:#}");
+        ensure!(
+            found(&first, "server").starts_with("rs1 (10.88.1.11:80), masqueraded"),
+            "{first:#}"
+        );
         let changes = first["changes"].to_string();
         ensure!(changes.contains(r#""after":"10.88.1.11""#), "{first:#}");
         for _ in 0..2 {
             let again = explain(&stage, &opening)?;
             ensure!(again == first, "{again:#} after {first:#}");
         }
-        let after: Vec<_> = maps.iter().map(|map| dump(&stage, map)).collect::<Result<_>>()?;
+        let after: Vec<_> = maps
+            .iter()
+            .map(|map| dump(&stage, map))
+            .collect::<Result<_>>()?;
         ensure!(before == after, "{before:?} became {after:?}");
         let status = stage.director.status()?;
         let server = &status.services[0].servers[0];
-        ensure!((server.connections, server.packets_in) == (0, 0), "{server:?}");
+        ensure!(
+            (server.connections, server.packets_in) == (0, 0),
+            "{server:?}"
+        );
 
         let story = explain(&stage, "tcp 10.88.0.10:4321 10.88.0.1:81")?;
         ensure!(story["verdict"] == "passed", "{story:#}");
@@ -98,9 +112,10 @@ fn a_packet_is_explained_and_nothing_changes() {
 fn flows_are_known_and_a_service_without_servers_refuses() {
     on_stage(|lab, lb| {
         let mut stage = stage(lab, lb)?;
-        let connection = stage.network.client.inside(|| {
-            Ok(std::net::TcpStream::connect((Family::V4.vip(), 80))?)
-        })?;
+        let connection = stage
+            .network
+            .client
+            .inside(|| Ok(std::net::TcpStream::connect((Family::V4.vip(), 80))?))?;
         let from = connection.local_addr()?;
         let segment = format!("tcp {from} {}:80 flags A", Family::V4.vip());
         let story = explain(&stage, &segment)?;
@@ -114,12 +129,17 @@ fn flows_are_known_and_a_service_without_servers_refuses() {
         // It works without the daemon, but for names.
         stage.director.kill()?;
         let story = explain(&stage, &segment)?;
-        ensure!(found(&story, "server").starts_with("10.88.1.11:80"), "{story:#}");
+        ensure!(
+            found(&story, "server").starts_with("10.88.1.11:80"),
+            "{story:#}"
+        );
         drop(connection);
         stage.director.start_again()?;
 
         stage.webs[0].kill();
-        stage.director.await_status("rs1 is down", |status| !status.is_complete())?;
+        stage
+            .director
+            .await_status("rs1 is down", |status| !status.is_complete())?;
         let opening = format!("tcp {CLIENT}:4321 {}:80", Family::V4.vip());
         let story = explain(&stage, &opening)?;
         ensure!(story["verdict"] == "answered", "{story:#}");
@@ -187,10 +207,20 @@ fn packets_of_a_capture_are_written_as_they_leave() {
         let frames = [opening.build(), foreign.build(), last_hop.build()];
         router.inside(|| Ok(fs::write("/run/in.pcap", pcap(&frames))?))?;
 
-        let args = ["explain", "--pcap", "/run/in.pcap", "--out", "/run/out.pcap"];
+        let args = [
+            "explain",
+            "--pcap",
+            "/run/in.pcap",
+            "--out",
+            "/run/out.pcap",
+        ];
         let options = ["--interface", "eth0", "--bpffs", PINS, "--socket", SOCKET];
         let text = stage.director.lb(args.into_iter().chain(options))?;
-        for line in ["leaves by eth1", "goes up to the kernel's own stack", "hop-limit"] {
+        for line in [
+            "leaves by eth1",
+            "goes up to the kernel's own stack",
+            "hop-limit",
+        ] {
             ensure!(text.contains(line), "{line} is not in\n{text}");
         }
         let written = router.inside(|| Ok(fs::read("/run/out.pcap")?))?;
