@@ -84,7 +84,7 @@ fn read_blocks(bytes: &[u8]) -> anyhow::Result<Vec<Captured>> {
         }
         let length = reader.word(at + 4)? as usize;
         ensure!(
-            length >= 12 && length % 4 == 0,
+            length >= 12 && length.is_multiple_of(4),
             "a block of it has no length"
         );
         let body = at + 8;

@@ -168,6 +168,10 @@ fn packets(packets: &Packets, link: &Link) -> Result<Vec<Captured>> {
     match packets {
         Packets::Tuple(text) => {
             let frame = Tuple::parse(text)?.frame(link.mac.unwrap_or_default());
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "captures are stamped with the time of day"
+            )]
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
             Ok(vec![Captured {
                 time: now.as_micros() as u64,
