@@ -48,7 +48,7 @@ pub fn keyed(secret: [u64; 2], address: &Address6, port: u16, number: u32) -> u6
     SipHash::<2, 4>::new(secret)
         .word(u64::from_le_bytes(high))
         .word(u64::from_le_bytes(low))
-        .finish(22, u64::from(port) | u64::from(number) << 16)
+        .finish(22, u64::from(port) | (u64::from(number) << 16))
 }
 
 /// SipHash with `C` rounds for each word and `D` at the end (Aumasson and Bernstein: SipHash, a fast
@@ -88,7 +88,7 @@ impl<const C: u32, const D: u32> SipHash<C, D> {
     #[must_use]
     #[inline(always)]
     pub const fn finish(self, length: u8, rest: u64) -> u64 {
-        let mut last = self.word((length as u64) << 56 | rest);
+        let mut last = self.word(((length as u64) << 56) | rest);
         last.c ^= 0xff;
         let Self { a, b, c, d } = last.rounds(D);
         a ^ b ^ c ^ d
@@ -132,7 +132,7 @@ mod tests {
         let words = words.iter().map(|word| u64::from_le_bytes(*word));
         let hash = words.fold(SipHash::<C, D>::new(key), SipHash::word);
         let rest = rest.iter().rev();
-        let rest = rest.fold(0, |rest, byte| rest << 8 | u64::from(*byte));
+        let rest = rest.fold(0, |rest, byte| (rest << 8) | u64::from(*byte));
         hash.finish(bytes.len() as u8, rest)
     }
 

@@ -1,7 +1,7 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
-//! Packets of known flows need two stages: [`steer`], and [`send`] or [`send_back`]. The first packet of a
-//! flow has two more between them: [`choose`], [`begin`]. Tunnels ([`enter`]) have a stage of their own, and so has what
+//! Packets of known flows go through three stages: [`read`], [`look_up`], and [`send`] or [`send_back`]. The
+//! first packet of a flow has two more before the last: [`choose`], [`begin`]. Tunnels ([`enter`]) have a stage of their own, and so has what
 //! is rarer still: ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and
 //! [`send_back`], [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages
 //! are called one after the other, by the entry point in the kernel and by
@@ -11,8 +11,7 @@
 use crate::{
     admit,
     answer::{Answer, Answering, Question, answer},
-    forward,
-    fragment,
+    forward, fragment,
     link::Link,
     lookup::{self, Match},
     maps::Refusal,
@@ -29,6 +28,8 @@ use crate::{
 pub enum Next {
     /// Nothing: this becomes of the packet.
     Done(Verdict),
+    /// It is to be looked up.
+    LookUp,
     /// It is the first packet of a flow.
     New,
     /// It is a message of ICMP.
@@ -54,14 +55,33 @@ pub enum Next {
     ErrorOfTunnel6,
 }
 
-/// The first stage: what becomes of a packet of family `F`, whose link header was read. Where the
-/// fate of an error of any stage is not to drop it, the packet is unchanged.
+/// The first stage: what a packet of family `F` is, whose link header was read. Where the fate of an
+/// error of any stage is not to drop it, the packet is unchanged.
 ///
 /// # Errors
 /// Why the packet is not steered; [`Reason::fate`] says what is done with it.
 #[inline(always)]
-pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+pub fn read<F: Parse, P: Packet>(
     packet: &P,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Next, Reason> {
+    let frame = match parse::frame::<F, P>(packet, link, &mut room.key)? {
+        Parsed::Frame(frame) => frame,
+        Parsed::Icmp => return Ok(Next::Icmp),
+        Parsed::LaterFragment => return Ok(Next::LaterFragment),
+        Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
+    };
+    room.gist = frame.gist();
+    Ok(Next::LookUp)
+}
+
+/// The second stage: whose packet it is.
+///
+/// # Errors
+/// As [`lookup::flow`].
+#[inline(always)]
+pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
@@ -74,13 +94,7 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
         detail,
         gist,
     } = room;
-    let frame = match parse::frame::<F, P>(packet, link, key)? {
-        Parsed::Frame(frame) => frame,
-        Parsed::Icmp => return Ok(Next::Icmp),
-        Parsed::LaterFragment => return Ok(Next::LaterFragment),
-        Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
-    };
-    *gist = frame.gist();
+    let frame = Frame::<F>::restore(link, key, gist);
     Ok(match lookup::flow(tables, &frame, new)? {
         Match::Request { server: id } => {
             *server = id;
@@ -103,7 +117,7 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     })
 }
 
-/// The second stage of a new flow: which real server it gets.
+/// The first stage of a new flow: which real server it gets.
 ///
 /// # Errors
 /// Why there is none, or why no flow can begin with this packet.
@@ -119,7 +133,7 @@ pub fn choose<F: Parse, T: Tables + FlowTable<F>>(
     Ok(())
 }
 
-/// The third stage of a new flow: it is remembered.
+/// The second stage of a new flow: it is remembered.
 ///
 /// # Errors
 /// Why it cannot be.

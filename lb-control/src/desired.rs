@@ -1,10 +1,13 @@
 //! [`State`] to the tables as they ought to be. Pure but for the ids that are given.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use lb_common::{
     address::Address6,
-    maps::{self, MethodKind, NextHop, SchedulerKind, Server, Service, ServiceKey, Thresholds},
+    maps::{self, MethodKind, NextHop, Role, Server, Service, ServiceKey, Thresholds},
     state::{self as flow_state, DEFAULT_TIMEOUTS},
     wire::{Be16, protocol},
 };
@@ -13,7 +16,7 @@ use crate::{
     dataplane::{Sizes, Tables},
     ids::{Exhausted, Ids},
     model::{
-        Method, Protocol, RealServer, Refusal, Scheduler, ServiceAddress, Settings, Site, Tunnel,
+        Method, Protocol, RealServer, Refusal, ServiceAddress, Settings, Site, Tunnel,
         VirtualService,
     },
     network::next_hop::{self, Resolution},
@@ -32,6 +35,8 @@ pub struct Desired {
     pub services: BTreeMap<ServiceAddress, Service>,
     /// The members of each service, in IPVS's order.
     pub members: BTreeMap<ServiceAddress, Vec<Member>>,
+    /// The services whose sorry server stands in for all others.
+    pub sorry: BTreeSet<ServiceAddress>,
     /// What does not fit.
     pub refused: Vec<Exhausted>,
 }
@@ -50,7 +55,27 @@ pub fn desired(state: &State, ids: &mut Ids, actual: &Tables, sizes: &Sizes) -> 
                 continue;
             }
         };
-        let members = members(state, service, id, ids, actual, sizes, &mut desired);
+        let mut members = members(state, service, id, ids, actual, sizes, &mut desired);
+        if members.iter().all(|member| member.weight == 0)
+            && let Some(socket) = service.sorry_server
+        {
+            let sorry = sorry_server(socket);
+            let stand_in = member(
+                state,
+                service,
+                &sorry,
+                1,
+                id,
+                ids,
+                actual,
+                sizes,
+                &mut desired,
+            );
+            if let Some(stand_in) = stand_in {
+                desired.sorry.insert(service.key);
+                members = vec![stand_in];
+            }
+        }
         desired
             .services
             .insert(service.key, service_entry(service, id));
@@ -82,45 +107,71 @@ fn members(
     for server in &service.servers {
         let (joined, weight) = match state.part(&(service.key, server.socket)) {
             Part::Member { joined } => (joined, u32::from(server.weight)),
-            Part::Quiesced { joined } => (joined, 0),
+            Part::Quiesced { joined } | Part::Draining { joined, .. } => (joined, 0),
             Part::Out => continue,
         };
-        let identity = (service.key, server.socket, service.method);
-        let id = match ids.server(identity, sizes.servers) {
-            Ok(id) => id,
-            Err(exhausted) => {
-                desired.refused.push(exhausted);
-                continue;
-            }
-        };
-        let mut entry = entry(state, service, server, service_id, weight);
-        if !state.was_resolved(server.socket.ip())
-            && let Some(before) = actual.servers.get(&id)
-        {
-            entry.hop = before.hop;
-            entry.tunnel_source = before.tunnel_source;
-        }
-        desired.tables.servers.insert(id, entry);
-        if entry.has(Server::LIMITED) {
-            let (upper, lower) = (server.upper, server.lower);
-            desired
-                .tables
-                .thresholds
-                .insert(id, Thresholds { upper, lower });
-        }
-        // One that cannot be reached keeps its flows, but gets no new ones.
-        let is_reachable = entry.hop.interface != 0 || entry.method == MethodKind::LOCAL;
-        let weight = if is_reachable { weight } else { 0 };
-        let member = Member {
-            id,
-            weight,
-            configured: u32::from(server.weight),
-            socket: server.socket,
-        };
-        members.push((joined, member));
+        let member = member(
+            state, service, server, weight, service_id, ids, actual, sizes, desired,
+        );
+        members.extend(member.map(|member| (joined, member)));
     }
     members.sort_by_key(|(joined, _)| std::cmp::Reverse(*joined));
     members.into_iter().map(|(_, member)| member).collect()
+}
+
+/// Puts a real server into the tables; `None` if there is no room for it.
+#[expect(clippy::too_many_arguments, reason = "all that the tables depend on")]
+fn member(
+    state: &State,
+    service: &VirtualService,
+    server: &RealServer,
+    weight: u32,
+    service_id: u32,
+    ids: &mut Ids,
+    actual: &Tables,
+    sizes: &Sizes,
+    desired: &mut Desired,
+) -> Option<Member> {
+    let identity = (service.key, server.socket, service.method);
+    let id = match ids.server(identity, sizes.servers) {
+        Ok(id) => id,
+        Err(exhausted) => {
+            desired.refused.push(exhausted);
+            return None;
+        }
+    };
+    let mut entry = entry(state, service, server, service_id, weight);
+    if !state.was_resolved(server.socket.ip())
+        && let Some(before) = actual.servers.get(&id)
+    {
+        entry.hop = before.hop;
+        entry.tunnel_source = before.tunnel_source;
+    }
+    desired.tables.servers.insert(id, entry);
+    if entry.is_masqueraded() {
+        desired.tables.give_role(entry.address, Role::MASQUERADED);
+    }
+    if entry.has(Server::LIMITED) {
+        let (upper, lower) = (server.upper, server.lower);
+        desired
+            .tables
+            .thresholds
+            .insert(id, Thresholds { upper, lower });
+    }
+    // One that cannot be reached keeps its flows, but gets no new ones.
+    let is_reachable = entry.hop.interface != 0 || entry.method == MethodKind::LOCAL;
+    Some(Member {
+        id,
+        weight: if is_reachable { weight } else { 0 },
+        configured: u32::from(server.weight),
+        socket: server.socket,
+    })
+}
+
+/// A sorry server as a real server. A port of 0 is the one that the client used.
+#[must_use]
+pub fn sorry_server(socket: SocketAddr) -> RealServer {
+    RealServer::new("sorry server", socket, 1)
 }
 
 /// The map entry of a real server.
@@ -182,7 +233,7 @@ fn service_entry(service: &VirtualService, id: u32) -> Service {
         id,
         ring: 0,
         slots: 0,
-        scheduler: scheduler_kind(service),
+        scheduler: rings::kind(service.scheduler, service.flags),
         flags,
         refusal: match service.refusal {
             Refusal::Reset => maps::Refusal::RESET,
@@ -341,25 +392,6 @@ fn method_kind(method: Method, tunnel: Tunnel) -> MethodKind {
     }
 }
 
-fn scheduler_kind(service: &VirtualService) -> SchedulerKind {
-    match service.scheduler {
-        Scheduler::Rr | Scheduler::Wrr => SchedulerKind::TURNS,
-        Scheduler::Lc => SchedulerKind::LEAST_CONNECTIONS,
-        Scheduler::Wlc => SchedulerKind::LEAST_LOADED,
-        Scheduler::Lblc => SchedulerKind::LOCALITY,
-        Scheduler::Lblcr => SchedulerKind::LOCALITY_SET,
-        Scheduler::Dh => SchedulerKind::DESTINATION_HASH,
-        Scheduler::Sh => SchedulerKind::SOURCE_HASH,
-        Scheduler::Sed => SchedulerKind::SHORTEST_DELAY,
-        Scheduler::Nq => SchedulerKind::NEVER_QUEUE,
-        Scheduler::Mh if service.flags.compat => SchedulerKind::MAGLEV_COMPAT,
-        Scheduler::Mh => SchedulerKind::MAGLEV,
-        Scheduler::Fo => SchedulerKind::FAILOVER,
-        Scheduler::Ovf => SchedulerKind::OVERFLOW,
-        Scheduler::Twos => SchedulerKind::TWO_CHOICES,
-    }
-}
-
 fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
     let mut timeouts = DEFAULT_TIMEOUTS;
     let mut set = |state: flow_state::State, value: std::time::Duration| {
@@ -386,6 +418,9 @@ fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
         answers,
         snat_ports: (first, last),
         secret,
+        // The sizes of maps, which are made before there are settings.
+        flows: _,
+        half_open: _,
     } = site.settings;
     let mut flags = 0;
     let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };

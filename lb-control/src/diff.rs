@@ -32,8 +32,10 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
             changes.push(Change::Persistence(*id, *persistence));
         }
     }
-    for address in desired.addresses.difference(&actual.addresses) {
-        changes.push(Change::Address(*address));
+    for (address, role) in &desired.addresses {
+        if actual.addresses.get(address) != Some(role) {
+            changes.push(Change::Address(*address, *role));
+        }
     }
     for (id, server) in &desired.servers {
         if actual.servers.get(id) != Some(server) {
@@ -78,8 +80,10 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
             changes.push(Change::Persistence(*id, Persistence::zeroed()));
         }
     }
-    for address in actual.addresses.difference(&desired.addresses) {
-        changes.push(Change::NoAddress(*address));
+    for address in actual.addresses.keys() {
+        if !desired.addresses.contains_key(address) {
+            changes.push(Change::NoAddress(*address));
+        }
     }
     for index in actual.vlans.keys() {
         if !desired.vlans.contains_key(index) {
@@ -99,8 +103,8 @@ pub fn note(actual: &mut Tables, change: &Change) {
         Change::NoVlan(index) => {
             actual.vlans.remove(index);
         }
-        Change::Address(address) => {
-            actual.addresses.insert(*address);
+        Change::Address(address, role) => {
+            actual.addresses.insert(*address, *role);
         }
         Change::NoAddress(address) => {
             actual.addresses.remove(address);

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use lb_common::maps::Vlan;
 use tokio::sync::oneshot;
 
-use crate::{health::Report, model::Site, network::next_hop::Resolved, status::StatusReport};
+use crate::{
+    control::order::{Order, Unknown},
+    health::Report,
+    model::Site,
+    network::next_hop::Resolved,
+    status::StatusReport,
+};
 
 /// What the reconciler is told.
 #[derive(Debug)]
@@ -18,8 +24,18 @@ pub enum Event {
     Way(Resolved),
     /// The VLAN interfaces of this router are these, by index.
     Vlans(BTreeMap<u32, Vlan>),
-    /// Time to try again what was refused, and to give free what nobody uses any more.
+    /// Time to look whose time has ended, to try again what was refused, and to give free what nobody
+    /// uses any more.
     Tick,
+    /// An operator says what is to become of a real server.
+    Ordered {
+        /// What.
+        order: Order,
+        /// Who says so.
+        who: String,
+        /// What became of it, in words.
+        reply: oneshot::Sender<Result<String, Unknown>>,
+    },
     /// Somebody wants to know how things are.
     Status(oneshot::Sender<StatusReport>),
 }

@@ -20,6 +20,8 @@ pub struct Ids {
     servers: BTreeMap<Identity, u32>,
     taken_services: BTreeSet<u32>,
     taken_servers: BTreeSet<u32>,
+    /// Those of `taken_servers` that nobody has and flows still refer to.
+    orphans: BTreeSet<u32>,
 }
 
 /// There are more services or real servers than the maps hold.
@@ -41,6 +43,13 @@ impl Ids {
     pub fn restore_server(&mut self, server: Identity, id: u32) {
         self.servers.insert(server, id);
         self.taken_servers.insert(id);
+    }
+
+    /// Takes note of an id to which something in the maps still refers, if nobody has it.
+    pub fn restore_orphan(&mut self, id: u32) {
+        if self.taken_servers.insert(id) {
+            self.orphans.insert(id);
+        }
     }
 
     /// The id of a service.
@@ -78,22 +87,37 @@ impl Ids {
         self.servers.get(server).copied()
     }
 
-    /// Gives free what is no longer wanted and no longer used.
+    /// All real servers that have an id.
+    pub fn servers(&self) -> impl Iterator<Item = (&Identity, u32)> {
+        self.servers.iter().map(|(identity, id)| (identity, *id))
+    }
+
+    /// Gives free what is no longer wanted and no longer used. The real servers whose ids are free
+    /// now.
     pub fn release(
         &mut self,
         wants_service: impl Fn(&ServiceAddress) -> bool,
         wants_server: impl Fn(&Identity) -> bool,
         is_used: impl Fn(u32) -> bool,
-    ) {
+    ) -> Vec<(Identity, u32)> {
         let Self {
             services,
             servers,
             taken_services,
             taken_servers,
+            orphans,
         } = self;
         services.retain(|service, id| wants_service(service) || !taken_services.remove(id));
-        servers
-            .retain(|server, id| wants_server(server) || is_used(*id) || !taken_servers.remove(id));
+        orphans.retain(|id| is_used(*id) || !taken_servers.remove(id));
+        let mut released = Vec::new();
+        servers.retain(|server, id| {
+            let stays = wants_server(server) || is_used(*id) || !taken_servers.remove(id);
+            if !stays {
+                released.push((*server, *id));
+            }
+            stays
+        });
+        released
     }
 }
 
@@ -152,6 +176,19 @@ mod tests {
         ids.release(|_| true, |identity| *identity != server(1), |_| false);
         assert_eq!(ids.server(server(4), 4), Ok(1));
         assert!(ids.server(server(5), 4).is_err());
+    }
+
+    #[test]
+    fn an_id_without_an_owner_waits_for_its_last_flow_too() {
+        let mut ids = Ids::default();
+        ids.restore_server(server(2), 2);
+        ids.restore_orphan(1);
+        ids.restore_orphan(2);
+        ids.release(|_| true, |_| true, |id| id == 1);
+        assert_eq!(ids.server(server(3), 9), Ok(3));
+        ids.release(|_| true, |_| true, |_| false);
+        assert_eq!(ids.server(server(4), 9), Ok(1));
+        assert_eq!(ids.server(server(2), 9), Ok(2));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 
 pub mod config;
 pub mod control;
+pub mod counters;
 pub mod daemon;
 pub mod dataplane;
 pub mod desired;
 pub mod diff;
+pub mod drain;
 pub mod event;
 pub mod explain;
 pub mod health;
@@ -19,3 +21,4 @@ pub mod rings;
 pub mod selectors;
 pub mod state;
 pub mod status;
+pub mod waiting_room;

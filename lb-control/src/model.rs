@@ -56,6 +56,8 @@ pub struct VirtualService {
     pub drain: Duration,
     /// How nannies find out whether a server is well.
     pub probe: Probe,
+    /// By which protocol they talk to it; that of the service, or for a group one of several.
+    pub check_protocol: Protocol,
     /// A server that fails stays with weight 0 instead of leaving the table.
     pub quiesce: bool,
     /// The real servers that are switched on, in the order of the file.
@@ -116,6 +118,37 @@ impl Selector {
             address: self.address,
             port: self.first,
             protocol: self.protocol,
+        }
+    }
+}
+
+impl Selector {
+    /// Takes in another one, if they have a port in common; whether they have.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let is_near = (self.address, self.protocol) == (other.address, other.protocol)
+            && self.first <= other.last
+            && other.first <= self.last;
+        if is_near {
+            self.first = self.first.min(other.first);
+            self.last = self.last.max(other.last);
+        }
+        is_near
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            protocol,
+            first,
+            last,
+        } = self;
+        match (first, last) {
+            (0, 0) => write!(f, "{protocol} {address}"),
+            (0, &u16::MAX) => write!(f, "{protocol} {address} (all ports)"),
+            (first, last) if first == last => self.key().fmt(f),
+            (_, last) => write!(f, "{}-{last}", self.key()),
         }
     }
 }
@@ -330,8 +363,12 @@ pub struct Settings {
     pub answers: u32,
     /// The ports that full NAT takes, first and last.
     pub snat_ports: (u16, u16),
-    /// The key of mh's hash, which both directors must share.
+    /// The key of mh's hash, which both directors must share; `[0; 2]` if none was given.
     pub secret: [u64; 2],
+    /// How many flows each table holds, if the file says.
+    pub flows: Option<u32>,
+    /// How many of them may be half open, if the file says.
+    pub half_open: Option<u32>,
 }
 
 impl Default for Settings {
@@ -348,6 +385,8 @@ impl Default for Settings {
             answers: 1_000,
             snat_ports: (1_024, 32_767),
             secret: [0; 2],
+            flows: None,
+            half_open: None,
         }
     }
 }
@@ -360,6 +399,8 @@ pub struct RealServer {
     /// Where the server listens. Only masquerading can change the port; 0 is the port that the
     /// client used.
     pub socket: SocketAddr,
+    /// The port at which it is checked; mostly that of `socket`. 0 only where a program checks it.
+    pub check_port: u16,
     /// Its share of connections, 0 to 65535; 0 for none.
     pub weight: u16,
     /// With as many flows it gets no more; 0: no limit.
@@ -388,6 +429,7 @@ impl VirtualService {
             refusal: Refusal::default(),
             drain: Self::DRAIN,
             probe,
+            check_protocol: key.protocol,
             quiesce: false,
             servers: Vec::new(),
         }
@@ -405,6 +447,7 @@ impl RealServer {
         Self {
             name: name.to_owned(),
             socket,
+            check_port: socket.port(),
             weight,
             upper: 0,
             lower: 0,

@@ -6,21 +6,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    time::{Duration, Instant},
 };
 
-use lb_common::address::Address6;
+use lb_common::{address::Address6, maps::Server};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::{
+    control::order::{Order, Unknown, Verb},
+    counters::Counters,
     dataplane::{Dataplane, Tables},
     desired::{Desired, desired, lay_rings, method, service_address},
     diff::{diff, note},
+    drain::{self, Drain},
     event::Event,
     ids::{Exhausted, Identity, Ids},
-    model::{ServiceAddress, VirtualService},
+    model::{ServiceAddress, Site},
     rings::turn_after,
-    state::State,
+    state::{Override, State},
     status,
 };
 
@@ -34,6 +38,9 @@ pub struct Reconciler<D> {
     last: Desired,
     /// What was already complained about, so that it is said once.
     complaints: BTreeSet<String>,
+    counters: Counters,
+    /// When the daemon started.
+    start: Instant,
     dataplane: D,
 }
 
@@ -51,16 +58,30 @@ impl<D: Dataplane> Reconciler<D> {
             actual,
             last: Desired::default(),
             complaints: BTreeSet::new(),
+            counters: Counters::default(),
+            start: Instant::now(),
             dataplane,
         };
         reconciler.restore_ids();
         Ok(reconciler)
     }
 
+    /// The key of mh's hash that the maps hold, if they do.
+    pub fn secret(&self) -> Option<[u64; 2]> {
+        let secret = self.actual.settings?.secret;
+        (secret != [0; 2]).then_some(secret)
+    }
+
+    /// Sets the key of mh's hash for the case that lvs.cf gives none.
+    pub const fn set_secret(&mut self, secret: [u64; 2]) {
+        self.state.set_secret(secret);
+    }
+
     /// Runs until nobody sends events any more.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         let mut batch = Vec::new();
         while events.recv_many(&mut batch, MAX_BATCH).await > 0 {
+            self.state.now = self.start.elapsed();
             let mut is_changed = false;
             for event in batch.drain(..) {
                 is_changed |= self.absorb(event);
@@ -74,30 +95,130 @@ impl<D: Dataplane> Reconciler<D> {
     /// Takes one event in. Whether the maps may have to change.
     fn absorb(&mut self, event: Event) -> bool {
         match event {
-            Event::Configured(site) => {
-                let is_first = self.state.site.services.is_empty();
-                self.state.configure(site);
-                if is_first {
-                    self.presume_members();
-                }
-            }
+            Event::Configured(site) => self.configure(site),
             Event::Health(report) => self.state.report(report),
             Event::Way(resolved) => self.state.resolve(resolved),
             Event::Vlans(vlans) => self.state.vlans = vlans,
-            Event::Tick => self.release_ids(),
+            Event::Tick => return self.tick(),
+            Event::Ordered { order, who, reply } => {
+                let answer = self.obey(&order, &who);
+                let is_changed = answer.is_ok();
+                // Whoever ordered may have gone away.
+                let _ = reply.send(answer);
+                return is_changed;
+            }
             Event::Status(reply) => {
+                let Self {
+                    state,
+                    ids,
+                    last,
+                    counters,
+                    dataplane,
+                    ..
+                } = self;
+                let report = status::report(state, ids, last, counters, dataplane);
                 // Whoever asked may have gone away.
-                let _ = reply.send(status::report(&self.state, &self.ids, &self.dataplane));
+                let _ = reply.send(report);
                 return false;
             }
         }
         true
     }
 
+    /// lvs.cf was read. Whoever is in the tables and no longer asked for may finish.
+    fn configure(&mut self, site: Site) {
+        let is_first = self.state.site.services.is_empty();
+        let servers = self.ids.servers();
+        let in_tables: Vec<_> = servers
+            .filter(|(_, id)| self.actual.servers.contains_key(id))
+            .map(|(identity, _)| *identity)
+            .collect();
+        let stood_in = &self.last.sorry;
+        let before: BTreeSet<_> = self.state.leaving().keys().copied().collect();
+        self.state.configure(site, in_tables);
+        for ((service, server, method), deadline) in self.state.leaving() {
+            if !before.contains(&(*service, *server, *method)) && !stood_in.contains(service) {
+                let seconds = deadline.saturating_sub(self.state.now).as_secs();
+                info!(%service, %server, seconds, "is no longer in lvs.cf and may finish");
+            }
+        }
+        if is_first {
+            self.presume_members();
+        }
+    }
+
+    /// A second has passed. Whether the maps may have to change.
+    fn tick(&mut self) -> bool {
+        let Self {
+            state,
+            ids,
+            dataplane,
+            ..
+        } = self;
+        let open = |identity: &Identity| {
+            let Some(id) = ids.find_server(identity) else {
+                return 0;
+            };
+            // One whose flows cannot be counted has as much time as any.
+            dataplane
+                .load(id)
+                .map_or(u32::MAX, |load| drain::open(&load))
+        };
+        let ended = state.end_drains(open);
+        for ended in &ended {
+            info!(service = %ended.service, server = %ended.server, "leaves the table: {}", ended.why);
+        }
+        self.release_ids();
+        !ended.is_empty() || !self.complaints.is_empty()
+    }
+
+    /// An operator says what is to become of a real server.
+    ///
+    /// # Errors
+    /// [`Unknown`] if there is no such server.
+    fn obey(&mut self, order: &Order, who: &str) -> Result<String, Unknown> {
+        let key = order.find(&self.state.site)?;
+        let (service, server) = key;
+        let before = self.state.overridden(&key);
+        let wanted = match order.verb {
+            Verb::Up => Some(Override::Up),
+            Verb::Down => Some(Override::Down),
+            Verb::Auto => None,
+            Verb::Drain => Some(match (before, order.deadline) {
+                // Once more, and no other time is asked for.
+                (Some(drained @ Override::Drain(_)), None) => drained,
+                (Some(drained @ Override::Drain(Drain::Done)), Some(_)) => drained,
+                (_, deadline) => {
+                    let time = deadline.map_or_else(
+                        || self.state.drain(&key),
+                        |seconds| Duration::from_secs(seconds.into()),
+                    );
+                    Override::Drain(Drain::within(self.state.now, time))
+                }
+            }),
+        };
+        let is_new = wanted != before;
+        self.state.set_override(key, wanted);
+        let verb = order.verb;
+        info!(%service, %server, %verb, who, is_new, "ordered");
+        let text = match wanted {
+            None => "its checks decide".to_owned(),
+            Some(Override::Up) => "up, whatever its checks say".to_owned(),
+            Some(Override::Down) => "down, whatever its checks say".to_owned(),
+            Some(Override::Drain(Drain::Done)) => "drained".to_owned(),
+            Some(Override::Drain(Drain::Until(deadline))) => {
+                let left = deadline.saturating_sub(self.state.now).as_secs();
+                format!("draining, for at most {left} s")
+            }
+        };
+        Ok(format!("{server} of {service}: {text}"))
+    }
+
     /// Brings the maps to what they ought to hold.
     fn reconcile(&mut self) {
         let sizes = self.dataplane.sizes();
         let mut wanted = desired(&self.state, &mut self.ids, &self.actual, &sizes);
+        self.let_finish(&mut wanted);
         let laid = lay_rings(&self.state, &mut wanted, &self.actual, &sizes);
         self.continue_turns(&mut wanted);
         let mut complaints = BTreeSet::new();
@@ -124,6 +245,45 @@ impl<D: Dataplane> Reconciler<D> {
         }
         self.complaints = complaints;
         self.last = wanted;
+    }
+
+    /// Those that are no longer asked for stay in the tables with weight 0 while they may. So does a
+    /// sorry server that has stood in until now.
+    fn let_finish(&mut self, wanted: &mut Desired) {
+        let Self {
+            state,
+            ids,
+            actual,
+            last,
+            ..
+        } = self;
+        let stepping_back: Vec<_> = state
+            .site
+            .services
+            .iter()
+            .filter(|service| last.sorry.contains(&service.key))
+            .filter_map(|service| {
+                let identity = (service.key, service.sorry_server?, service.method);
+                Some((identity, service.drain.min(drain::SORRY)))
+            })
+            .collect();
+        for (identity, time) in stepping_back {
+            state.let_leave(identity, time);
+        }
+        for identity in state.leaving().keys().copied().collect::<Vec<_>>() {
+            let id = ids.find_server(&identity);
+            let is_wanted = id.is_some_and(|id| wanted.tables.servers.contains_key(&id));
+            match id.and_then(|id| Some((id, *actual.servers.get(&id)?))) {
+                Some((id, before)) if !is_wanted => {
+                    let entry = Server {
+                        weight: 0,
+                        ..before
+                    };
+                    wanted.tables.servers.insert(id, entry);
+                }
+                _ => state.forget_leaving(&identity),
+            }
+        }
     }
 
     /// Where the members of a service change, its scheduler goes on as IPVS's would.
@@ -157,6 +317,26 @@ impl<D: Dataplane> Reconciler<D> {
         }
         for (identity, id) in self.found() {
             self.ids.restore_server(identity, id);
+        }
+        // Maps that were made just now have no flows.
+        let is_used = self
+            .actual
+            .settings
+            .is_some_and(|settings| settings.flows > 0);
+        let limit = if is_used {
+            self.dataplane.sizes().servers
+        } else {
+            0
+        };
+        for id in 1..limit {
+            let has_flows = || {
+                self.dataplane
+                    .load(id)
+                    .is_ok_and(|load| load.active > 0 || load.inactive > 0)
+            };
+            if self.actual.servers.contains_key(&id) || has_flows() {
+                self.ids.restore_orphan(id);
+            }
         }
     }
 
@@ -194,7 +374,6 @@ impl<D: Dataplane> Reconciler<D> {
 
     /// Real servers that the maps hold stay until a nanny has looked at them.
     fn presume_members(&mut self) {
-        let wanted = self.wanted();
         let mut found = self.found();
         // The rings still tell in which order they joined: the last one comes first.
         let mut places = BTreeMap::new();
@@ -206,46 +385,42 @@ impl<D: Dataplane> Reconciler<D> {
         found.sort_by_key(|(_, id)| std::cmp::Reverse(places.get(id).copied()));
         for (identity, _) in found {
             let (service, socket, _) = identity;
-            if wanted.contains(&identity) {
+            if self.state.wants(&identity) {
                 info!(%service, server = %socket, "forwards already and is kept until it was checked");
                 self.state.presume_member((service, socket));
             }
         }
     }
 
-    /// The real servers that lvs.cf asks for.
-    fn wanted(&self) -> BTreeSet<Identity> {
-        let of_service = |service: &VirtualService| {
-            let (key, method) = (service.key, service.method);
-            let sockets: Vec<_> = service.servers.iter().map(|server| server.socket).collect();
-            sockets.into_iter().map(move |socket| (key, socket, method))
-        };
-        self.state
+    fn release_ids(&mut self) {
+        let Self {
+            state,
+            ids,
+            dataplane,
+            actual,
+            counters,
+            ..
+        } = self;
+        let wanted: BTreeSet<_> = state
             .site
             .services
             .iter()
-            .flat_map(of_service)
-            .collect()
-    }
-
-    fn release_ids(&mut self) {
-        let wanted = self.wanted();
-        let named: BTreeSet<_> = self
-            .state
+            .flat_map(|service| {
+                let sorry = service.sorry_server;
+                sorry.map(|socket| (service.key, socket, service.method))
+            })
+            .collect();
+        let leaving = state.leaving();
+        let named: BTreeSet<_> = state
             .site
             .services
             .iter()
             .map(|service| service.key)
+            .chain(leaving.keys().map(|(service, ..)| *service))
             .collect();
-        let Self {
-            ids,
-            dataplane,
-            actual,
-            ..
-        } = self;
-        ids.release(
+        let released = ids.release(
             |key| named.contains(key),
-            |identity| wanted.contains(identity),
+            |identity| state.wants(identity) || wanted.contains(identity),
             |id| {
                 actual.servers.contains_key(&id)
                     || dataplane
@@ -253,6 +428,10 @@ impl<D: Dataplane> Reconciler<D> {
                         .map_or(true, |load| load.active > 0 || load.inactive > 0)
             },
         );
+        for ((service, ..), id) in released {
+            counters.keep(service, id, dataplane);
+        }
+        counters.retain(|service| named.contains(service));
     }
 }
 
@@ -263,7 +442,7 @@ const MAX_BATCH: usize = 4096;
 mod tests {
     use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
-    use lb_common::maps::Load;
+    use lb_common::maps::{Load, MethodKind, Traffic};
 
     use super::*;
     use crate::{
@@ -365,6 +544,47 @@ mod tests {
                 }
             }
             self.memory.borrow().written.clone()
+        }
+
+        /// So many seconds after the start.
+        fn at(&mut self, second: u64) -> Vec<Change> {
+            self.reconciler.state.now = Duration::from_secs(second);
+            self.hear([Event::Tick])
+        }
+
+        /// A server has so many flows, of which some are closing.
+        fn has_flows(&self, id: u32, active: u32, inactive: u32, closing: u32) {
+            let load = Load {
+                active,
+                inactive,
+                closing,
+                persistent: 5,
+                ..Load::default()
+            };
+            self.memory.borrow_mut().loads.insert(id, load);
+        }
+
+        /// The answer to an order about a server of the service.
+        fn order(&mut self, verb: Verb, server: &str, deadline: Option<u32>) -> String {
+            let order = Order {
+                verb,
+                service: "web".to_owned(),
+                server: server.to_owned(),
+                deadline,
+            };
+            let (reply, mut answer) = tokio::sync::oneshot::channel();
+            let who = "uid 0".to_owned();
+            self.hear([Event::Ordered { order, who, reply }]);
+            match answer.try_recv().unwrap() {
+                Ok(text) => text,
+                Err(unknown) => unknown.to_string(),
+            }
+        }
+
+        fn status(&mut self) -> status::StatusReport {
+            let (reply, mut answer) = tokio::sync::oneshot::channel();
+            self.hear([Event::Status(reply)]);
+            answer.try_recv().unwrap()
         }
 
         /// The ids in the ring of the service.
@@ -503,34 +723,250 @@ mod tests {
 
     #[test]
     fn an_id_waits_for_the_last_flow() {
+        let site = |servers: &[u8]| {
+            let mut site = site(Scheduler::Rr, false, servers);
+            site.services[0].drain = Duration::ZERO;
+            Event::Configured(site)
+        };
         let mut router = Router::new(Rc::default());
-        router.hear([
-            Event::Configured(site(Scheduler::Rr, false, &[1])),
-            way(1),
-            up(1),
-        ]);
-        router.memory.borrow_mut().loads.insert(
-            1,
-            Load {
-                active: 1,
-                inactive: 0,
-                ..Load::default()
-            },
-        );
-        router.hear([
-            Event::Configured(site(Scheduler::Rr, false, &[2])),
-            Event::Tick,
-            way(2),
-            up(2),
-        ]);
+        router.hear([site(&[1]), way(1), up(1)]);
+        router.has_flows(1, 1, 0, 0);
+        router.hear([site(&[2]), Event::Tick, way(2), up(2)]);
         assert_eq!(router.weights(), [(2, 1)]);
         router.memory.borrow_mut().loads.clear();
         router.hear([Event::Tick]);
+        router.hear([site(&[2, 3]), way(3), up(3)]);
+        assert_eq!(router.weights(), [(1, 1), (2, 1)]);
+    }
+
+    fn two_servers() -> Router {
+        let mut router = Router::new(Rc::default());
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[1, 2])),
+            way(1),
+            way(2),
+            up(1),
+            up(2),
+        ]);
+        router
+    }
+
+    #[test]
+    fn a_server_that_leaves_the_file_may_finish() {
+        let mut router = two_servers();
+        router.has_flows(1, 3, 1, 1);
+        router.hear([Event::Configured(site(Scheduler::Rr, false, &[2]))]);
+        assert_eq!(
+            (router.ring(), router.weights()),
+            (vec![2], vec![(1, 0), (2, 1)])
+        );
+        let leaving = router.status().leaving;
+        assert_eq!(leaving.len(), 1);
+        assert_eq!((leaving[0].open, leaving[0].seconds_left), (3, 30));
+        assert_eq!(router.at(29), []);
+        assert_eq!(router.at(30), [Change::NoServer(1)]);
+        assert_eq!(
+            (router.weights(), router.status().leaving),
+            (vec![(2, 1)], vec![])
+        );
+    }
+
+    #[test]
+    fn a_server_that_has_finished_leaves_before() {
+        let mut router = two_servers();
+        router.has_flows(1, 1, 2, 2);
+        router.hear([Event::Configured(site(Scheduler::Rr, false, &[2]))]);
+        assert_eq!(router.at(1), []);
+        // Closing connections and clients that stay are not waited for.
+        router.has_flows(1, 0, 3, 3);
+        assert_eq!(router.at(2), [Change::NoServer(1)]);
+    }
+
+    #[test]
+    fn a_server_that_comes_back_has_its_id_and_is_checked_first() {
+        let mut router = two_servers();
+        router.has_flows(1, 1, 0, 0);
+        router.hear([Event::Configured(site(Scheduler::Rr, false, &[2]))]);
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[1, 2])),
+            way(1),
+        ]);
+        assert_eq!(
+            (router.ring(), router.weights()),
+            (vec![2], vec![(1, 0), (2, 1)])
+        );
+        router.hear([up(1)]);
+        assert_eq!(router.weights(), [(1, 1), (2, 1)]);
+        assert_eq!(router.at(60), []);
+    }
+
+    #[test]
+    fn the_servers_of_a_service_that_is_gone_may_finish_too() {
+        let mut router = two_servers();
+        router.has_flows(1, 1, 0, 0);
+        router.hear([Event::Configured(Site::default())]);
+        assert_eq!(router.weights(), [(1, 0), (2, 0)]);
+        assert_eq!(router.memory.borrow().tables.services.len(), 0);
+        assert_eq!(router.at(1), [Change::NoServer(2)]);
+        assert_eq!(router.at(30), [Change::NoServer(1)]);
+    }
+
+    #[test]
+    fn a_restarted_daemon_lets_them_finish_that_are_gone_from_the_file() {
+        let before = two_servers();
+        before.has_flows(1, 1, 0, 0);
+        let mut after = Router::new(before.memory.clone());
+        after.hear([Event::Configured(site(Scheduler::Rr, false, &[2]))]);
+        assert_eq!(
+            (after.ring(), after.weights()),
+            (vec![2], vec![(1, 0), (2, 1)])
+        );
+        assert_eq!(after.at(30), [Change::NoServer(1)]);
+    }
+
+    #[test]
+    fn orders_go_before_checks_and_say_what_became_of_them() {
+        let mut router = two_servers();
+        router.has_flows(1, 1, 0, 0);
+        let draining = "10.0.1.1:80 of TCP 10.0.0.1:80: draining, for at most";
+        assert_eq!(
+            router.order(Verb::Drain, "rs1", None),
+            format!("{draining} 30 s")
+        );
+        assert_eq!(
+            (router.ring(), router.weights()),
+            (vec![2], vec![(1, 0), (2, 1)])
+        );
+        router.at(10);
+        assert_eq!(
+            router.order(Verb::Drain, "10.0.1.1", None),
+            format!("{draining} 20 s")
+        );
+        let text = router.order(Verb::Drain, "10.0.1.1:80", Some(60));
+        assert_eq!(text, format!("{draining} 60 s"));
+        let server = router.status().services[0].servers[0].clone();
+        assert_eq!(server.state, status::ServerState::Draining);
+        assert_eq!((server.open, server.seconds_left), (Some(1), Some(60)));
+        assert_eq!(server.overridden.as_deref(), Some("drain"));
+
+        // What was said survives a reload.
+        router.hear([
+            Event::Configured(site(Scheduler::Rr, false, &[1, 2])),
+            up(1),
+        ]);
+        assert_eq!(router.weights(), [(1, 0), (2, 1)]);
+        assert_eq!(router.at(70), [Change::NoServer(1)]);
+        assert!(
+            router
+                .order(Verb::Drain, "rs1", Some(9))
+                .ends_with(": drained")
+        );
+        assert_eq!(router.weights(), [(2, 1)]);
+
+        router.order(Verb::Up, "rs1", None);
+        router.hear([down(1)]);
+        assert_eq!(router.weights(), [(1, 1), (2, 1)]);
+        router.order(Verb::Auto, "rs1", None);
+        assert_eq!(router.weights(), [(2, 1)]);
+        router.order(Verb::Down, "rs2", None);
+        assert_eq!((router.ring(), router.weights()), (vec![], vec![]));
+        assert_eq!(
+            router.order(Verb::Up, "rs3", None),
+            "no real server is called “rs3”; there are rs1 (10.0.1.1:80), rs2 (10.0.1.2:80)"
+        );
+    }
+
+    #[test]
+    fn the_sorry_server_stands_in_while_there_is_no_other() {
+        let mut with_sorry = site(Scheduler::Rr, false, &[1]);
+        with_sorry.services[0].sorry_server = Some(socket(9));
+        let mut router = Router::new(Rc::default());
+        router.hear([Event::Configured(with_sorry), way(1)]);
+        assert!(router.ring().is_empty(), "its way is not known");
+        router.hear([way(9)]);
+        let sorry = router.ring();
+        assert_eq!((sorry.len(), router.weights()), (1, vec![(sorry[0], 1)]));
+        assert!(
+            router.status().services[0]
+                .sorry
+                .as_ref()
+                .is_some_and(|it| it.active)
+        );
+
+        router.has_flows(sorry[0], 1, 0, 0);
+        router.hear([up(1)]);
+        let other = router.ring();
+        assert_ne!(other, sorry);
+        assert_eq!(router.weights(), [(sorry[0], 0), (other[0], 1)]);
+        assert_eq!(router.at(29), []);
+        assert_eq!(router.at(30), [Change::NoServer(sorry[0])]);
+
+        router.hear([down(1)]);
+        assert_eq!(
+            (router.ring(), router.weights()),
+            (sorry.clone(), vec![(sorry[0], 1)])
+        );
+        // It does not matter that it was about to leave.
+        router.hear([up(1), down(1)]);
+        assert_eq!(
+            (router.ring(), router.weights()),
+            (sorry.clone(), vec![(sorry[0], 1)])
+        );
+        assert_eq!(router.at(90), []);
+        assert_eq!(router.status().leaving, []);
+    }
+
+    #[test]
+    fn what_a_service_has_counted_never_goes_down() {
+        let mut router = two_servers();
+        let traffic = |connections| Traffic {
+            connections,
+            packets_in: 2 * connections,
+            ..Traffic::default()
+        };
+        for (id, connections) in [(1, 100), (2, 20)] {
+            let mut memory = router.memory.borrow_mut();
+            memory.traffic.insert(id, traffic(connections));
+        }
+        let counted = |router: &mut Router| {
+            let service = &router.status().services[0];
+            (service.connections, service.packets_in)
+        };
+        assert_eq!(counted(&mut router), (120, 240));
+        router.hear([Event::Configured(site(Scheduler::Rr, false, &[2]))]);
+        router.at(1);
+        router.at(2);
+        assert_eq!(counted(&mut router), (120, 240), "one has left");
+        // Another one gets its id, and begins to count anew.
         router.hear([
             Event::Configured(site(Scheduler::Rr, false, &[2, 3])),
             way(3),
             up(3),
         ]);
         assert_eq!(router.weights(), [(1, 1), (2, 1)]);
+        let services = router.status().services;
+        let each: Vec<_> = services[0]
+            .servers
+            .iter()
+            .map(|it| it.connections)
+            .collect();
+        assert_eq!(each, [20, 0]);
+        router.memory.borrow_mut().traffic.insert(1, traffic(3));
+        assert_eq!(counted(&mut router), (123, 246));
+    }
+
+    #[test]
+    fn a_router_itself_may_be_a_real_server() {
+        let mut router = two_servers();
+        router.hear([Event::Way(Resolved {
+            address: socket(1).ip(),
+            resolution: Resolution::Local,
+        })]);
+        let server = router.status().services[0].servers[0].clone();
+        assert!(server.local && server.unreachable.is_none());
+        assert_eq!(server.state, status::ServerState::Up);
+        assert_eq!(router.ring(), [2, 1]);
+        let method = router.memory.borrow().tables.servers[&1].method;
+        assert_eq!(method, MethodKind::LOCAL);
     }
 }

@@ -3,7 +3,7 @@
 
 use lb_common::{
     address::Address6,
-    maps::{RangeKey, Service, ServiceKey},
+    maps::{RangeKey, Role, Service, ServiceKey},
     wire::Be16,
 };
 
@@ -26,7 +26,7 @@ fn is_range(selector: &Selector) -> bool {
 /// Puts a service into the tables under all its keys.
 pub fn lay(tables: &mut Tables, service: &VirtualService, entry: Service) {
     for selector in &service.selectors {
-        tables.addresses.insert(Address6::from(selector.address));
+        tables.give_role(Address6::from(selector.address), Role::VIRTUAL);
         match keys(selector) {
             Keys::Single(key) => {
                 tables.services.insert(key, entry);

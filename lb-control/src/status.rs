@@ -4,17 +4,25 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
+use lb_common::{
+    maps::{InterfaceTraffic, Traffic},
+    verdict::Fate,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    counters::Counters,
     dataplane::Dataplane,
+    desired::Desired,
+    drain::{self, Drain},
     health::{State as NannyState, Status as NannyStatus},
     ids::Ids,
-    model::{Method, Protocol, Scheduler, ServiceAddress},
+    model::{Method, Protocol, Scheduler, ServiceAddress, VirtualService},
     network::next_hop::Resolution,
-    state::{Part, State},
+    state::{Override, Part, State},
 };
 
 /// The answer to `lb status --json`.
@@ -26,10 +34,19 @@ pub struct StatusReport {
     pub interfaces: Vec<InterfaceStatus>,
     /// The virtual services, in the order of lvs.cf.
     pub services: Vec<ServiceStatus>,
+    /// Servers that are no longer asked for and finish what they have.
+    pub leaving: Vec<LeavingStatus>,
     /// The flow tables.
     pub flows: FlowStatus,
+    /// How much memory the maps take.
+    pub memory: MemoryStatus,
     /// How many packets were not steered, by reason; those that never happened are left out.
     pub unsteered: Vec<ReasonCount>,
+    /// What else happened, and how often; what never did is left out.
+    pub events: Vec<EventCount>,
+    /// What came in by interfaces, by index, until somebody knows their names.
+    #[serde(skip)]
+    counted: Vec<(u32, InterfaceTraffic)>,
 }
 
 /// The part a node plays.
@@ -47,6 +64,57 @@ pub struct InterfaceStatus {
     pub name: String,
     /// `native` or `generic`.
     pub mode: String,
+    /// Its index.
+    pub index: u32,
+    /// Packets that came in by it.
+    pub packets: u64,
+    /// Their bytes, link header included.
+    pub bytes: u64,
+    /// Packets that were sent on, or answered.
+    pub steered: u64,
+    /// Packets that went up to the kernel's own stack.
+    pub passed: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+}
+
+/// A server that finishes what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingStatus {
+    /// The service that it worked for.
+    pub service: ServiceAddress,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// How packets reach it.
+    pub method: Method,
+    /// Flows that it has to finish.
+    pub open: u32,
+    /// Seconds until the rest of them ends.
+    pub seconds_left: u64,
+}
+
+/// The server that clients get while there is no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryStatus {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Whether it stands in now.
+    pub active: bool,
+    /// Flows that were scheduled to it.
+    pub connections: u64,
+    /// Why packets cannot be sent to it, in words.
+    pub unreachable: Option<String>,
+}
+
+/// How much memory the maps take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// All of them, in bytes.
+    pub maps: u64,
 }
 
 /// A virtual service.
@@ -64,6 +132,18 @@ pub struct ServiceStatus {
     pub scheduler: Scheduler,
     /// How packets reach the servers.
     pub method: Method,
+    /// Flows that were scheduled to its servers, those included that have left.
+    pub connections: u64,
+    /// Packets to them.
+    pub packets_in: u64,
+    /// Packets from them that came this way.
+    pub packets_out: u64,
+    /// Bytes to them.
+    pub bytes_in: u64,
+    /// Bytes from them that came this way.
+    pub bytes_out: u64,
+    /// The server that clients get while there is no other.
+    pub sorry: Option<SorryStatus>,
     /// Its real servers, in the order of lvs.cf.
     pub servers: Vec<ServerStatus>,
 }
@@ -101,6 +181,15 @@ pub struct ServerStatus {
     pub last_error: Option<String>,
     /// Why packets cannot be sent to it, in words.
     pub unreachable: Option<String>,
+    /// Whether it is this router itself.
+    pub local: bool,
+    /// What an operator said of it: `up`, `down` or `drain`.
+    #[serde(rename = "override")]
+    pub overridden: Option<String>,
+    /// While it is draining: flows that it has to finish.
+    pub open: Option<u32>,
+    /// While it is draining: seconds until the rest of them ends.
+    pub seconds_left: Option<u64>,
 }
 
 /// Whether a real server gets connections.
@@ -113,6 +202,10 @@ pub enum ServerState {
     Down,
     /// It failed, but may finish what it has.
     Quiesced,
+    /// An operator wants it to finish what it has.
+    Draining,
+    /// An operator wanted it to finish, and it has left.
+    Drained,
     /// It was not checked yet, or its way is not known yet.
     Unknown,
 }
@@ -133,53 +226,32 @@ pub struct FlowStatus {
 pub struct ReasonCount {
     /// Why.
     pub reason: String,
+    /// What became of them: `pass`, `drop` or `answer`.
+    pub fate: String,
     /// How many.
     pub packets: u64,
 }
 
+/// What happened besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCount {
+    /// What.
+    pub event: String,
+    /// How often.
+    pub count: u64,
+}
+
 /// What the reconciler knows. Interfaces and probes are added by those who know them.
-pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusReport {
+pub fn report<D: Dataplane>(
+    state: &State,
+    ids: &Ids,
+    laid: &Desired,
+    counters: &Counters,
+    dataplane: &D,
+) -> StatusReport {
+    let sums = counters.sums(ids, dataplane);
     let services = state.site.services.iter().map(|service| {
-        let servers = service.servers.iter().map(|server| {
-            let way = state.way(server.socket.ip());
-            let unreachable = match way {
-                Some(Resolution::Resolved(_)) => None,
-                Some(Resolution::Unresolved { reason }) => Some(reason.clone()),
-                Some(Resolution::Local) => Some("it is this router itself".to_owned()),
-                None => Some("its way is being looked for".to_owned()),
-            };
-            let id = ids.find_server(&(service.key, server.socket, service.method));
-            // A counter that cannot be read is shown as zero rather than keeping all the others.
-            let load = id
-                .and_then(|id| dataplane.load(id).ok())
-                .unwrap_or_default();
-            let traffic = id
-                .and_then(|id| dataplane.traffic(id).ok())
-                .unwrap_or_default();
-            ServerStatus {
-                name: server.name.clone(),
-                address: server.socket.ip(),
-                port: server.socket.port(),
-                weight: server.weight,
-                state: match state.part(&(service.key, server.socket)) {
-                    Part::Member { .. } if way.is_none() => ServerState::Unknown,
-                    Part::Member { .. } if unreachable.is_some() => ServerState::Down,
-                    Part::Member { .. } => ServerState::Up,
-                    Part::Quiesced { .. } => ServerState::Quiesced,
-                    Part::Out => ServerState::Unknown,
-                },
-                active: load.active,
-                inactive: load.inactive,
-                connections: traffic.connections,
-                packets_in: traffic.packets_in,
-                packets_out: traffic.packets_out,
-                bytes_in: traffic.bytes_in,
-                bytes_out: traffic.bytes_out,
-                checks: 0,
-                last_error: None,
-                unreachable,
-            }
-        });
+        let sum = sums.get(&service.key).copied().unwrap_or_default();
         ServiceStatus {
             name: service.name.clone(),
             address: service.key.address,
@@ -187,7 +259,13 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
             protocol: service.key.protocol,
             scheduler: service.scheduler,
             method: service.method,
-            servers: servers.collect(),
+            connections: sum.connections,
+            packets_in: sum.packets_in,
+            packets_out: sum.packets_out,
+            bytes_in: sum.bytes_in,
+            bytes_out: sum.bytes_out,
+            sorry: sorry(state, ids, laid, dataplane, service),
+            servers: servers(state, ids, dataplane, service),
         }
     });
     let [ipv4, ipv6] = dataplane.flows().unwrap_or_default();
@@ -195,10 +273,14 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
         role: Role::Active,
         interfaces: Vec::new(),
         services: services.collect(),
+        leaving: leaving(state, ids, dataplane),
         flows: FlowStatus {
             ipv4,
             ipv6,
             capacity: dataplane.sizes().flows,
+        },
+        memory: MemoryStatus {
+            maps: dataplane.memory(),
         },
         unsteered: dataplane
             .reasons()
@@ -207,13 +289,173 @@ pub fn report<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> StatusRe
             .filter(|(_, packets)| *packets > 0)
             .map(|(reason, packets)| ReasonCount {
                 reason: reason.name().to_owned(),
+                fate: fate(reason.fate()).to_owned(),
                 packets,
             })
             .collect(),
+        events: dataplane
+            .events()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(event, count)| EventCount {
+                event: event.name().to_owned(),
+                count,
+            })
+            .collect(),
+        counted: dataplane.interfaces().unwrap_or_default(),
     }
 }
 
+const fn fate(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Pass => "pass",
+        Fate::Drop => "drop",
+        Fate::Answer => "answer",
+    }
+}
+
+fn servers<D: Dataplane>(
+    state: &State,
+    ids: &Ids,
+    dataplane: &D,
+    service: &VirtualService,
+) -> Vec<ServerStatus> {
+    let servers = service.servers.iter().map(|server| {
+        let key = (service.key, server.socket);
+        let way = state.way(server.socket.ip());
+        let unreachable = unreachable(way);
+        let id = ids.find_server(&(service.key, server.socket, service.method));
+        // A counter that cannot be read is shown as zero rather than keeping all the others.
+        let load = id
+            .and_then(|id| dataplane.load(id).ok())
+            .unwrap_or_default();
+        let traffic = traffic(id, dataplane);
+        let part = state.part(&key);
+        let overridden = state.overridden(&key);
+        let seconds_left = match part {
+            Part::Draining { deadline, .. } => Some(seconds(deadline, state)),
+            Part::Member { .. } | Part::Quiesced { .. } | Part::Out => None,
+        };
+        ServerStatus {
+            name: server.name.clone(),
+            address: server.socket.ip(),
+            port: server.socket.port(),
+            weight: server.weight,
+            state: match (part, overridden) {
+                (Part::Member { .. }, _) if way.is_none() => ServerState::Unknown,
+                (Part::Member { .. }, _) if unreachable.is_some() => ServerState::Down,
+                (Part::Member { .. }, _) => ServerState::Up,
+                (Part::Quiesced { .. }, _) => ServerState::Quiesced,
+                (Part::Draining { .. }, _) => ServerState::Draining,
+                (Part::Out, Some(Override::Drain(Drain::Done))) => ServerState::Drained,
+                (Part::Out, Some(Override::Down)) => ServerState::Down,
+                (Part::Out, _) => ServerState::Unknown,
+            },
+            active: load.active,
+            inactive: load.inactive,
+            connections: traffic.connections,
+            packets_in: traffic.packets_in,
+            packets_out: traffic.packets_out,
+            bytes_in: traffic.bytes_in,
+            bytes_out: traffic.bytes_out,
+            checks: 0,
+            last_error: None,
+            unreachable,
+            local: matches!(way, Some(Resolution::Local)),
+            overridden: overridden.map(|said| {
+                let said = match said {
+                    Override::Up => "up",
+                    Override::Down => "down",
+                    Override::Drain(_) => "drain",
+                };
+                said.to_owned()
+            }),
+            open: seconds_left.map(|_| drain::open(&load)),
+            seconds_left,
+        }
+    });
+    servers.collect()
+}
+
+fn sorry<D: Dataplane>(
+    state: &State,
+    ids: &Ids,
+    laid: &Desired,
+    dataplane: &D,
+    service: &VirtualService,
+) -> Option<SorryStatus> {
+    let socket = service.sorry_server?;
+    let id = ids.find_server(&(service.key, socket, service.method));
+    Some(SorryStatus {
+        address: socket.ip(),
+        port: socket.port(),
+        active: laid.sorry.contains(&service.key),
+        connections: traffic(id, dataplane).connections,
+        unreachable: unreachable(state.way(socket.ip())),
+    })
+}
+
+fn leaving<D: Dataplane>(state: &State, ids: &Ids, dataplane: &D) -> Vec<LeavingStatus> {
+    let leaving = state.leaving().iter().map(|(identity, deadline)| {
+        let (service, socket, method) = *identity;
+        let load = ids
+            .find_server(identity)
+            .and_then(|id| dataplane.load(id).ok());
+        LeavingStatus {
+            service,
+            address: socket.ip(),
+            port: socket.port(),
+            method,
+            open: load.map_or(0, |load| drain::open(&load)),
+            seconds_left: seconds(*deadline, state),
+        }
+    });
+    leaving.collect()
+}
+
+/// Why packets cannot be sent by a way, in words.
+fn unreachable(way: Option<&Resolution>) -> Option<String> {
+    match way {
+        Some(Resolution::Resolved(_) | Resolution::Local) => None,
+        Some(Resolution::Unresolved { reason }) => Some(reason.clone()),
+        None => Some("its way is being looked for".to_owned()),
+    }
+}
+
+/// What the server with this id got and sent. A counter that cannot be read is shown as zero.
+fn traffic<D: Dataplane>(id: Option<u32>, dataplane: &D) -> Traffic {
+    id.and_then(|id| dataplane.traffic(id).ok())
+        .unwrap_or_default()
+}
+
+/// How long it is until then, in seconds.
+fn seconds(deadline: Duration, state: &State) -> u64 {
+    deadline
+        .saturating_sub(state.now)
+        .as_millis()
+        .div_ceil(1_000) as u64
+}
+
 impl StatusReport {
+    /// Adds the interfaces with the program on them, and what came in by each.
+    pub fn add_interfaces(&mut self, interfaces: &[InterfaceStatus]) {
+        self.interfaces = interfaces.to_vec();
+        for interface in &mut self.interfaces {
+            let counted = self
+                .counted
+                .iter()
+                .find(|(index, _)| *index == interface.index);
+            if let Some((_, traffic)) = counted {
+                interface.packets = traffic.packets;
+                interface.bytes = traffic.bytes;
+                interface.steered = traffic.steered;
+                interface.passed = traffic.passed;
+                interface.dropped = traffic.dropped;
+            }
+        }
+    }
+
     /// Adds what the nannies know.
     pub fn add_probes(&mut self, nannies: &[NannyStatus]) {
         let nannies: BTreeMap<_, _> = nannies
@@ -252,6 +494,8 @@ impl fmt::Display for ServerState {
             Self::Up => "up",
             Self::Down => "down",
             Self::Quiesced => "quiesced",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
             Self::Unknown => "unknown",
         })
     }
@@ -268,8 +512,11 @@ impl fmt::Display for StatusReport {
         writeln!(f, "role active, program on {}", interfaces.join(", "))?;
         writeln!(
             f,
-            "flows {} IPv4, {} IPv6, room for {} each",
-            self.flows.ipv4, self.flows.ipv6, self.flows.capacity
+            "flows {} IPv4, {} IPv6, room for {} each; the maps take {} MiB",
+            self.flows.ipv4,
+            self.flows.ipv6,
+            self.flows.capacity,
+            self.memory.maps.div_ceil(1 << 20)
         )?;
         for service in &self.services {
             let socket = SocketAddr::new(service.address, service.port);
@@ -278,6 +525,18 @@ impl fmt::Display for StatusReport {
                 "\n{} {socket} {} {} \"{}\"",
                 service.protocol, service.scheduler, service.method, service.name
             )?;
+            writeln!(
+                f,
+                "  {} conns, {} in pkts, {} out pkts, {} in bytes, {} out bytes",
+                service.connections,
+                service.packets_in,
+                service.packets_out,
+                service.bytes_in,
+                service.bytes_out
+            )?;
+            if let Some(sorry) = &service.sorry {
+                writeln!(f, "  {sorry}")?;
+            }
             writeln!(
                 f,
                 "  {:<40} {:<9} {:>6} {:>8} {:>8} {:>10} {:>10} {:>10}",
@@ -297,6 +556,7 @@ impl fmt::Display for StatusReport {
                     server.packets_in,
                     server.packets_out
                 )?;
+                server.write_notes(f)?;
                 for trouble in server.unreachable.iter().chain(&server.last_error) {
                     if server.state != ServerState::Up || server.unreachable.is_some() {
                         writeln!(f, "    {trouble}")?;
@@ -304,11 +564,120 @@ impl fmt::Display for StatusReport {
                 }
             }
         }
-        if !self.unsteered.is_empty() {
-            writeln!(f, "\npackets not steered")?;
-            for count in &self.unsteered {
-                writeln!(f, "  {:<20} {:>12}", count.reason, count.packets)?;
-            }
+        self.write_leaving(f)?;
+        self.write_interfaces(f)?;
+        if self.unsteered.is_empty() && self.events.is_empty() {
+            return Ok(());
+        }
+        writeln!(f)?;
+        self.drops().fmt(f)
+    }
+}
+
+impl ServerStatus {
+    /// What is said of it below its line.
+    fn write_notes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(open), Some(left)) = (self.open, self.seconds_left) {
+            writeln!(f, "    draining: {open} flows to finish, {left} s left")?;
+        } else if let Some(said) = &self.overridden {
+            writeln!(f, "    ordered: {said}")?;
+        }
+        if self.local {
+            writeln!(
+                f,
+                "    local: it is this router, where a program has to listen on the virtual address \
+                 and port"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SorryStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let socket = SocketAddr::new(self.address, self.port);
+        let state = if self.active { "stands in" } else { "waits" };
+        write!(
+            f,
+            "sorry server {socket} {state}, {} conns",
+            self.connections
+        )?;
+        match &self.unreachable {
+            Some(trouble) => write!(f, ", {trouble}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StatusReport {
+    fn write_leaving(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.leaving.is_empty() {
+            writeln!(f, "\nleaving")?;
+        }
+        for server in &self.leaving {
+            let socket = SocketAddr::new(server.address, server.port);
+            writeln!(
+                f,
+                "  {socket} of {}: {} flows to finish, {} s left",
+                server.service, server.open, server.seconds_left
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_interfaces(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{:<16} {:>12} {:>12} {:>12} {:>12} {:>16}",
+            "interface", "packets", "steered", "passed", "dropped", "bytes"
+        )?;
+        for interface in &self.interfaces {
+            writeln!(
+                f,
+                "{:<16} {:>12} {:>12} {:>12} {:>12} {:>16}",
+                interface.name,
+                interface.packets,
+                interface.steered,
+                interface.passed,
+                interface.dropped,
+                interface.bytes
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What was not steered, and what else happened.
+    #[must_use]
+    pub fn drops(&self) -> Drops {
+        Drops {
+            unsteered: self.unsteered.clone(),
+            events: self.events.clone(),
+        }
+    }
+}
+
+/// The answer to `lb drops`: what was not steered, and what else happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// How many packets were not steered, by reason.
+    pub unsteered: Vec<ReasonCount>,
+    /// What else happened.
+    pub events: Vec<EventCount>,
+}
+
+impl fmt::Display for Drops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<20} {:<8} {:>12}", "not steered", "fate", "packets")?;
+        for count in &self.unsteered {
+            let ReasonCount {
+                reason,
+                fate,
+                packets,
+            } = count;
+            writeln!(f, "{reason:<20} {fate:<8} {packets:>12}")?;
+        }
+        for EventCount { event, count } in &self.events {
+            writeln!(f, "{event:<20} {:<8} {count:>12}", "")?;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use lb_control::{
         directives::{Effect, Entry, GLOBALS, Kind, SERVERS, SERVICES},
     },
     model::{
-        Check, Expect, FloatingAddress, Method, Probe, Protocol, RealServer, Scheduler,
-        ServiceAddress, VirtualService,
+        Check, Expect, FloatingAddress, Method, Persistence, Probe, Protocol, RealServer, Refusal,
+        Scheduler, SchedulerFlags, Selector, ServiceAddress, Settings, Tunnel, VirtualService,
     },
 };
 
@@ -32,49 +32,38 @@ fn a_file_of_the_web_tool_means_what_it_meant() {
         (seconds(6), seconds(18))
     );
 
+    let key = |port, protocol| ServiceAddress {
+        address: ip("192.0.2.10"),
+        port,
+        protocol,
+    };
+    let probe = |check| Probe {
+        check,
+        interval: seconds(6),
+        reentry: seconds(15),
+    };
+    let web = probe(talk(
+        Some("GET / HTTP/1.0\r\n\r\n"),
+        Some(Expect::Prefix(b"HTTP".to_vec())),
+    ));
     let http = VirtualService {
-        name: "http".into(),
-        key: ServiceAddress {
-            address: ip("192.0.2.10"),
-            port: 80,
-            protocol: Protocol::Tcp,
-        },
-        method: Method::Nat,
-        scheduler: Scheduler::Wlc,
-        probe: Probe {
-            check: talk(
-                Some("GET / HTTP/1.0\r\n\r\n"),
-                Some(Expect::Prefix(b"HTTP".to_vec())),
-            ),
-            interval: seconds(6),
-            reentry: seconds(15),
-        },
-        quiesce: false,
+        persistence: Some(Persistence {
+            timeout: seconds(300),
+            mask: ip("255.255.255.255"),
+        }),
         servers: vec![
             server("web1", "10.0.0.11:80", 1),
             server("web2", "10.0.0.12:8080", 1),
         ],
+        ..VirtualService::new("http", key(80, Protocol::Tcp), Scheduler::Wlc, web)
     };
+    let script = probe(program(&["/usr/local/bin/check-dns", "%h"], Some("OK")));
     let dns = VirtualService {
-        name: "dns".into(),
-        key: ServiceAddress {
-            address: ip("192.0.2.10"),
-            port: 53,
-            protocol: Protocol::Udp,
-        },
-        method: Method::Nat,
-        scheduler: Scheduler::Rr,
-        probe: Probe {
-            check: Check::Program {
-                command: vec!["/usr/local/bin/check-dns".into(), "%h".into()],
-                expect: Some("OK".into()),
-            },
-            interval: seconds(6),
-            reentry: seconds(15),
-        },
         quiesce: true,
         servers: vec![server("dns1", "10.0.0.13:53", 3)],
+        ..VirtualService::new("dns", key(53, Protocol::Udp), Scheduler::Rr, script)
     };
+    assert_eq!(site.settings, Settings::default());
     assert_eq!(site.services, [http, dns]);
     assert_eq!(
         site.addresses,
@@ -300,8 +289,33 @@ fn what_is_said() {
             &["1:10 warning: failover `f` has no effect yet"],
         ),
         (
-            "virtual v {|persistent = 300|pmask = x|}",
-            &["2:1 warning: `persistent`", "3:1 warning: `pmask`"],
+            "virtual v {|persistent = 300|pmask = x|load_monitor = rup|}",
+            &[
+                "3:9 warning: `x` is no mask and ignored",
+                "4:1 warning: `load_monitor` has no effect yet",
+            ],
+        ),
+        // Settings of ours.
+        ("sloppy_tcp = 2", &["1:14 error: boolean expected"]),
+        (
+            "conn_reuse_mode = 4",
+            &["1:19 error: invalid argument, not `4`"],
+        ),
+        ("stateless_above = -1", &["1:19 error: -1 is out of range"]),
+        (
+            "answers_per_second = -1",
+            &["1:22 error: -1 is out of range"],
+        ),
+        ("snat_ports = 9-1", &["1:14 error: 9 to 1 is no range"]),
+        ("snat_ports = 0", &["1:14 error: 0 to 0 is no range"]),
+        (
+            "mh_secret = short",
+            &["1:13 error: the secret is too short"],
+        ),
+        ("flow_table = 63", &["1:14 error: 63 is out of range"]),
+        (
+            "flow_table = 1000|half_open = 1001",
+            &["2:13 error: 1001 is out of range"],
         ),
         // Between directives.
         (
@@ -337,13 +351,170 @@ fn what_is_said() {
             "timeout = 9|reentry = 3",
             &["5:11 warning: `reentry` is shorter"],
         ),
-        ("port = 0", &["4:8 error: 0 is no port"]),
+        ("port = 70000", &["4:8 error: 70000 is no port"]),
+        ("port = -1", &["4:8 error: -1 is no port"]),
         (
-            "scheduler = lc",
-            &["4:13 warning: `scheduler = lc` has no effect yet: wlc is used"],
+            "port = 0",
+            &[
+                "1:9 error: there is no port at which",
+                "4:8 warning: a service of all ports without `persistent`",
+            ],
         ),
+        ("port = 0|persistent = 60|check_port = 80", &[]),
+        ("port = 0|persistent = 60|send_program = /c", &[]),
+        (
+            "port = 0|persistent = 60|send_program = \"/c %p\"",
+            &["1:9 error: there is no port at which"],
+        ),
+        ("port = 1000-2000", &[]),
+        (
+            "port = 2000-1000",
+            &["4:8 error: 2000 to 1000 is no range of ports"],
+        ),
+        ("port = 0-10", &["4:8 error: 0 to 10 is no range of ports"]),
+        (
+            "port = 1000-66000",
+            &["4:8 error: invalid port, not `1000-66000`"],
+        ),
+        ("check_port = 0", &["4:14 error: 0 is no port"]),
         ("scheduler = wcl", &["4:13 error: invalid argument"]),
-        ("fwmark = 1", &["4:1 warning: `fwmark` has no effect yet"]),
+        (
+            "fwmark = 1",
+            &["4:10 warning: without a `match`, the group 1 is TCP 10.0.0.9:80 alone"],
+        ),
+        (
+            "match = \"tcp 10.0.0.9:80\"",
+            &["4:9 error: `match` is for groups, and the block has no `fwmark`"],
+        ),
+        (
+            "fwmark = 1|match = tcp 10.0.0.9:80",
+            &["5:13 error: unexpected arguments"],
+        ),
+        (
+            "fwmark = 1|match = \"icmp 10.0.0.9\"",
+            &["5:9 error: invalid protocol, not"],
+        ),
+        (
+            "fwmark = 1|match = tcp",
+            &["5:9 error: an address is missing, not `tcp`"],
+        ),
+        (
+            "fwmark = 1|match = \"tcp 10.0.0.300:80\"",
+            &["5:9 error: `10.0.0.300` is no address"],
+        ),
+        (
+            "fwmark = 1|match = \"esp 10.0.0.9:80\"",
+            &["5:9 error: ESP has no ports"],
+        ),
+        (
+            "fwmark = 1|match = \"tcp 10.0.0.9:80,90-81\"",
+            &["5:9 error: `90-81` is no port and no range"],
+        ),
+        (
+            "fwmark = 1|match = \"tcp 10.0.0.9:80\"|match = \"tcp [2001:db8::9]:80\"",
+            &["6:9 error: 2001:db8::9 and 10.0.0.9 are not of one address family"],
+        ),
+        (
+            "fwmark = 1|match = \"tcp 10.0.0.8:80\"",
+            &["3:11 warning: no `match` names 10.0.0.9"],
+        ),
+        (
+            "fwmark = 1|match = \"tcp 10.0.0.9:80\"|match = \"tcp 10.0.0.9:70-90\"",
+            &["5:9 warning: TCP 10.0.0.9:80 is in the group already"],
+        ),
+        (
+            "fwmark = 1|match = \"esp 10.0.0.9\"",
+            &["1:9 error: there is no port at which"],
+        ),
+        ("fwmark = 1|match = \"esp 10.0.0.9\"|check_port = 22", &[]),
+        (
+            "fwmark = 1|match = \"esp 10.0.0.9\"|send_program = \"/c %h\"",
+            &[],
+        ),
+        (
+            "sched_flags = sh-port",
+            &["4:15 error: `sh-port` is a flag of `scheduler = sh`, not of wlc"],
+        ),
+        (
+            "scheduler = mh|sched_flags = sh-port,mh-compat",
+            &["5:15 error: `sh-port` is a flag of `scheduler = sh`, not of mh"],
+        ),
+        (
+            "sched_flags = port",
+            &["4:15 error: `port` is none of them"],
+        ),
+        ("ops = 1", &["4:7 error: `ops` is for UDP"]),
+        (
+            "ops = 1|protocol = udp|send = x|expect = y|persistent = 9",
+            &["4:7 error: `ops` and `persistent`"],
+        ),
+        ("persistent = -1", &["4:14 warning: a negative time"]),
+        (
+            "pmask = 255.255.255.0",
+            &["4:9 warning: `pmask` has no effect without"],
+        ),
+        (
+            "persistent = 9|pmask = 24",
+            &["5:9 warning: 24 is read as a prefix length; Piranha read it as 0.0.0.24"],
+        ),
+        (
+            "persistent = 9|pmask = 64",
+            &["5:9 error: /64 is no mask for clients of 10.0.0.9"],
+        ),
+        (
+            "sorry_server = 10.0.0.5",
+            &["4:16 error: 10.0.0.5:80 is a server of this service already"],
+        ),
+        (
+            "sorry_server = 2001:db8::1",
+            &["4:16 error: sorry server and virtual IP are not"],
+        ),
+        (
+            "sorry_server = 10.0.0.7:x",
+            &["4:16 error: invalid address"],
+        ),
+        (
+            "method = direct|sorry_server = 10.0.0.7:81",
+            &["5:16 warning: packets keep their port; 81 is ignored"],
+        ),
+        ("method = dr", &["4:10 error: invalid argument"]),
+        (
+            "tunnel_type = gre",
+            &["4:15 warning: this has no effect: it is for a tunnel"],
+        ),
+        (
+            "method = tunnel|tunnel_port = 6080|tunnel_checksum = 1",
+            &[
+                "5:15 warning: this has no effect: it is for `tunnel_type = gue`",
+                "6:19 warning: this has no effect: it is for `tunnel_type = gre`",
+            ],
+        ),
+        (
+            "method = tunnel|tunnel_type = gue|tunnel_port = 0",
+            &["6:15 error: 0 is no port of a tunnel"],
+        ),
+        ("drain = -1", &["4:9 error: `drain` is a time"]),
+        ("refuse = no", &["4:10 error: invalid argument"]),
+        (
+            "server t {|active = 1|address = 10.0.0.6|upper_threshold = -1|}",
+            &["7:19 error: -1 connections are none"],
+        ),
+        (
+            "server t {|active = 1|address = 10.0.0.6|lower_threshold = 1|}",
+            &["7:19 warning: `lower_threshold` has no effect"],
+        ),
+        (
+            "server t {|active = 1|address = 10.0.0.6|upper_threshold = 5|lower_threshold = 6|}",
+            &["8:19 error: `lower_threshold` is more than `upper_threshold`, 5"],
+        ),
+        (
+            "server t {|active = 1|address = 10.0.0.6|port = 0|}",
+            &["7:8 error: 0 is no port of a server"],
+        ),
+        (
+            "port = 1000-2000|method = direct|server t {|active = 1|address = 10.0.0.6|port = 80|}",
+            &["9:8 warning: packets keep their port; 80 is only used to check"],
+        ),
         (
             "expect = \"(\"|use_regex = 1",
             &["4:10 error: `expect` is not a regular expression"],
@@ -423,17 +594,402 @@ fn what_is_said() {
     }
 }
 
+/// What a service becomes by a directive.
+#[test]
+fn services() {
+    type Change = fn(&mut VirtualService);
+    let table: &[(&str, Change)] = &[
+        ("", |_| {}),
+        ("protocol = sctp\n", |v| {
+            with(v, &[(9, Protocol::Sctp, 80, 80)]);
+            v.check_protocol = Protocol::Sctp;
+            v.probe.check = talk(None, None);
+        }),
+        ("method = nat\n", |_| {}),
+        ("method = fullnat\n", |v| v.source_nat = true),
+        ("method = direct\n", |v| v.method = Method::Direct),
+        ("method = tunnel\n", |v| v.method = Method::Tunnel),
+        (
+            "method = tunnel\ntunnel_type = gre\ntunnel_checksum = 1\n",
+            |v| {
+                v.method = Method::Tunnel;
+                v.tunnel = Tunnel::Gre { checksum: true };
+            },
+        ),
+        ("method = tunnel\ntunnel_type = gue\n", |v| {
+            v.method = Method::Tunnel;
+            v.tunnel = Tunnel::Gue {
+                port: 6080,
+                checksum: false,
+            };
+        }),
+        ("scheduler = twos\n", |v| v.scheduler = Scheduler::Twos),
+        ("scheduler = sh\nsched_flags = sh-fallback,sh-port\n", |v| {
+            v.scheduler = Scheduler::Sh;
+            v.flags = SchedulerFlags {
+                fallback: true,
+                port: true,
+                compat: false,
+            };
+        }),
+        (
+            "scheduler = mh\nsched_flags = 'mh-compat, mh-port'\n",
+            |v| {
+                v.scheduler = Scheduler::Mh;
+                v.flags = SchedulerFlags {
+                    fallback: false,
+                    port: true,
+                    compat: true,
+                };
+            },
+        ),
+        ("persistent = 300\npmask = 255.255.255.0\n", |v| {
+            v.persistence = Some(Persistence {
+                timeout: seconds(300),
+                mask: ip("255.255.255.0"),
+            });
+        }),
+        ("persistent = 1\npmask = 20\n", |v| {
+            v.persistence = Some(Persistence {
+                timeout: seconds(1),
+                mask: ip("255.255.240.0"),
+            });
+        }),
+        ("sorry_server = 10.0.0.7\n", |v| {
+            v.sorry_server = Some("10.0.0.7:80".parse().unwrap());
+        }),
+        ("sorry_server = 10.0.0.7:81\n", |v| {
+            v.sorry_server = Some("10.0.0.7:81".parse().unwrap());
+        }),
+        ("method = tunnel\nsorry_server = [2001:db8::7]:80\n", |v| {
+            v.method = Method::Tunnel;
+            v.sorry_server = Some("[2001:db8::7]:80".parse().unwrap());
+        }),
+        ("sorry_server = 0.0.0.0\n", |_| {}),
+        ("refuse = unreachable\n", |v| {
+            v.refusal = Refusal::Unreachable
+        }),
+        ("refuse = drop\n", |v| v.refusal = Refusal::Drop),
+        ("drain = 0\n", |v| v.drain = Duration::ZERO),
+        ("drain = 90\n", |v| v.drain = seconds(90)),
+        ("check_port = 8080\n", |v| {
+            v.probe.check = talk(None, None);
+            v.servers[0].check_port = 8080;
+        }),
+        ("port = 1000-2000\n", |v| {
+            with(v, &[(9, Protocol::Tcp, 1000, 2000)]);
+            v.probe.check = talk(None, None);
+            v.servers[0].socket.set_port(0);
+            v.servers[0].check_port = 1000;
+        }),
+        (
+            "port = 0\ncheck_port = 22\nsorry_server = 10.0.0.7\n",
+            |v| {
+                with(v, &[(9, Protocol::Tcp, 0, 65535)]);
+                v.probe.check = talk(None, None);
+                v.servers[0].socket.set_port(0);
+                v.servers[0].check_port = 22;
+                v.sorry_server = Some("10.0.0.7:0".parse().unwrap());
+            },
+        ),
+        ("fwmark = 7\n", |v| v.mark = Some(7)),
+        ("fwmark = 7\nmatch = \"tcp 10.0.0.9:443,80\"\n", |v| {
+            v.mark = Some(7);
+            with(
+                v,
+                &[(9, Protocol::Tcp, 80, 80), (9, Protocol::Tcp, 443, 443)],
+            );
+            v.servers[0].socket.set_port(0);
+        }),
+        (
+            "fwmark = 7\nport = 443\nmatch = \"tcp 10.0.0.9:80 10.0.0.8:443\"\n",
+            |v| {
+                v.mark = Some(7);
+                with(
+                    v,
+                    &[(8, Protocol::Tcp, 443, 443), (9, Protocol::Tcp, 80, 80)],
+                );
+                v.probe.check = talk(None, None);
+                v.servers[0].socket.set_port(0);
+                v.servers[0].check_port = 443;
+            },
+        ),
+        (
+            "fwmark = 7\nmatch = \"esp 10.0.0.9\"\nmatch = \"udp 10.0.0.9:500,4500\"\nexpect = x\n",
+            |v| {
+                v.mark = Some(7);
+                with(
+                    v,
+                    &[
+                        (9, Protocol::Esp, 0, 0),
+                        (9, Protocol::Udp, 500, 500),
+                        (9, Protocol::Udp, 4500, 4500),
+                    ],
+                );
+                v.check_protocol = Protocol::Udp;
+                v.probe.check = talk(None, Some(Expect::Prefix(b"x".to_vec())));
+                v.servers[0].socket.set_port(0);
+                v.servers[0].check_port = 500;
+            },
+        ),
+        (
+            "fwmark = 7\nmatch = \"udp 10.0.0.9:10-20,15-30\"\nmatch = \"tcp 10.0.0.9\"\nprotocol = tcp\ncheck_port = 22\n",
+            |v| {
+                v.mark = Some(7);
+                with(
+                    v,
+                    &[(9, Protocol::Tcp, 0, 65535), (9, Protocol::Udp, 10, 30)],
+                );
+                v.check_protocol = Protocol::Tcp;
+                v.probe.check = talk(None, None);
+                v.servers[0].socket.set_port(0);
+                v.servers[0].check_port = 22;
+            },
+        ),
+    ];
+    for (lines, change) in table {
+        let said = parse(&service(lines));
+        let (_, site) = said
+            .site
+            .unwrap_or_else(|| panic!("{lines}: {:?}", said.diagnostics));
+        let key = ServiceAddress {
+            address: ip("10.0.0.9"),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let probe = Probe {
+            check: talk(
+                Some("GET / HTTP/1.0\r\n\r\n"),
+                Some(Expect::Prefix(b"HTTP".to_vec())),
+            ),
+            interval: seconds(10),
+            reentry: seconds(180),
+        };
+        let mut expected = VirtualService {
+            servers: vec![server("s", "10.0.0.5:80", 1)],
+            ..VirtualService::new("v", key, Scheduler::Wlc, probe)
+        };
+        change(&mut expected);
+        assert_eq!(site.services, [expected], "{lines}");
+    }
+}
+
+/// What a server becomes by a directive.
+#[test]
+fn servers() {
+    type Change = fn(&mut RealServer);
+    let table: &[(&str, &str, Change)] = &[
+        ("", "", |_| {}),
+        ("", "weight = 65535\n", |s| s.weight = 65535),
+        ("", "weight = 0\n", |_| {}),
+        ("", "quiesced = 1\n", |s| s.weight = 0),
+        ("", "weight = 0\nquiesced = 1\n", |s| s.weight = 0),
+        ("", "upper_threshold = 9\nlower_threshold = 5\n", |s| {
+            (s.upper, s.lower) = (9, 5);
+        }),
+        ("check_port = 9\n", "port = 81\n", |s| {
+            s.socket.set_port(81);
+            s.check_port = 9;
+        }),
+        ("port = 10-20\n", "port = 81\n", |s| {
+            s.socket.set_port(81);
+            s.check_port = 81;
+        }),
+        ("port = 10-20\n", "port = 0\n", |s| {
+            s.socket.set_port(0);
+            s.check_port = 10;
+        }),
+        (
+            "fwmark = 1\nmatch = \"tcp 10.0.0.9:70,71\"\n",
+            "port = 81\n",
+            |s| {
+                s.socket.set_port(81);
+                s.check_port = 81;
+            },
+        ),
+    ];
+    for (of_service, of_server, change) in table {
+        let text =
+            format!("{of_service}server t {{\nactive = 1\naddress = 10.0.0.6\n{of_server}}}\n");
+        let said = parse(&service(&text));
+        let (_, site) = said
+            .site
+            .unwrap_or_else(|| panic!("{text}: {:?}", said.diagnostics));
+        let mut expected = server("t", "10.0.0.6:80", 1);
+        change(&mut expected);
+        assert_eq!(site.services[0].servers[0], expected, "{text}");
+    }
+}
+
+#[test]
+fn settings_for_all_services() {
+    type Change = fn(&mut Settings);
+    let table: &[(&str, Change)] = &[
+        ("", |_| {}),
+        ("expire_nodest_conn = 0", |s| s.expire_nodest_conn = false),
+        ("expire_quiescent_template = 0", |s| {
+            s.expire_quiescent_template = false;
+        }),
+        ("conn_reuse_mode = 3", |s| s.conn_reuse_mode = 3),
+        ("sloppy_tcp = 1", |s| s.sloppy_tcp = true),
+        ("sloppy_sctp = 1", |s| s.sloppy_sctp = true),
+        ("schedule_icmp = 1", |s| s.schedule_icmp = true),
+        ("pmtu_disc = 0", |s| s.pmtu_disc = false),
+        ("stateless_above = 0", |s| s.stateless_above = 0),
+        ("answers_per_second = 5", |s| s.answers = 5),
+        ("snat_ports = 2000-3000", |s| s.snat_ports = (2000, 3000)),
+        ("snat_ports = 2000", |s| s.snat_ports = (2000, 2000)),
+        ("flow_table = 64\nhalf_open = 64", |s| {
+            (s.flows, s.half_open) = (Some(64), Some(64));
+        }),
+        // sha256sum of the same 16 characters, its first 16 bytes.
+        ("mh_secret = 0123456789abcdef", |s| {
+            s.secret = [0x9f9f_5111_f7b2_7a78, 0x1f1f_1ddd_e5eb_c2dd];
+        }),
+    ];
+    for (text, change) in table {
+        let said = parse(&format!("{text}\n"));
+        let (_, site) = said
+            .site
+            .unwrap_or_else(|| panic!("{text}: {:?}", said.diagnostics));
+        let mut expected = Settings::default();
+        change(&mut expected);
+        assert_eq!(site.settings, expected, "{text}");
+    }
+}
+
+/// Two services and what is said about their meeting; a block's lines, with `|` for line ends.
+#[test]
+fn services_that_want_the_same() {
+    let group = "fwmark = 1|match = \"tcp 10.0.0.9:80,443,1000-2000\"";
+    let table: &[(&str, &str, &[&str])] = &[
+        ("", "port = 81", &[]),
+        ("", "protocol = udp|expect = x", &[]),
+        (
+            "",
+            "",
+            &["TCP 10.0.0.9:80 is a service already, at lvs.cf:1"],
+        ),
+        ("port = 1000-2000", "port = 1500", &[]),
+        ("port = 1000-2000", "port = 999", &[]),
+        ("port = 1000-2000", "port = 2001-2002", &[]),
+        ("port = 1000-2000", "port = 500-999", &[]),
+        (
+            "port = 1000-2000",
+            "port = 1000-2000",
+            &["TCP 10.0.0.9:1000-2000 is a service already, at lvs.cf:1"],
+        ),
+        (
+            "port = 1000-2000",
+            "port = 2000-3000",
+            &["TCP 10.0.0.9:2000-3000 and TCP 10.0.0.9:1000-2000 overlap; that is at lvs.cf:1"],
+        ),
+        (
+            "port = 1000-2000",
+            "port = 500-3000",
+            &["TCP 10.0.0.9:500-3000 and TCP 10.0.0.9:1000-2000 overlap"],
+        ),
+        (
+            "port = 1000-2000",
+            "port = 1000",
+            &["TCP 10.0.0.9:1000 begins with the same port as the service at lvs.cf:1"],
+        ),
+        (
+            "port = 0|persistent = 9|check_port = 1",
+            "port = 1000-2000",
+            &[],
+        ),
+        (
+            "port = 0|persistent = 9|check_port = 1",
+            "port = 0|persistent = 9|check_port = 1",
+            &["TCP 10.0.0.9 (all ports) is a service already, at lvs.cf:1"],
+        ),
+        (group, "port = 81", &[]),
+        (group, "port = 1500", &[]),
+        (
+            group,
+            "port = 443",
+            &["TCP 10.0.0.9:443 is a service already, at lvs.cf:5"],
+        ),
+        (
+            "port = 443",
+            group,
+            &["TCP 10.0.0.9:443 is a service already, at lvs.cf:1"],
+        ),
+        (
+            group,
+            "fwmark = 1|match = \"tcp 10.0.0.9:81\"",
+            &["`fwmark = 1` is a group already, at lvs.cf:4"],
+        ),
+        (group, "fwmark = 2|match = \"tcp 10.0.0.9:81\"", &[]),
+    ];
+    for (one, other, expected) in table {
+        let block = |lines: &str| service(&format!("{}\n", lines.replace('|', "\n")));
+        let text = format!(
+            "{}{}",
+            block(one),
+            block(other).replace("virtual v", "virtual w")
+        );
+        let said = parse(&text);
+        let found: Vec<_> = said.diagnostics.iter().map(|one| &one.message).collect();
+        let same = found.len() == expected.len()
+            && found
+                .iter()
+                .zip(*expected)
+                .all(|(found, expected)| found.starts_with(expected));
+        assert!(same, "{one} and {other}: {found:#?}");
+        assert_eq!(
+            said.site.is_some(),
+            expected.is_empty(),
+            "{one} and {other}"
+        );
+    }
+    let both_families = "virtual v {\nactive = 1\nfwmark = 1\naddress = 10.0.0.9 eth0:1\n}\n\
+                         virtual w {\nactive = 1\nfwmark = 1\naddress = 2001:db8::9 eth0:1\n}\n";
+    assert!(parse(both_families).site.is_some());
+}
+
+#[test]
+fn every_address_of_a_group_is_put_up() {
+    let group = service(
+        "vip_nmask = 24\nfwmark = 1\nmatch = \"tcp 10.0.0.9:80 10.0.0.8:80 10.0.0.7:80\"\n",
+    );
+    let other = "virtual w {\nactive = 1\nport = 81\naddress = 10.0.0.7 eth1:7\n}\n";
+    for text in [format!("{group}{other}"), format!("{other}{group}")] {
+        let said = parse(&text);
+        let (_, mut site) = said
+            .site
+            .unwrap_or_else(|| panic!("{:?}", said.diagnostics));
+        site.addresses.sort_by_key(|floating| floating.address);
+        assert_eq!(
+            site.addresses,
+            [
+                floating("10.0.0.7", 32, "eth1", "eth1:7"),
+                floating("10.0.0.8", 24, "eth0", "eth0"),
+                floating("10.0.0.9", 24, "eth0", "eth0:1"),
+            ]
+        );
+    }
+}
+
 #[test]
 fn ports_of_servers_change_only_with_nat() {
     let lines = "server t {\nactive = 1\naddress = 10.0.0.6\nport = 8080\n}\n";
-    for (network, warns) in [("nat", false), ("direct", true), ("tunnel", true)] {
-        let text = format!("network = {network}\n{}", service(lines));
+    for (setting, warns) in [
+        ("network = nat\n", false),
+        ("network = direct\n", true),
+        ("network = tunnel\n", true),
+        ("network = nat\nmethod = direct\n", true),
+        ("network = direct\nmethod = fullnat\n", false),
+    ] {
+        let (network, method) = setting.split_once('\n').unwrap();
+        let text = format!("{network}\n{}", service(&format!("{method}{lines}")));
         let said = parse(&text);
         let found = said
             .diagnostics
             .iter()
             .any(|one| one.message.contains("packets keep port 80"));
-        assert_eq!(found, warns, "{network}");
+        assert_eq!(found, warns, "{setting}");
     }
 }
 
@@ -612,7 +1168,7 @@ fn check_answers_people_and_machines() {
         loaded
             .warnings
             .iter()
-            .any(|one| one.contains("`persistent` has no effect yet"))
+            .any(|one| one.contains("`keepalive` has no effect yet"))
     );
     std::fs::remove_dir_all(&directory).unwrap();
     let error = anyhow::Error::from(config::load(&path).unwrap_err());
@@ -666,14 +1222,16 @@ fn the_table_of_directives_is_true() {
                 entry.kind.example()
             );
             let bad: &[&str] = match entry.kind {
-                Kind::Integer => &["x", "1s", "08"],
+                Kind::Integer | Kind::Entries => &["x", "1s", "08"],
                 Kind::Boolean => &["2", "yes"],
-                Kind::Host | Kind::Address => &["10.0.0.1/24", "1.2.3.4.5"],
+                Kind::Host | Kind::Socket => &["10.0.0.1/24", "1.2.3.4.5"],
                 Kind::HostAndDevice => &["10.0.0.1", "10.0.0.1 a b"],
                 Kind::Mask if entry.name == "pmask" => &[],
                 Kind::Mask => &["x"],
-                Kind::Port => &["no-such-service"],
-                Kind::Choice(_) => &["no-such-word"],
+                Kind::Port | Kind::Ports => &["no-such-service"],
+                Kind::Secret => &["too short"],
+                Kind::Match => &["tcp", "\"icmp 10.0.0.1\"", "\"tcp 10.0.0.1:x\""],
+                Kind::Choice(_) | Kind::Flags(_) => &["no-such-word"],
                 Kind::Text => &["a b", "\"a"],
                 Kind::List => &["a", "[a]", "[ a"],
             };
@@ -707,6 +1265,7 @@ fn markdown<K>(table: &[Entry<K>]) -> String {
             format!("`{}`", entry.default)
         };
         let effect = match entry.effect {
+            Effect::Works if entry.extension => "yes; ours".to_owned(),
             Effect::Works => "yes".to_owned(),
             Effect::NotYet { instead, .. } => format!("not yet: {instead}"),
             Effect::Never { because, .. } => format!("none: {because}"),
@@ -775,11 +1334,21 @@ fn program(command: &[&str], expect: Option<&str>) -> Check {
 }
 
 fn server(name: &str, socket: &str, weight: u16) -> RealServer {
-    RealServer {
-        name: name.into(),
-        socket: socket.parse().unwrap(),
-        weight,
-    }
+    RealServer::new(name, socket.parse().unwrap(), weight)
+}
+
+/// Gives a service its selectors: the last byte of 10.0.0.x, protocol, first and last port.
+fn with(service: &mut VirtualService, selectors: &[(u8, Protocol, u16, u16)]) {
+    service.selectors = selectors
+        .iter()
+        .map(|&(host, protocol, first, last)| Selector {
+            address: [10, 0, 0, host].into(),
+            protocol,
+            first,
+            last,
+        })
+        .collect();
+    service.key = service.selectors[0].key();
 }
 
 fn floating(address: &str, prefix: u8, interface: &str, label: &str) -> FloatingAddress {

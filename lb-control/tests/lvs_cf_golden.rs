@@ -24,13 +24,13 @@ const LIBERTIES: &[(&str, &str)] = &[
         "server-glued-brace",
         "a brace may touch the name of its block",
     ),
-    ("sched-sed", "schedulers of IPVS that Piranha did not know"),
-    ("sched-mh", "schedulers of IPVS that Piranha did not know"),
 ];
 
 /// Refused by Piranha, and a proper part of the language here.
 const EXTENSIONS: &[(&str, &str)] = &[
     ("primary-ipv6", "IPv6"),
+    ("sched-sed", "schedulers of IPVS that Piranha did not know"),
+    ("sched-mh", "schedulers of IPVS that Piranha did not know"),
     (
         "nat_router-cidr",
         "a prefix length may stand with a floating address",
@@ -56,7 +56,10 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
         "an active service without an address",
     ),
     ("port-70000", "no such port"),
-    ("port-0", "no such port"),
+    (
+        "port-0",
+        "all ports: none at which the server could be checked",
+    ),
     (
         "timeout-0",
         "the time between two checks; nanny divided by it",

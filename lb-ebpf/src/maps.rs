@@ -308,6 +308,9 @@ extern "C" fn hold_packet(ctx: *mut xdp_md) -> u32 {
     if length > HeldFrame::CAPACITY {
         return 0;
     }
+    if is_dry() {
+        return 1;
+    }
     let Some(mut record) = HELD.reserve_untyped::<HeldFrame>(0) else {
         return 0;
     };

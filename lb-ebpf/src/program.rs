@@ -74,6 +74,8 @@ mod stage {
     pub(super) const ERROR_OF_TUNNEL4: u32 = 0x108;
     /// The packet is an ICMP error about a tunnel with IPv6 inside.
     pub(super) const ERROR_OF_TUNNEL6: u32 = 0x109;
+    /// The packet is to be looked up.
+    pub(super) const LOOK_UP: u32 = 0x10a;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
     /// The packet goes into a tunnel; the lower three bytes are the real server's id.
@@ -103,12 +105,15 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $steer:ident, $choose:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident,
+     $read:ident, $look_up:ident, $choose:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident,
      $requote:ident, $relay:ident,
      $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
-            let mut code = $steer(ctx);
+            let mut code = $read(ctx);
+            if code == stage::LOOK_UP {
+                code = $look_up(ctx);
+            }
             if code == stage::NEW {
                 code = $choose(ctx);
                 if code == stage::ON {
@@ -151,8 +156,11 @@ macro_rules! family {
             code
         }
 
-        stage!($steer, $room, |packet, tables, room, link| {
-            pipeline::steer::<$family, _, _>(packet, tables, room, link)
+        stage!($read, $room, |packet, _tables, room, link| {
+            pipeline::read::<$family, _>(packet, room, link)
+        });
+        stage!($look_up, $room, |_packet, tables, room, link| {
+            pipeline::look_up::<$family, _>(tables, room, link)
         });
         stage!($choose, $room, |_packet, tables, room, link| {
             pipeline::choose::<$family, _>(tables, room, link)
@@ -191,10 +199,10 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, steer_v4, choose_v4, begin_v4, send_v4, send_back_v4, icmp_v4, requote_v4,
+family!(V4, maps::room4: balance_v4, read_v4, look_up_v4, choose_v4, begin_v4, send_v4, send_back_v4, icmp_v4, requote_v4,
     relay_v4,
     follow_v4, let_pass_v4, enter_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, steer_v6, choose_v6, begin_v6, send_v6, send_back_v6, icmp_v6, requote_v6,
+family!(V6, maps::room6: balance_v6, read_v6, look_up_v6, choose_v6, begin_v6, send_v6, send_back_v6, icmp_v6, requote_v6,
     relay_v6,
     follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
@@ -234,6 +242,7 @@ impl Code {
             Self::Next(Next::Done(Verdict::Transmit)) => back(ctx),
             Self::Next(Next::Done(Verdict::Redirect(interface))) => away(interface),
             Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
+            Self::Next(Next::LookUp) => stage::LOOK_UP,
             Self::Next(Next::New) => stage::NEW,
             Self::Next(Next::Icmp) => stage::ICMP,
             Self::Next(Next::LaterFragment) => stage::LATER_FRAGMENT,

@@ -119,6 +119,15 @@ impl Director {
         self.router.run(&self.lb.to_string_lossy(), args)
     }
 
+    /// Runs another `lb` command on the router, which must fail with exit status 1; its complaint.
+    pub fn refused<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
+        let output = self.router.output(&self.lb, args)?;
+        if output.status.code() != Some(1) {
+            bail!("lb ended with {} instead of 1", output.status);
+        }
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// Waits until the routing table is as it should be. The status then.
     pub fn await_status(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<Status> {
         let mut last = Status::default();

@@ -202,7 +202,7 @@ impl Network {
                 accept_vips(server)?;
                 // Packets that GRO has put together lack their checksums when they are unwrapped.
                 server.ip(&format!("link set {OUTSIDE} gro_max_size 1"))?;
-                self.tunnel_ends.push(TunnelEnd::open(server)?);
+                self.tunnel_ends.push(TunnelEnd::open(server, index)?);
             }
         }
         Ok(())

@@ -12,8 +12,19 @@ pub struct Status {
     pub role: String,
     /// The routing table.
     pub services: Vec<ServiceStatus>,
+    /// Servers that are no longer asked for and finish what they have.
+    pub leaving: Vec<LeavingStatus>,
     /// How many flows there are.
     pub flows: Flows,
+}
+
+/// A server that finishes what it has.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct LeavingStatus {
+    /// Its address.
+    pub address: String,
+    /// Flows that it has to finish.
+    pub open: u64,
 }
 
 /// The flow tables.
@@ -30,8 +41,21 @@ pub struct Flows {
 pub struct ServiceStatus {
     /// Its name in lvs.cf.
     pub name: String,
+    /// Connections of all its servers since the start.
+    #[serde(default)]
+    pub connections: u64,
+    /// The server that clients get while there is no other.
+    #[serde(default)]
+    pub sorry: Option<SorryStatus>,
     /// Its real servers.
     pub servers: Vec<ServerStatus>,
+}
+
+/// The server that clients get while there is no other.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct SorryStatus {
+    /// Whether it stands in now.
+    pub active: bool,
 }
 
 /// One real server of a service.
@@ -42,7 +66,7 @@ pub struct ServerStatus {
     pub name: String,
     /// Its weight now.
     pub weight: u32,
-    /// `up`, `down`, `quiesced` or `unknown`.
+    /// `up`, `down`, `quiesced`, `draining`, `drained` or `unknown`.
     pub state: String,
     /// Connections in use.
     pub active: u64,
@@ -62,6 +86,11 @@ pub struct ServerStatus {
     pub last_error: Option<String>,
     /// Why packets cannot be sent to it, if so.
     pub unreachable: Option<String>,
+    /// Whether it is the router itself.
+    pub local: bool,
+    /// What an operator said of it.
+    #[serde(rename = "override")]
+    pub overridden: Option<String>,
 }
 
 impl Status {

@@ -1,12 +1,15 @@
-//! The far end of an IP-in-IP tunnel: unwraps packets that are sent to a real server.
+//! The far end of a tunnel: unwraps packets that are sent to a real server.
 //!
-//! A real server would have `ipip` and `ip6tnl` devices. Kernels without modules often lack them,
-//! so the lab unwraps in a few lines of its own, on any kernel the same: the outer header is checked
-//! and taken away by a raw socket, and another one puts the inner packet on the host's own doorstep.
+//! A real server would have `ipip`, `ip6tnl`, `gre` and `fou` devices. Kernels without modules often
+//! lack them, so the lab unwraps in a few lines of its own, on any kernel the same: the outer headers
+//! are checked and taken away by a raw socket, and another one puts the inner packet on the host's own
+//! doorstep.
+
+mod shim;
 
 use std::{
-    io::Read,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,20 +18,37 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::host::Host;
+use crate::{address::Family, host::Host};
+pub use shim::GUE_PORT;
 
-/// `IPPROTO_IPIP` and `IPPROTO_IPV6`: what is inside.
-const INNER_PROTOCOLS: [i32; 2] = [4, 41];
+/// `IPPROTO_IPIP`, `IPPROTO_IPV6`, `IPPROTO_GRE` and `IPPROTO_UDP`: what stands behind the outer header.
+const PROTOCOLS: [i32; 4] = [shim::IPIP, shim::IPV6, shim::GRE, shim::UDP];
 /// `IPPROTO_RAW`: what is sent has its IP header already.
 const WITH_HEADER: i32 = 255;
 
-/// Unwraps IPv4 and IPv6 in IPv4 and IPv6, until it is dropped.
+/// Unwraps IPv4 and IPv6 in IPv4 and IPv6, bare or behind GRE or GUE headers, until it is dropped.
+/// What has a wrong checksum outside is thrown away.
 #[derive(Debug)]
 pub struct TunnelEnd {
     unwrapped: Arc<AtomicU64>,
+    checked: Arc<AtomicU64>,
     workers: Vec<(Arc<Socket>, Option<JoinHandle<()>>)>,
+    /// While they are open the kernel does not answer that nobody listens on the port.
+    listeners: Vec<UdpSocket>,
+}
+
+/// One outer family and protocol.
+struct Worker {
+    outer: Arc<Socket>,
+    protocol: i32,
+    /// The host's own address, of which raw sockets for IPv6 do not tell.
+    own: IpAddr,
+    doorstep: Arc<Doorstep>,
+    unwrapped: Arc<AtomicU64>,
+    checked: Arc<AtomicU64>,
 }
 
 /// Where inner packets go on.
@@ -39,23 +59,52 @@ struct Doorstep {
 }
 
 impl TunnelEnd {
-    /// Starts to unwrap what the host gets.
-    pub fn open(host: &Host) -> Result<Self> {
-        let unwrapped = Arc::new(AtomicU64::new(0));
-        let mut workers = Vec::new();
-        let (sockets, doorstep) = host.inside(open_sockets)?;
-        for (domain, socket) in sockets {
-            let (outer, count) = (Arc::clone(&socket), Arc::clone(&unwrapped));
-            let doorstep = Arc::clone(&doorstep);
-            let worker = std::thread::spawn(move || unwrap_all(domain, &outer, &doorstep, &count));
-            workers.push((socket, Some(worker)));
-        }
-        Ok(Self { unwrapped, workers })
+    /// Starts to unwrap what the host gets as the real server of this number.
+    pub fn open(host: &Host, index: u8) -> Result<Self> {
+        let mut end = Self {
+            unwrapped: Arc::default(),
+            checked: Arc::default(),
+            workers: Vec::new(),
+            listeners: Vec::new(),
+        };
+        host.inside(|| {
+            let doorstep = Arc::new(Doorstep {
+                v4: raw_socket(Domain::IPV4, WITH_HEADER)?,
+                v6: raw_socket(Domain::IPV6, WITH_HEADER)?,
+            });
+            for (domain, family) in [(Domain::IPV4, Family::V4), (Domain::IPV6, Family::V6)] {
+                let own = family.server(index);
+                end.listeners.push(UdpSocket::bind((own, GUE_PORT))?);
+                for protocol in PROTOCOLS {
+                    end.start(Worker {
+                        outer: Arc::new(raw_socket(domain, protocol)?),
+                        protocol,
+                        own,
+                        doorstep: Arc::clone(&doorstep),
+                        unwrapped: Arc::clone(&end.unwrapped),
+                        checked: Arc::clone(&end.checked),
+                    });
+                }
+            }
+            Ok(())
+        })?;
+        Ok(end)
+    }
+
+    fn start(&mut self, worker: Worker) {
+        let outer = Arc::clone(&worker.outer);
+        let thread = std::thread::spawn(move || worker.work());
+        self.workers.push((outer, Some(thread)));
     }
 
     /// How many packets came through the tunnel.
     pub fn packets(&self) -> u64 {
         self.unwrapped.load(Ordering::Relaxed)
+    }
+
+    /// How many of them had a right checksum outside.
+    pub fn checked_packets(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
     }
 }
 
@@ -71,47 +120,50 @@ impl Drop for TunnelEnd {
     }
 }
 
-type Sockets = Vec<(Domain, Arc<Socket>)>;
-
-fn open_sockets() -> Result<(Sockets, Arc<Doorstep>)> {
-    let mut sockets = Vec::new();
-    for domain in [Domain::IPV4, Domain::IPV6] {
-        for protocol in INNER_PROTOCOLS {
-            sockets.push((domain, Arc::new(raw_socket(domain, protocol)?)));
-        }
-    }
-    let v4 = raw_socket(Domain::IPV4, WITH_HEADER)?;
-    let v6 = raw_socket(Domain::IPV6, WITH_HEADER)?;
-    Ok((sockets, Arc::new(Doorstep { v4, v6 })))
-}
-
 fn raw_socket(domain: Domain, protocol: i32) -> Result<Socket> {
     Socket::new(domain, Type::RAW, Some(Protocol::from(protocol)))
         .with_context(|| format!("raw socket for IP protocol {protocol}"))
 }
 
-fn unwrap_all(domain: Domain, outer: &Socket, doorstep: &Doorstep, unwrapped: &AtomicU64) {
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let mut reader = outer;
-        let Ok(length @ 1..) = reader.read(&mut buffer) else {
-            return;
-        };
-        if let Some(inner) = inner_packet(domain, &buffer[..length])
-            && doorstep.send(inner).is_some()
-        {
-            unwrapped.fetch_add(1, Ordering::Relaxed);
+impl Worker {
+    fn work(self) {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let Ok((length @ 1.., from)) =
+                recvfrom::<SockaddrStorage>(self.outer.as_raw_fd(), &mut buffer)
+            else {
+                return;
+            };
+            let Some((source, payload)) = self.payload(&buffer[..length], from) else {
+                continue;
+            };
+            let Some(unwrapped) = shim::unwrap(self.protocol, (source, self.own), payload) else {
+                continue;
+            };
+            if self.doorstep.send(unwrapped.packet).is_some() {
+                self.unwrapped.fetch_add(1, Ordering::Relaxed);
+                if unwrapped.is_checked {
+                    self.checked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
         }
     }
-}
 
-/// Raw sockets give IPv4 packets with their header, IPv6 packets without.
-fn inner_packet(domain: Domain, received: &[u8]) -> Option<&[u8]> {
-    if domain == Domain::IPV6 {
-        return Some(received);
+    /// Who sent it, and what is behind the outer IP header. Raw sockets give IPv4 packets with their
+    /// header, IPv6 packets without.
+    fn payload<'a>(
+        &self,
+        received: &'a [u8],
+        from: Option<SockaddrStorage>,
+    ) -> Option<(IpAddr, &'a [u8])> {
+        if self.own.is_ipv6() {
+            let source = from?.as_sockaddr_in6()?.ip();
+            return Some((source.into(), received));
+        }
+        let words = usize::from(received.first()? & 0x0f);
+        let source = *received.get(12..)?.first_chunk::<4>()?;
+        Some((source.into(), received.get(words * 4..)?))
     }
-    let words = usize::from(received.first()? & 0x0f);
-    received.get(words * 4..)
 }
 
 impl Doorstep {

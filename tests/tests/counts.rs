@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use lb_common::maps::VERSION;
 use lb_tests::{
     Family, Method, Plan, Service, Site, Stage,
     address::FAMILIES,
@@ -118,7 +119,7 @@ fn silent_questions_are_forgotten_even_without_a_daemon() {
         ask(&stage)?;
         stage.director.kill()?;
         let flows = || -> Result<String> {
-            let map = format!("{PINS}/v1/maps/flows4");
+            let map = format!("{PINS}/v{VERSION}/maps/flows4");
             stage
                 .network
                 .router()

@@ -3,9 +3,11 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
+use lb_common::maps::VERSION;
 use lb_tests::{
     Family, Host, Method, Network, Plan, Service, Site, Stage, Web,
     address::FAMILIES,
@@ -41,7 +43,7 @@ fn ends_cleanly(end: impl FnOnce(&mut Director) -> Result<std::process::ExitStat
         }
         let links = links(router)?;
         ensure!(links.matches("prog/xdp").count() == 2, "{links}");
-        let services = format!("{PINS}/v1/maps/services");
+        let services = format!("{PINS}/v{VERSION}/maps/services");
         let dump = router.run("bpftool", ["map", "dump", "pinned", &services])?;
         for name in ["\"address\"", "\"port\"", "\"protocol\"", "\"scheduler\""] {
             ensure!(dump.contains(name), "{dump}");
@@ -80,6 +82,43 @@ fn an_address_that_was_there_before_stays() {
         let left = addresses(router)?;
         ensure!(left.contains(&theirs.alone(theirs.vip())), "{left}");
         ensure!(!left.contains(&ours.alone(ours.vip())), "{left}");
+        Ok(())
+    });
+}
+
+/// The pins of another layout stand for those of an older release: they only differ in the name.
+#[test]
+fn the_data_plane_of_an_older_release_is_replaced() {
+    on_stage(|lab, lb| {
+        let plan = Plan::new(Method::Nat);
+        let mut stage = Stage::set(lab, lb, plan, &both_families(Method::Nat, 1))?;
+        stage.await_servers()?;
+        stage.director.stop()?;
+        let (ours, older) = (format!("{PINS}/v{VERSION}"), format!("{PINS}/v1"));
+        let router = stage.network.router().clone();
+        router.run("mv", [&ours, &older])?;
+
+        stage.director.start_again()?;
+        stage.await_servers()?;
+        let daemon = stage.director.daemon();
+        daemon.wait_until_printed("layout 1 was replaced", Duration::from_secs(5))?;
+        ensure!(!exists(&router, &older)?, "{older} is left");
+        let links = links(&router)?;
+        ensure!(links.matches("prog/xdp").count() == 2, "{links}");
+        for family in FAMILIES {
+            all_good(&client::get_many(
+                &stage.network.client,
+                &family.url(),
+                10,
+                2,
+            )?)?;
+        }
+
+        // And whatever the layout, it can be taken off.
+        stage.director.stop()?;
+        router.run("mv", [&ours, &older])?;
+        stage.director.lb(["detach", "--bpffs", PINS])?;
+        ensure!(!exists(&router, PINS)?, "{PINS} is left");
         Ok(())
     });
 }

@@ -86,14 +86,15 @@ pub fn steer<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
         );
         // An error goes to who sent the packet.
         if room.key.destination == destination {
-            if source == destination || !F::is_host(&source) {
-                return Err(Reason::Martian);
+            let mut next = flow::<F, T>(tables, room);
+            if next.is_none() && is_schedulable::<F, T>(tables, room) {
+                next = Some(Next::New);
             }
-            if let Some(next) = flow::<F, T>(tables, room) {
+            if let Some(next) = next {
+                if source == destination || !F::is_host(&source) {
+                    return Err(Reason::Martian);
+                }
                 return Ok(next);
-            }
-            if is_schedulable::<F, T>(tables, room) {
-                return Ok(Next::New);
             }
         }
     }

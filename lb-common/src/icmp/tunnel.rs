@@ -192,7 +192,7 @@ pub fn relay<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
         Complaint::parse::<V6, P>(packet, link)?
     };
     let at = complaint.tunnel.inner;
-    let transport = F::transport(packet, at)?;
+    let transport = F::transport(packet, at).map_err(|_| Reason::UnknownError)?;
     let ports = ports(packet, &transport, complaint.end).ok_or(Reason::UnknownError)?;
     let ip: &F::Header = packet.header(at).ok_or(Reason::Malformed)?;
     let facts = F::facts(ip);

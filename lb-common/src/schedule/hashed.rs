@@ -51,7 +51,7 @@ pub(super) fn choose<F: Family, T: Tables>(
         return Some(id);
     }
     let mut found = 0;
-    tables.repeat(service.slots.min(TRIES), |step| {
+    tables.repeat(OWN_SLOTS + service.slots.min(TRIES), |step| {
         if let Some(id) = tables.slot(service.ring + subject.place_after(first, step))
             && available(tables, service, id).is_some_and(is_reachable)
         {
@@ -99,7 +99,7 @@ impl Subject {
         let next = first.wrapping_add(step);
         self.within(match self.scheduler {
             SchedulerKind::MAGLEV if step < OWN_SLOTS => self.keyed(step + 1),
-            SchedulerKind::MAGLEV => next,
+            SchedulerKind::MAGLEV => next.wrapping_sub(OWN_SLOTS),
             SchedulerKind::MAGLEV_COMPAT => self.known(self.within(next)),
             _ => first.wrapping_add(next) & (HASH_SLOTS - 1),
         })

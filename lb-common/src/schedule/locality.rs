@@ -45,34 +45,27 @@ pub(super) fn choose<F: Family, T: Tables>(
             changed: now,
         });
     let is_set = service.scheduler == SchedulerKind::LOCALITY_SET;
-    let survey = survey(tables, service, &locality.servers);
+    let kept = own(tables, service, &locality.servers, Wanted::Idlest);
     let mut is_changed = false;
     if is_set
         && has_several(&locality.servers)
         && now.wrapping_sub(locality.changed) > ticks(SET_EXPIRY)
-        && survey.busiest.id != 0
     {
-        remove(&mut locality.servers, survey.busiest.id);
-        is_changed = true;
+        let busiest = own(tables, service, &locality.servers, Wanted::Busiest);
+        is_changed = busiest.id != 0;
+        if is_changed {
+            remove(&mut locality.servers, busiest.id);
+        }
     }
-    let kept = survey.kept.id;
-    let chosen = if kept != 0 && !(survey.is_overloaded && survey.has_idle) {
-        kept
-    } else {
-        let chosen = survey.least.id;
-        if chosen == 0 {
-            return None;
+    let mut chosen = kept.id;
+    let active = u64::from(tables.load(chosen).active);
+    if chosen == 0 || active > kept.weight {
+        let all = all(tables, service);
+        if chosen == 0 || all.has_idle {
+            chosen = all.least.found()?;
+            is_changed |= add(&mut locality.servers, chosen, is_set);
         }
-        if !is_set {
-            is_changed |= locality.servers[0] != chosen;
-            locality.servers[0] = chosen;
-        } else if position(&locality.servers, chosen) == SERVERS as u32 {
-            let [a, b, c, d, e, f, g, _] = locality.servers;
-            locality.servers = [chosen, a, b, c, d, e, f, g];
-            is_changed = true;
-        }
-        chosen
-    };
+    }
     if is_changed {
         locality.changed = now;
     }
@@ -83,72 +76,86 @@ pub(super) fn choose<F: Family, T: Tables>(
     Some(chosen)
 }
 
-/// What one look at all members shows.
-struct Survey {
-    /// Of all, who has the least to do (`__ip_vs_lblcr_schedule`).
+/// Which of a destination's own servers is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Who has the least to do (`ip_vs_dest_set_min`).
+    Idlest,
+    /// Who has the most to do (`ip_vs_dest_set_max`).
+    Busiest,
+}
+
+/// One of a destination's own servers, if available; the first of equals, which came last.
+#[inline(always)]
+fn own<T: Tables>(
+    tables: &T,
+    service: &Service,
+    servers: &[u32; SERVERS],
+    wanted: Wanted,
+) -> Candidate {
+    let mut found = Candidate::nobody(tables);
+    tables.repeat(SERVERS as u32, |place| {
+        let Some(&id) = servers.get(place as usize) else {
+            return ControlFlow::Break(());
+        };
+        if let Some(server) = available(tables, service, id) {
+            let candidate = Candidate::of(tables, id, server);
+            let is_better = match wanted {
+                Wanted::Idlest => found.is_busier(&candidate),
+                Wanted::Busiest => candidate.is_busier(&found),
+            };
+            if found.id == 0 || is_better {
+                found = candidate;
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// Of all members that are available.
+struct All {
+    /// Who has the least to do (`__ip_vs_lblcr_schedule`).
     least: Candidate,
-    /// Of the destination's own servers, who has the least to do (`ip_vs_dest_set_min`).
-    kept: Candidate,
-    /// Where it stands among them: the first of equals is kept.
-    place: u32,
-    /// Of the destination's own servers, who has the most to do (`ip_vs_dest_set_max`).
-    busiest: Candidate,
-    /// Whether the one that is kept has more active connections than weight.
-    is_overloaded: bool,
     /// Whether anybody has fewer active connections than half of the weight.
     has_idle: bool,
 }
 
 #[inline(always)]
-fn survey<T: Tables>(tables: &T, service: &Service, own: &[u32; SERVERS]) -> Survey {
-    let mut survey = Survey {
+fn all<T: Tables>(tables: &T, service: &Service) -> All {
+    let mut all = All {
         least: Candidate::nobody(tables),
-        kept: Candidate::nobody(tables),
-        place: tables.zero(),
-        busiest: Candidate::nobody(tables),
-        is_overloaded: tables.zero() != 0,
         has_idle: tables.zero() != 0,
     };
     tables.scan(service.ring, service.slots, |id| {
-        let Some(server) = available(tables, service, id) else {
-            return ControlFlow::Continue(());
-        };
-        let candidate = Candidate::of(tables, id, server);
-        let active = u64::from(tables.load(id).active);
-        survey.has_idle |= active * 2 < candidate.weight;
-        if survey.least.id == 0 || survey.least.is_busier(&candidate) {
-            survey.least = candidate;
-        }
-        let place = position(own, id);
-        if place == SERVERS as u32 {
-            return ControlFlow::Continue(());
-        }
-        let is_before = !candidate.is_busier(&survey.kept) && place < survey.place;
-        if survey.kept.id == 0 || survey.kept.is_busier(&candidate) || is_before {
-            survey.kept = candidate;
-            survey.place = place;
-            survey.is_overloaded = active > candidate.weight;
-        }
-        if survey.busiest.id == 0 || candidate.is_busier(&survey.busiest) {
-            survey.busiest = candidate;
+        if let Some(server) = available(tables, service, id) {
+            let candidate = Candidate::of(tables, id, server);
+            if u64::from(tables.load(id).active) * 2 < candidate.weight {
+                all.has_idle = true;
+            }
+            if all.least.id == 0 || all.least.is_busier(&candidate) {
+                all.least = candidate;
+            }
         }
         ControlFlow::Continue(())
     });
-    survey
+    all
 }
 
-/// Where `id` stands; the number of places if it does not.
+/// Adds `id` to a set as its first, if it is not in there yet, or puts it in the place of the one that
+/// there is. Tells whether that changed something.
 #[inline(always)]
-fn position(servers: &[u32; SERVERS], id: u32) -> u32 {
-    let mut found = SERVERS as u32;
-    let mut at = found;
-    for server in servers.iter().rev() {
-        at -= 1;
-        if *server == id {
-            found = at;
-        }
+fn add(servers: &mut [u32; SERVERS], id: u32, is_set: bool) -> bool {
+    let [a, b, c, d, e, f, g, h] = *servers;
+    if !is_set {
+        servers[0] = id;
+        return a != id;
     }
-    found
+    let is_there = [a, b, c, d, e, f, g, h].contains(&id);
+    if !is_there {
+        *servers = [id, a, b, c, d, e, f, g];
+    }
+    !is_there
 }
 
 /// Whether there are two at least. The first places are taken first.
@@ -162,10 +169,8 @@ const fn has_several(servers: &[u32; SERVERS]) -> bool {
 fn remove(servers: &mut [u32; SERVERS], id: u32) {
     let mut next = 0;
     for server in servers.iter_mut().rev() {
-        let this = *server;
-        *server = next;
-        next = this;
-        if this == id {
+        core::mem::swap(server, &mut next);
+        if next == id {
             // Those before it stay where they are.
             break;
         }

@@ -81,11 +81,13 @@ impl Candidate {
     /// Nobody yet, for a loop to find somebody: see [`Tables::zero`].
     #[inline(always)]
     fn nobody<T: Tables>(tables: &T) -> Self {
-        let zero = tables.zero();
+        // Numbers that the verifier does not know to be the same, nor to be small: whatever a round
+        // writes is then one of those that it has gone through.
+        let [upper, lower] = [tables.zero(), tables.zero()].map(u64::from);
         Self {
-            id: zero,
-            overhead: zero.into(),
-            weight: zero.into(),
+            id: tables.zero(),
+            overhead: (upper << 32) | lower,
+            weight: tables.zero().into(),
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
 /// A place in the ring, each as likely as any other.
 #[inline(always)]
 fn draw<T: Tables>(tables: &T, service: &Service) -> u32 {
-    (u64::from(tables.random()) * u64::from(service.slots) >> 32) as u32
+    ((u64::from(tables.random()) * u64::from(service.slots)) >> 32) as u32
 }
 
 /// Who is in this place of the ring, if available.

@@ -10,6 +10,7 @@ mod associations;
 mod builder;
 mod fragments;
 mod full_nat;
+mod messages;
 mod site;
 mod table;
 mod tables;
@@ -69,7 +70,7 @@ where
     Room<F::Address>: Zeroable,
 {
     let mut room = Room::zeroed();
-    let steered = pipeline::steer::<F, _, _>(packet, tables, &mut room, link)
+    let steered = pipeline::read::<F, _>(packet, &mut room, link)
         .and_then(|next| finish::<F>(packet, tables, &mut room, link, next));
     let Err(reason) = steered else {
         return steered;
@@ -98,6 +99,10 @@ where
 {
     match next {
         Next::Done(verdict) => Ok(verdict),
+        Next::LookUp => {
+            let next = pipeline::look_up::<F, _>(tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
         Next::New => {
             pipeline::choose::<F, _>(tables, room, link)?;
             pipeline::begin::<F, _, _>(packet, tables, room, link)?;

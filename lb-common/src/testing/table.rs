@@ -46,6 +46,7 @@ pub fn table() -> Vec<Case> {
         super::fragments::rows(),
         super::associations::rows(),
         super::full_nat::rows(),
+        super::messages::rows(),
         vlans(),
         odd_but_right(),
         not_ours(),

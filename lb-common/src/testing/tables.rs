@@ -95,7 +95,7 @@ pub struct HostTables {
     pub answer_rate: Cell<Rate>,
     /// The last random number.
     pub random: Cell<u32>,
-    /// Packets that were given to the daemon.
+    /// Packets that were given to the daemon, as far as headers may be.
     pub held: RefCell<Vec<Vec<u8>>>,
     /// Real servers by id.
     pub servers: Vec<Server>,

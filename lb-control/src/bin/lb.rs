@@ -2,22 +2,30 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
+    fmt::Display,
+    fs,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_control::{
-    config::{self, Colour, Format},
+    config::{
+        self, Colour, Format,
+        marks::{self, LeftOut},
+    },
     control::{
         self, client,
         log::{self, Wish},
+        order::Order,
     },
     daemon,
     dataplane::{Sizes, kernel::Mode},
     explain,
 };
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 /// Linux Virtual Server on XDP.
@@ -40,6 +48,11 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Makes lvs.cf from what other programs print.
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// Shows services, real servers, and what the nannies say.
     Status {
         /// The daemon's socket.
@@ -59,6 +72,23 @@ enum Verb {
         switch: Option<Switch>,
         /// The daemon's socket.
         #[arg(long, global = true, value_name = "PATH", default_value = control::SOCKET)]
+        socket: PathBuf,
+    },
+    /// Lists packets that were not steered, by reason, and what else happened.
+    Drops {
+        /// The daemon's socket.
+        #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
+        socket: PathBuf,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says what is to become of a real server.
+    Server {
+        #[command(subcommand)]
+        order: ServerVerb,
+        /// The daemon's socket.
+        #[arg(long, value_name = "PATH", default_value = control::SOCKET, global = true)]
         socket: PathBuf,
     },
     /// Takes the data plane off its interfaces and frees its maps.
@@ -116,6 +146,62 @@ struct Explain {
     json: bool,
 }
 
+#[derive(Subcommand)]
+enum ConfigVerb {
+    /// Prints the `fwmark` and `match` lines for the marks that a firewall sets; exit status 1 if
+    /// a rule could not be carried over.
+    ImportMarks {
+        /// What iptables-save, ip6tables-save, `iptables -t mangle -S` or `nft list ruleset`
+        /// printed; - for standard input.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ServerVerb {
+    /// It gets nothing new, and leaves the table when it has finished.
+    Drain {
+        #[command(flatten)]
+        which: Which,
+        /// For how long it may finish; else as long as lvs.cf says. What is left then ends.
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u32>,
+    },
+    /// It gets connections, whatever its checks say.
+    Up(Which),
+    /// It leaves the table at once, whatever its checks say.
+    Down(Which),
+    /// Its checks decide again.
+    Auto(Which),
+}
+
+#[derive(Args)]
+struct Which {
+    /// The service: its name in lvs.cf, or ADDRESS:PORT.
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    /// The real server: its name in lvs.cf, or ADDRESS[:PORT].
+    #[arg(value_name = "SERVER")]
+    server: String,
+}
+
+impl From<ServerVerb> for Order {
+    fn from(verb: ServerVerb) -> Self {
+        let (verb, Which { service, server }, deadline) = match verb {
+            ServerVerb::Drain { which, deadline } => (control::order::Verb::Drain, which, deadline),
+            ServerVerb::Up(which) => (control::order::Verb::Up, which, None),
+            ServerVerb::Down(which) => (control::order::Verb::Down, which, None),
+            ServerVerb::Auto(which) => (control::order::Verb::Auto, which, None),
+        };
+        Self {
+            verb,
+            service,
+            server,
+            deadline,
+        }
+    }
+}
+
 #[derive(Args)]
 struct Run {
     /// The configuration.
@@ -137,10 +223,21 @@ struct Run {
     /// Be active at once. This release knows no partner and always is.
     #[arg(long)]
     force_active: bool,
-    /// How many flows each address family's table holds; a masqueraded flow takes two places.
-    #[arg(long, value_name = "N", default_value_t = Sizes::default().flows,
-          value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
-    flows: u32,
+    /// How many flows each address family's table holds; a masqueraded flow takes two places. Goes
+    /// before `flow_table` in lvs.cf.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
+    flows: Option<u32>,
+    /// How many of them may be half-open; else `half_open` in lvs.cf, else half of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1 << 26))]
+    half_open: Option<u32>,
+    /// How many virtual services there may be; each address, port and protocol of a group counts.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().services,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    services: u32,
+    /// How many real servers there may be, each counted once per service.
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().servers,
+          value_parser = clap::value_parser!(u32).range(2..=1 << 22))]
+    servers: u32,
     /// How messages are written to standard error.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -194,8 +291,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 },
                 bpffs: run.bpffs,
                 socket: run.socket,
+                flows: run.flows,
+                half_open: run.half_open,
                 sizes: Sizes {
-                    flows: run.flows,
+                    services: run.services,
+                    servers: run.servers,
                     ..Sizes::default()
                 },
             };
@@ -215,15 +315,20 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let verdict = config::check(&file, format, &mut io::stdout().lock())?;
             return Ok(ExitCode::from(verdict.exit_status()));
         }
+        Verb::Config {
+            verb: ConfigVerb::ImportMarks { file },
+        } => return import_marks(&file),
         Verb::Status { socket, json } => {
             let status = runtime()?.block_on(client::status(&socket))?;
-            let mut out = io::stdout().lock();
-            if json {
-                serde_json::to_writer_pretty(&mut out, &status)?;
-                writeln!(out)?;
-            } else {
-                write!(out, "{status}")?;
-            }
+            print(&status, json)?;
+        }
+        Verb::Drops { socket, json } => {
+            let status = runtime()?.block_on(client::status(&socket))?;
+            print(&status.drops(), json)?;
+        }
+        Verb::Server { order, socket } => {
+            let text = runtime()?.block_on(client::order(&socket, &order.into()))?;
+            writeln!(io::stdout(), "{text}")?;
         }
         Verb::Log { switch, socket } => {
             let wish = match switch {
@@ -268,6 +373,38 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn import_marks(file: &Path) -> anyhow::Result<ExitCode> {
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text)?;
+        ("standard input".into(), text)
+    } else {
+        let reading = || format!("reading {}", file.display());
+        let text = fs::read_to_string(file).with_context(reading)?;
+        (file.to_string_lossy(), text)
+    };
+    let imported = marks::import(&text);
+    write!(io::stdout().lock(), "{imported}")?;
+    for LeftOut { line, why } in &imported.left_out {
+        writeln!(io::stderr().lock(), "{name}:{line}: left out: {why}")?;
+    }
+    Ok(match imported.left_out.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn print<T: Serialize + Display>(answer: &T, json: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, answer)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{answer}")?;
+    }
+    Ok(())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -46,6 +46,12 @@ impl<'a> Addresses<'a> {
         self.found
     }
 
+    /// The length of the prefix of an address that has been added.
+    pub(super) fn prefix(&self, address: IpAddr) -> Option<u8> {
+        let (index, _) = self.places.get(&address)?;
+        self.found.get(*index).map(|found| found.prefix)
+    }
+
     /// Adds one address, or tells why not.
     pub(super) fn add(&mut self, wanted: &Wanted<'_>, diagnostics: &mut Diagnostics) {
         let interface = wanted.device.split(':').next().unwrap_or_default();

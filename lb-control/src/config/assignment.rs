@@ -69,12 +69,17 @@ fn arguments<K>(
             .position(|word| word.is("]"))
             .map_or(1, |end| end + 1),
         Kind::Integer
+        | Kind::Entries
         | Kind::Boolean
         | Kind::Host
-        | Kind::Address
+        | Kind::Socket
         | Kind::Mask
         | Kind::Port
+        | Kind::Ports
         | Kind::Choice(_)
+        | Kind::Flags(_)
+        | Kind::Match
+        | Kind::Secret
         | Kind::Text => 1,
     };
     let Some((taken, extra)) = given.split_at_checked(wanted) else {

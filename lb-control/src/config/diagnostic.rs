@@ -115,6 +115,16 @@ impl Diagnostics {
         }
     }
 
+    /// Notes an error, and what to do about it.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, help: &str) {
+        self.push(Diagnostic::error(span, message).help(help));
+    }
+
+    /// Notes a warning, and what to do about it.
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, help: &str) {
+        self.push(Diagnostic::warning(span, message).help(help));
+    }
+
     /// Whether a further error would only be counted.
     #[must_use]
     pub(super) fn full_of_errors(&self) -> bool {

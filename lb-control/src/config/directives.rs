@@ -1,5 +1,6 @@
-//! The table of directives: every one that Piranha 0.8.6 knew, where it may stand, what it takes
-//! and whether it does something yet. A directive is added here and where `settings.rs` reads it.
+//! The table of directives: every one that Piranha 0.8.6 knew, and those that are ours, where it may
+//! stand, what it takes and whether it does something yet. A directive is added here and where
+//! `read.rs` reads it.
 
 /// One directive.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Entry<K> {
     pub default: &'static str,
     /// Whether it does something.
     pub effect: Effect,
+    /// It is ours: Piranha refused a file that had it.
+    pub extension: bool,
     /// Its meaning in a sentence.
     pub doc: &'static str,
 }
@@ -23,20 +26,30 @@ pub struct Entry<K> {
 pub enum Kind {
     /// Decimal, `0x` hexadecimal or `0` octal; signs are read.
     Integer,
+    /// How many entries a table has.
+    Entries,
     /// `0` or `1`.
     Boolean,
     /// An address or a name that resolves to one.
     Host,
-    /// An address that must be written out.
-    Address,
+    /// An address that must be written out, perhaps with a port: `10.0.0.1:80`, `[2001:db8::1]:80`.
+    Socket,
     /// An address, perhaps with a prefix length, and a device.
     HostAndDevice,
     /// `255.255.255.0`, or a prefix length.
     Mask,
     /// A number or a name of /etc/services.
     Port,
+    /// The same, or two numbers with a hyphen in between: all ports from one to the other.
+    Ports,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Some of these words, with commas in between.
+    Flags(&'static [&'static str]),
+    /// A protocol, and addresses with their ports.
+    Match,
+    /// At least 16 characters that nobody should guess.
+    Secret,
     /// One word, or quoted text.
     Text,
     /// Words in brackets.
@@ -49,13 +62,18 @@ impl Kind {
     pub fn describe(self) -> String {
         match self {
             Self::Integer => "integer".into(),
+            Self::Entries => "number of entries".into(),
             Self::Boolean => "0 or 1".into(),
             Self::Host => "host".into(),
-            Self::Address => "address".into(),
+            Self::Socket => "address, perhaps with port".into(),
             Self::HostAndDevice => "address and device".into(),
             Self::Mask => "mask".into(),
             Self::Port => "port".into(),
+            Self::Ports => "port, or first-last".into(),
             Self::Choice(words) => words.join(", "),
+            Self::Flags(words) => format!("some of {}", words.join(", ")),
+            Self::Match => "protocol and addresses".into(),
+            Self::Secret => "text of 16 characters or more".into(),
             Self::Text => "text".into(),
             Self::List => "list".into(),
         }
@@ -66,12 +84,15 @@ impl Kind {
     pub fn example(self) -> &'static str {
         match self {
             Self::Integer => "6",
+            Self::Entries => "65536",
             Self::Boolean => "1",
-            Self::Host | Self::Address => "10.0.0.1",
+            Self::Host | Self::Socket => "10.0.0.1",
             Self::HostAndDevice => "10.0.0.9 eth0:1",
             Self::Mask => "255.255.255.0",
-            Self::Port => "80",
-            Self::Choice(words) => words.first().copied().unwrap_or_default(),
+            Self::Port | Self::Ports => "80",
+            Self::Match => "\"tcp 10.0.0.1:80,443\"",
+            Self::Secret => "\"as long as it is secret\"",
+            Self::Choice(words) | Self::Flags(words) => words.first().copied().unwrap_or_default(),
             Self::Text => "\"some text\"",
             Self::List => "[ a:b c:d ]",
         }
@@ -121,14 +142,17 @@ pub fn find<K>(table: &'static [Entry<K>], name: &str) -> Option<&'static Entry<
     table.iter().find(|entry| entry.name == name)
 }
 
-/// Makes the table of one place and the names of its rows.
+/// Makes the table of one place and the names of its rows: those of Piranha, then ours.
 macro_rules! table {
     ($(#[$about:meta])* $key:ident, $table:ident:
-     $($variant:ident $name:literal $kind:expr, $default:literal, $effect:expr, $doc:literal;)*) => {
+     $($variant:ident $name:literal $kind:expr, $default:literal, $effect:expr, $doc:literal;)*
+     @ours
+     $($own:ident $own_name:literal $own_kind:expr, $own_default:literal, $own_doc:literal;)*) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $key {
             $(#[doc = $doc] $variant,)*
+            $(#[doc = $own_doc] $own,)*
         }
 
         $(#[$about])*
@@ -139,14 +163,27 @@ macro_rules! table {
                 kind: $kind,
                 default: $default,
                 effect: $effect,
+                extension: false,
                 doc: $doc,
+            },)*
+            $(Entry {
+                key: $key::$own,
+                name: $own_name,
+                kind: $own_kind,
+                default: $own_default,
+                effect: Works,
+                extension: true,
+                doc: $own_doc,
             },)*
         ];
     };
 }
 
 use Effect::{Never, NotYet, Note, Works};
-use Kind::{Address, Boolean, Choice, Host, HostAndDevice, Integer, List, Mask, Port, Text};
+use Kind::{
+    Boolean, Choice, Entries, Flags, Host, HostAndDevice, Integer, List, Mask, Match, Port, Ports,
+    Secret, Socket, Text,
+};
 
 const ALONE: Effect = not_yet("this director works alone and is always active");
 const NO_SHARED_DISK: Effect = never("shared SCSI disks are not supported");
@@ -154,7 +191,16 @@ const NO_FAILOVER: Effect = not_yet("`failover` blocks are not carried out");
 
 /// The schedulers of Piranha, then those that IPVS has besides.
 const SCHEDULERS: &[&str] = &[
-    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf",
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos",
+];
+
+/// How hashing schedulers work, each with the name of its scheduler in front.
+pub(super) const SCHEDULER_FLAGS: &[&str] = &[
+    "sh-fallback",
+    "sh-port",
+    "mh-fallback",
+    "mh-port",
+    "mh-compat",
 ];
 
 table! {
@@ -198,6 +244,21 @@ table! {
     Ipvsadm "ipvsadm" Text, "/sbin/ipvsadm", never("the table is not kept by ipvsadm"), "Program that Piranha used to change the table.";
     ReservationConflictAction "reservation_conflict_action" Choice(&["nothing", "preempt"]), "", NO_SHARED_DISK, "What to do about a disk that the partner holds.";
     Sync "sync" Boolean, "0", never("Piranha ignored it too"), "Copying of files, before 0.7.";
+
+    @ours
+    ExpireNodestConn "expire_nodest_conn" Boolean, "1", "A connection whose server has left ends at its next packet (as IPVS's sysctl of this name; 0 there). With 0 its packets are dropped in silence.";
+    ExpireQuiescentTemplate "expire_quiescent_template" Boolean, "1", "Persistent clients leave a server of weight 0 (as IPVS's sysctl; 0 there).";
+    ConnReuseMode "conn_reuse_mode" Choice(&["0", "1", "2", "3"]), "1", "When a SYN with the ports of an old connection begins a new one (as IPVS's sysctl): 0 never, 1 when the old one has ended, 2 and 3 also in FIN_WAIT where replies are not seen.";
+    SloppyTcp "sloppy_tcp" Boolean, "0", "Any TCP segment begins a connection, not only a SYN (as IPVS's sysctl).";
+    SloppySctp "sloppy_sctp" Boolean, "0", "Any SCTP packet begins an association, not only an INIT (as IPVS's sysctl).";
+    ScheduleIcmp "schedule_icmp" Boolean, "0", "ICMP errors that belong to no connection are scheduled too (as IPVS's sysctl).";
+    PmtuDisc "pmtu_disc" Boolean, "1", "Packets in tunnels must not be cut if they must not outside (as IPVS's sysctl).";
+    StatelessAbove "stateless_above" Integer, "100000", "New connections per second and CPU above which sh, dh and mh remember none, but compute the server for each packet; 0 for no limit.";
+    AnswersPerSecond "answers_per_second" Integer, "1000", "Resets and ICMP errors that the director sends, per second and CPU; what is above is dropped.";
+    SnatPorts "snat_ports" Ports, "1024-32767", "The ports that `method = fullnat` takes on the director's addresses. The kernel's own (net.ipv4.ip_local_port_range) should be others.";
+    MhSecret "mh_secret" Secret, "", "Makes the hash of mh unpredictable to clients; the same on both directors. Without it the director makes one up for itself.";
+    FlowTable "flow_table" Entries, "", "How many connections each address family's table holds, 64 to 67108864; a masqueraded one takes two places. Without it, what `lb run --flows` says. Read at the start.";
+    HalfOpen "half_open" Entries, "", "How many of them may be waiting for the client's handshake or first answer; at most `flow_table`. Read at the start.";
 }
 
 table! {
@@ -206,15 +267,13 @@ table! {
     Active "active" Boolean, "0", Works, "The block is switched on. A block without it is off.";
     Address "address" HostAndDevice, "0.0.0.0", Works, "The virtual IP and the device that carries it, normally an alias as eth0:1.";
     VipNmask "vip_nmask" Mask, "0.0.0.0", Works, "Netmask of the virtual IP; without it, or 0.0.0.0, it is /32 (IPv6: /128).";
-    Port "port" Port, "80", Works, "The port that clients use.";
-    Protocol "protocol" Choice(&["tcp", "udp"]), "tcp", Works, "TCP or UDP.";
-    Fwmark "fwmark" Integer, "0", not_yet("the service is found by its address, port and protocol"), "Firewall mark that selects the packets; 0 for none.";
-    Scheduler "scheduler" Choice(SCHEDULERS), "wlc", Works, "Who gets the next connection. Only rr, wrr, wlc and sh work yet; for any other, wlc is used.";
-    Persistent "persistent" Integer, "0", not_yet("each connection is scheduled on its own"), "Seconds that a client stays with its server; 0 for off.";
-    Pmask "pmask" Mask, "0.0.0.0",
-        NotYet { instead: "each connection is scheduled on its own", harmless: &["255.255.255.255"] },
-        "Clients that this mask makes equal stay together.";
-    SorryServer "sorry_server" Address, "0.0.0.0", not_yet("without a working server connections are refused"), "Server for the time when no other works.";
+    Port "port" Ports, "80", Works, "The port that clients use; all from the first to the last of a range; 0 for all.";
+    Protocol "protocol" Choice(&["tcp", "udp", "sctp"]), "tcp", Works, "TCP, UDP or SCTP.";
+    Fwmark "fwmark" Integer, "0", Works, "Makes the block a group: `match` says what belongs to it. 0 for none.";
+    Scheduler "scheduler" Choice(SCHEDULERS), "wlc", Works, "Who gets the next connection.";
+    Persistent "persistent" Integer, "0", Works, "Seconds that a client stays with its server; 0 for off.";
+    Pmask "pmask" Mask, "0.0.0.0", Works, "Clients that this mask makes equal stay together; without it, or 0.0.0.0, each client is on its own.";
+    SorryServer "sorry_server" Socket, "0.0.0.0", Works, "Server for the time when no other works, with the port of the service unless it says one; 0.0.0.0 for none.";
     Send "send" Text, "", Works, "What is sent to check a server, with \\n \\r \\t \\\\.";
     Expect "expect" Text, "", Works, "What its answer begins with; `*` for any answer.";
     UseRegex "use_regex" Boolean, "0", Works, "`expect` is a regular expression.";
@@ -230,6 +289,18 @@ table! {
     StopCmd "stop_cmd" Text, "", NO_FAILOVER, "How a failover service is stopped.";
     Master "master" Host, "", never("Piranha ignored it too"), "Mirroring of files, before 0.7.";
     Dirs "dirs" List, "", never("Piranha ignored it too"), "Mirroring of files, before 0.7.";
+
+    @ours
+    Match "match" Match, "", "What belongs to the group of `fwmark`, repeatable: `\"tcp 192.0.2.10:80,443\"`, `\"udp 192.0.2.10:1000-2000\"`, `\"esp 192.0.2.10\"`.";
+    Method "method" Choice(&["nat", "fullnat", "direct", "tunnel"]), "", "How packets reach the real servers of this service; without it, as `network` says. With fullnat servers see the director as their client.";
+    TunnelType "tunnel_type" Choice(&["ipip", "gre", "gue"]), "ipip", "What stands round packets in a tunnel: nothing, a GRE or a GUE header.";
+    TunnelPort "tunnel_port" Port, "6080", "UDP port of the servers' end; only with `tunnel_type = gue`.";
+    TunnelChecksum "tunnel_checksum" Boolean, "0", "GRE or UDP checksum in tunnels; not with `tunnel_type = ipip`.";
+    SchedFlags "sched_flags" Flags(SCHEDULER_FLAGS), "", "How sh and mh work: with another server if the right one is not available, with the client's port, and mh with IPVS's own placement, which clients can predict.";
+    Ops "ops" Boolean, "0", "Every datagram is scheduled on its own, and none is remembered; for UDP.";
+    Refuse "refuse" Choice(&["reset", "unreachable", "drop"]), "reset", "What clients get while there is no server: a reset (other than TCP: port unreachable), port unreachable, or nothing.";
+    Drain "drain" Integer, "30", "Seconds that a server which leaves the file may finish what it has.";
+    CheckPort "check_port" Port, "", "Port at which the servers are checked, if it is not their own.";
 }
 
 table! {
@@ -237,8 +308,13 @@ table! {
     ServerKey, SERVERS:
     Address "address" Host, "0.0.0.0", Works, "The real server.";
     Active "active" Boolean, "0", Works, "The server is switched on. A server without it is off.";
-    Weight "weight" Integer, "1", Works, "Its share of connections, up to 65535; 0 and less mean 1.";
+    Weight "weight" Integer, "1", Works, "Its share of connections, up to 65535; 0 and less mean 1, as with Piranha: see `quiesced`.";
     Port "port" Port, "", Works, "Its port, if it differs from the `port` of the service (above the server's block).";
+
+    @ours
+    Quiesced "quiesced" Boolean, "0", "Its weight is 0: it gets no new connections and keeps what it has.";
+    UpperThreshold "upper_threshold" Integer, "0", "With as many connections it gets no more (ipvsadm -x); 0 for no limit.";
+    LowerThreshold "lower_threshold" Integer, "0", "After that, with fewer than these it gets some again (ipvsadm -y); 0 for three quarters of `upper_threshold`.";
 }
 
 #[cfg(test)]

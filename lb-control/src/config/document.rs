@@ -82,6 +82,15 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether a directive stands in the block.
+    #[must_use]
+    pub fn says(&self, key: ServiceKey) -> bool {
+        self.items.iter().any(|item| match item {
+            Item::Directive(directive) => directive.key() == key,
+            Item::Server(_) => false,
+        })
+    }
+
     /// Where a directive's value stands (the last one, for that is in force), or the block's name.
     #[must_use]
     pub fn place(&self, key: ServiceKey) -> Span {
@@ -114,6 +123,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether a directive stands in the block.
+    #[must_use]
+    pub fn says(&self, key: ServerKey) -> bool {
+        self.directives.iter().any(|one| one.key() == key)
+    }
+
     /// Where a directive's value stands, or the block's name.
     #[must_use]
     pub fn place(&self, key: ServerKey) -> Span {

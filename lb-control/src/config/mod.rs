@@ -10,12 +10,15 @@
 
 mod addresses;
 mod assignment;
+mod balancing;
 mod check;
 pub mod diagnostic;
 pub mod directives;
 pub mod document;
+mod forwarding;
 mod global;
 pub mod lexer;
+pub mod marks;
 mod model;
 pub mod names;
 mod numbers;
@@ -23,6 +26,9 @@ pub mod parse;
 mod probe;
 mod read;
 mod render;
+mod scheduling;
+mod selectors;
+mod servers;
 pub mod settings;
 mod source;
 mod suggest;

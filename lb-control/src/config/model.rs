@@ -1,22 +1,25 @@
 //! Settings → Site: what the file means. Every check between directives is here and in the
 //! modules that this one calls.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::time::Duration;
 
 use super::{
     addresses::{Addresses, Wanted},
+    balancing,
     diagnostic::{Diagnostic, Diagnostics, quote},
-    directives::{GlobalKey, ServerKey, ServiceKey},
+    directives::{GlobalKey, ServiceKey},
     document::Document,
+    forwarding,
     global::{self, Global, place},
     probe::probe,
-    settings::{GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings},
+    scheduling,
+    selectors::{self, Claims},
+    servers::{Checked, Farm},
+    settings::{GlobalSettings, Matched, Mode, ServiceSettings, Settings},
     source::Span,
+    values::Netmask,
 };
-use crate::model::{self, Method, RealServer, Scheduler, ServiceAddress, Site, VirtualService};
+use crate::model::{Method, Selector, Site, VirtualService};
 
 /// What a file means. With errors among the diagnostics the result is not to be used.
 pub(super) fn understand(
@@ -25,21 +28,25 @@ pub(super) fn understand(
     diagnostics: &mut Diagnostics,
 ) -> (Global, Site) {
     let global = global::global(&settings.global, document, diagnostics);
+    let balancing = balancing::settings(&settings.global.ours, document, diagnostics);
     let timeouts = global::timeouts(&settings.global, document, diagnostics);
     let mut site = Building {
         document,
         method: global.method,
         addresses: Addresses::new(&document.source),
         services: Vec::new(),
-        keys: HashMap::new(),
+        claims: Claims::new(&document.source),
+        masquerades: global.method == Method::Nat,
         diagnostics,
     };
     site.tell_dead_blocks(settings);
     // In the other mode Piranha did not look at the virtual blocks.
     if global.mode == Mode::Lvs {
-        for service in settings.virtuals.iter().filter(|service| service.active) {
-            site.service(service);
-        }
+        let live = || settings.virtuals.iter().filter(|service| service.active);
+        live().for_each(|service| site.service(service));
+        live()
+            .filter(|service| service.fwmark != 0)
+            .for_each(|group| site.group_addresses(group));
     }
     site.nat_router(&settings.global);
     let Building {
@@ -53,7 +60,7 @@ pub(super) fn understand(
             services,
             addresses: addresses.into_vec(),
             timeouts,
-            settings: model::Settings::default(),
+            settings: balancing,
         },
     )
 }
@@ -63,44 +70,69 @@ struct Building<'a> {
     method: Method,
     addresses: Addresses<'a>,
     services: Vec<VirtualService>,
-    keys: HashMap<ServiceAddress, Span>,
+    claims: Claims<'a>,
+    /// Real servers have the director for their gateway.
+    masquerades: bool,
     diagnostics: &'a mut Diagnostics,
 }
 
 impl Building<'_> {
     fn service(&mut self, settings: &ServiceSettings<'_>) {
-        let block = settings.block;
-        let probe = probe(settings, self.diagnostics);
-        let scheduler = self.scheduler(settings);
-        let address = self.service_address(settings);
-        let servers = self.servers(settings, address.map(|key| key.address));
-        let Some(key) = address else { return };
-        if let Some(first) = self.keys.get(&key) {
-            let first = self.document.source.place(*first);
-            let error = Diagnostic::error(
-                block.name.span,
-                format!("{key} is a service already, at {first}"),
-            );
-            self.diagnostics.push(if settings.fwmark == 0 {
-                error.help("switch one of them off with `active = 0`")
-            } else {
-                error.help("`fwmark` has no effect yet: services are told apart by address, port and protocol")
-            });
+        let diagnostics = &mut *self.diagnostics;
+        let (method, source_nat) = forwarding::method(settings, self.method);
+        let tunnel = forwarding::tunnel(settings, method, diagnostics);
+        let scheduler = scheduling::scheduler(settings);
+        let flags = scheduling::flags(settings, scheduler, diagnostics);
+        let wanted = self.wanted(settings);
+        let diagnostics = &mut *self.diagnostics;
+        let checked = Checked::new(settings, wanted.as_deref(), diagnostics);
+        let probe = probe(settings, &checked, diagnostics);
+        let drain = self.drain(settings);
+        let mut farm = Farm {
+            source: &self.document.source,
+            settings,
+            method,
+            selectors: wanted.as_deref(),
+            check: &probe.check,
+            checked,
+            diagnostics: self.diagnostics,
+        };
+        let servers = farm.servers();
+        let sorry_server = farm.sorry_server(&servers);
+        let Some(wanted) = wanted else { return };
+        let diagnostics = &mut *self.diagnostics;
+        let one_packet = scheduling::one_packet(settings, &wanted, diagnostics);
+        let persistence = scheduling::persistence(settings, diagnostics);
+        if !self.claims.claim(settings, &wanted, diagnostics) {
             return;
         }
-        self.keys.insert(key, block.name.span);
+        let selectors: Vec<_> = wanted.into_iter().map(|matched| matched.selector).collect();
+        let Some(key) = selectors.first().map(Selector::key) else {
+            return;
+        };
+        self.masquerades |= method == Method::Nat && !source_nat;
         self.services.push(VirtualService {
-            method: self.method,
+            mark: Some(settings.fwmark).filter(|mark| *mark != 0),
+            selectors,
+            method,
+            source_nat,
+            tunnel,
+            flags,
+            one_packet,
+            persistence,
+            sorry_server,
+            refusal: settings.ours.refuse,
+            drain,
+            check_protocol: checked.protocol,
             quiesce: settings.quiesce_server,
             servers,
             ..VirtualService::new(settings.name, key, scheduler, probe)
         });
     }
 
-    /// What clients connect to; its address becomes a floating one.
-    fn service_address(&mut self, settings: &ServiceSettings<'_>) -> Option<ServiceAddress> {
+    /// What clients connect to; the block's address becomes a floating one.
+    fn wanted(&mut self, settings: &ServiceSettings<'_>) -> Option<Vec<Matched>> {
         let span = settings.block.place(ServiceKey::Address);
-        let port = self.port(settings);
         let parts = [ServiceKey::Address, ServiceKey::Port, ServiceKey::Protocol];
         if settings.unread.iter().any(|key| parts.contains(key)) {
             return None;
@@ -110,13 +142,11 @@ impl Building<'_> {
                 "virtual {} is active and has no address",
                 quote(settings.name)
             );
-            self.diagnostics.push(
-                Diagnostic::error(span, message)
-                    .help("add `address = VIP DEVICE`, or `active = 0`"),
-            );
+            let help = "add `address = VIP DEVICE`, or `active = 0`";
+            self.diagnostics.error(span, message, help);
             return None;
         }
-        let wanted = Wanted {
+        let address = Wanted {
             address: settings.address,
             prefix: settings.prefix,
             mask: settings.vip_nmask,
@@ -124,169 +154,40 @@ impl Building<'_> {
             span,
             mask_span: settings.block.place(ServiceKey::VipNmask),
         };
-        self.addresses.add(&wanted, self.diagnostics);
-        Some(ServiceAddress {
-            address: settings.address,
-            port: port?,
-            protocol: settings.protocol,
-        })
+        self.addresses.add(&address, self.diagnostics);
+        selectors::selectors(settings, self.diagnostics)
     }
 
-    fn port(&mut self, settings: &ServiceSettings<'_>) -> Option<u16> {
-        let port = valid_port(settings.port);
-        if port.is_none() {
-            let span = settings.block.place(ServiceKey::Port);
-            let message = format!("{} is no port of a service", settings.port);
-            self.diagnostics
-                .push(Diagnostic::error(span, message).help("1 to 65535"));
-        }
-        port
-    }
-
-    fn scheduler(&mut self, settings: &ServiceSettings<'_>) -> Scheduler {
-        match settings.scheduler {
-            "rr" => Scheduler::Rr,
-            "wrr" => Scheduler::Wrr,
-            "wlc" => Scheduler::Wlc,
-            "sh" => Scheduler::Sh,
-            other => {
-                let span = settings.block.place(ServiceKey::Scheduler);
-                let message = format!("`scheduler = {other}` has no effect yet: wlc is used");
-                self.diagnostics.push(Diagnostic::warning(span, message));
-                Scheduler::Wlc
+    fn drain(&mut self, settings: &ServiceSettings<'_>) -> Duration {
+        match u64::try_from(settings.ours.drain) {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                let span = settings.block.place(ServiceKey::Drain);
+                let message = "`drain` is a time, in seconds";
+                self.diagnostics.error(span, message, "0 for none");
+                Duration::ZERO
             }
         }
     }
 
-    fn servers(&mut self, settings: &ServiceSettings<'_>, vip: Option<IpAddr>) -> Vec<RealServer> {
-        let mut servers = Vec::new();
-        let mut sockets = HashMap::new();
-        for server in settings.servers.iter().filter(|server| server.active) {
-            let Some(real) = self.server(settings, server, vip) else {
+    /// The other addresses of a group are put beside its own, unless a block of their own says
+    /// where they are.
+    fn group_addresses(&mut self, settings: &ServiceSettings<'_>) {
+        let device = settings.dev.as_deref().unwrap_or_default();
+        for Matched { selector, span } in &settings.ours.matches {
+            if self.addresses.prefix(selector.address).is_some() {
                 continue;
+            }
+            let wanted = Wanted {
+                address: selector.address,
+                prefix: self.addresses.prefix(settings.address),
+                mask: Netmask::NONE,
+                device: device.split(':').next().unwrap_or_default(),
+                span: *span,
+                mask_span: *span,
             };
-            let span = server.block.name.span;
-            if let Some(first) = sockets.insert(real.socket, span) {
-                let first = self.document.source.place(first);
-                let message = format!(
-                    "{} is a server of this service already, at {first}",
-                    real.socket
-                );
-                self.diagnostics.push(
-                    Diagnostic::error(span, message)
-                        .help("remove one of them, or give it another port"),
-                );
-                continue;
-            }
-            servers.push(real);
+            self.addresses.add(&wanted, self.diagnostics);
         }
-        if !settings.servers.iter().any(|server| server.active) {
-            let message = format!("virtual {} has no active server", quote(settings.name));
-            self.diagnostics.push(
-                Diagnostic::warning(settings.block.name.span, message)
-                    .help("a server needs `active = 1` in its own block"),
-            );
-        }
-        servers
-    }
-
-    fn server(
-        &mut self,
-        service: &ServiceSettings<'_>,
-        settings: &ServerSettings<'_>,
-        vip: Option<IpAddr>,
-    ) -> Option<RealServer> {
-        let weight = self.weight(settings);
-        let port = self.server_port(service, settings);
-        if settings.unread.contains(&ServerKey::Address) {
-            return None;
-        }
-        let span = settings.block.place(ServerKey::Address);
-        if settings.address.is_unspecified() {
-            let message = format!(
-                "server {} is active and has no address",
-                quote(settings.name)
-            );
-            self.diagnostics.push(
-                Diagnostic::error(span, message).help("add `address = ADDRESS`, or `active = 0`"),
-            );
-            return None;
-        }
-        if self.method != Method::Tunnel
-            && vip.is_some_and(|vip| vip.is_ipv4() != settings.address.is_ipv4())
-        {
-            self.diagnostics.push(
-                Diagnostic::error(span, "server and virtual IP are not of one address family")
-                    .help("only `network = tunnel` can cross from one to the other"),
-            );
-        }
-        let socket = SocketAddr::new(settings.address, port?);
-        Some(RealServer::new(settings.name, socket, weight?))
-    }
-
-    /// 0 and less work as 1: Piranha's nanny never starts lower, and files count on it.
-    fn weight(&mut self, settings: &ServerSettings<'_>) -> Option<u16> {
-        let span = settings.block.place(ServerKey::Weight);
-        if settings.weight < 1 {
-            let message = format!("weight {} works as 1, as with Piranha", settings.weight);
-            self.diagnostics.push(
-                Diagnostic::warning(span, message).help("to switch the server off: `active = 0`"),
-            );
-            return Some(1);
-        }
-        let weight = u16::try_from(settings.weight).ok();
-        if weight.is_none() {
-            let message = format!("weight {} is too large", settings.weight);
-            self.diagnostics
-                .push(Diagnostic::error(span, message).help("1 to 65535"));
-        }
-        weight
-    }
-
-    fn server_port(
-        &mut self,
-        service: &ServiceSettings<'_>,
-        settings: &ServerSettings<'_>,
-    ) -> Option<u16> {
-        let span = settings.block.place(ServerKey::Port);
-        let inherited = !settings
-            .block
-            .directives
-            .iter()
-            .any(|one| one.key() == ServerKey::Port);
-        let port = valid_port(settings.port);
-        if port.is_none() {
-            // An inherited one has been told of, at the service.
-            if !inherited || settings.port != service.port {
-                let message = format!("{} is no port of a server", settings.port);
-                self.diagnostics
-                    .push(Diagnostic::error(span, message).help("1 to 65535"));
-            }
-            return None;
-        }
-        if settings.port != service.port {
-            if inherited {
-                let message = format!(
-                    "the server gets port {}: `port` stands below it",
-                    settings.port
-                );
-                self.diagnostics.push(
-                    Diagnostic::warning(span, message)
-                        .help("move the service's `port` above its servers"),
-                );
-            }
-            if self.method != Method::Nat {
-                let message = format!(
-                    "packets keep port {}; {} is only used to check the server",
-                    service.port, settings.port
-                );
-                self.diagnostics.push(
-                    Diagnostic::warning(span, message)
-                        .help("only `network = nat` can change ports"),
-                );
-            }
-        }
-        port
     }
 
     fn nat_router(&mut self, settings: &GlobalSettings) {
@@ -297,7 +198,7 @@ impl Building<'_> {
         if settings.nat_router.is_unspecified() {
             return;
         }
-        if self.method != Method::Nat {
+        if !self.masquerades {
             let message = "`nat_router` is ignored: it is for `network = nat`";
             self.diagnostics.push(Diagnostic::warning(span, message));
             return;
@@ -332,8 +233,4 @@ impl Building<'_> {
             );
         }
     }
-}
-
-fn valid_port(port: i32) -> Option<u16> {
-    u16::try_from(port).ok().filter(|port| *port != 0)
 }

@@ -8,6 +8,7 @@ use regex::bytes::RegexBuilder;
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
     directives::ServiceKey,
+    servers::Checked,
     settings::ServiceSettings,
     values::Quoted,
 };
@@ -16,15 +17,20 @@ use crate::model::{Check, Expect, Probe, Protocol};
 /// What Piranha sends to a web server that it has been told nothing about, and what must come back.
 const WEB_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 const WEB_ANSWER: &[u8] = b"HTTP";
-const WEB_PORT: i32 = 80;
+const WEB_PORT: u16 = 80;
 
 /// Piranha's fallback for `reentry = 0`.
 const REENTRY: Duration = Duration::from_secs(180);
 
 /// The probe of a service; what cannot be is told.
-pub(super) fn probe(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> Probe {
+pub(super) fn probe(
+    settings: &ServiceSettings<'_>,
+    checked: &Checked,
+    diagnostics: &mut Diagnostics,
+) -> Probe {
     let mut maker = Maker {
         settings,
+        checked,
         diagnostics,
     };
     maker.tell_foreign_quotes();
@@ -38,6 +44,7 @@ pub(super) fn probe(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostic
 
 struct Maker<'a, 'd> {
     settings: &'a ServiceSettings<'d>,
+    checked: &'a Checked,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -48,13 +55,15 @@ impl Maker<'_, '_> {
         }
         let send = written(self.settings.send.as_ref()).map(|text| unescape(text).into_bytes());
         let expect = self.expect();
-        if send.is_none() && expect.is_none() && self.settings.port == WEB_PORT && self.is_tcp() {
+        let is_web =
+            (self.checked.protocol, self.checked.port()) == (Protocol::Tcp, Some(WEB_PORT));
+        if send.is_none() && expect.is_none() && is_web {
             return Check::Talk {
                 send: Some(WEB_REQUEST.to_vec()),
                 expect: Some(Expect::Prefix(WEB_ANSWER.to_vec())),
             };
         }
-        if expect.is_none() && !self.is_tcp() {
+        if expect.is_none() && self.checked.protocol == Protocol::Udp {
             // Piranha's nanny crashed here. A closed port still answers with an ICMP error, which
             // is worth something: a datagram is sent and only an error counts as failure.
             self.warn(
@@ -185,10 +194,6 @@ impl Maker<'_, '_> {
                 );
             }
         }
-    }
-
-    fn is_tcp(&self) -> bool {
-        self.settings.protocol == Protocol::Tcp
     }
 
     fn warn(&mut self, key: ServiceKey, message: &str, help: &str) {

@@ -1,16 +1,19 @@
 //! Document → settings: each directive's words become values, the last one in force.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
     diagnostic::{Diagnostic, quote},
-    directives::{Effect, GlobalKey, Kind, ServerKey, ServiceKey},
+    directives::{Effect, GlobalKey, Kind, SCHEDULER_FLAGS, ServerKey, ServiceKey},
     document::{Directive, Document, Item, Server, Service, ServiceKind},
+    lexer::Word,
     numbers::inet_aton,
-    settings::{GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings},
+    settings::{
+        Forwarding, GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings, TunnelType,
+    },
     values::{NO_ADDRESS, Netmask, Quoted, Reader},
 };
-use crate::model::{Method, Protocol};
+use crate::model::{Method, Protocol, Refusal};
 
 /// All values of a document. Those that cannot be read keep their default.
 pub(super) fn settings<'d>(document: &'d Document, reader: &mut Reader<'_>) -> Settings<'d> {
@@ -104,6 +107,36 @@ fn global(directives: &[Directive<GlobalKey>], reader: &mut Reader<'_>) -> Globa
                 )
             }
             GlobalKey::Sync => reader.boolean(word).is_some(),
+            GlobalKey::ExpireNodestConn => {
+                set(&mut settings.ours.expire_nodest_conn, reader.boolean(word))
+            }
+            GlobalKey::ExpireQuiescentTemplate => set(
+                &mut settings.ours.expire_quiescent_template,
+                reader.boolean(word),
+            ),
+            GlobalKey::ConnReuseMode => set(
+                &mut settings.ours.conn_reuse_mode,
+                reader.choice(word, &[("0", 0), ("1", 1), ("2", 2), ("3", 3)]),
+            ),
+            GlobalKey::SloppyTcp => set(&mut settings.ours.sloppy_tcp, reader.boolean(word)),
+            GlobalKey::SloppySctp => set(&mut settings.ours.sloppy_sctp, reader.boolean(word)),
+            GlobalKey::ScheduleIcmp => set(&mut settings.ours.schedule_icmp, reader.boolean(word)),
+            GlobalKey::PmtuDisc => set(&mut settings.ours.pmtu_disc, reader.boolean(word)),
+            GlobalKey::StatelessAbove => {
+                set(&mut settings.ours.stateless_above, reader.integer(word))
+            }
+            GlobalKey::AnswersPerSecond => {
+                set(&mut settings.ours.answers_per_second, reader.integer(word))
+            }
+            GlobalKey::SnatPorts => set(&mut settings.ours.snat_ports, reader.ports(word)),
+            GlobalKey::MhSecret => set(&mut settings.ours.mh_secret, reader.secret(word).map(Some)),
+            GlobalKey::FlowTable => set(
+                &mut settings.ours.flow_table,
+                reader.integer(word).map(Some),
+            ),
+            GlobalKey::HalfOpen => {
+                set(&mut settings.ours.half_open, reader.integer(word).map(Some))
+            }
         };
         if read {
             tell_effect(directive, reader);
@@ -145,7 +178,11 @@ fn service<'d>(block: &'d Service, reader: &mut Reader<'_>) -> ServiceSettings<'
     for item in &block.items {
         match item {
             Item::Server(server) => {
-                let server = self::server(server, settings.port, reader);
+                let inherited = match settings.ours.last_port {
+                    Some(_) => 0,
+                    None => settings.port,
+                };
+                let server = self::server(server, inherited, reader);
                 settings.servers.push(server);
             }
             Item::Directive(directive) => {
@@ -177,9 +214,17 @@ fn service_directive(
                 true
             }),
         ServiceKey::VipNmask => set(&mut settings.vip_nmask, reader.mask(word)),
-        ServiceKey::Port => set(&mut settings.port, reader.port(word)),
+        ServiceKey::Port => reader.ports(word).is_some_and(|ports| {
+            settings.port = ports.first;
+            settings.ours.last_port = ports.last;
+            true
+        }),
         ServiceKey::Protocol => {
-            let choices = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+            let choices = [
+                ("tcp", Protocol::Tcp),
+                ("udp", Protocol::Udp),
+                ("sctp", Protocol::Sctp),
+            ];
             set(&mut settings.protocol, reader.choice(word, &choices))
         }
         ServiceKey::Fwmark => set(
@@ -189,12 +234,14 @@ fn service_directive(
         ServiceKey::Scheduler => set(&mut settings.scheduler, scheduler(directive, reader)),
         ServiceKey::Persistent => set(&mut settings.persistent, reader.integer(word)),
         ServiceKey::Pmask => {
-            // Piranha ignored an unreadable pmask; this one is ignored aloud.
-            let mask = inet_aton(&word.text).map(Netmask::Dotted);
-            let mask = mask.filter(|mask| mask.to_string() != "255.255.255.255");
-            set(&mut settings.pmask, Some(mask.unwrap_or(Netmask::NONE)))
+            set(&mut settings.pmask, Some(pmask(word, reader)));
+            true
         }
-        ServiceKey::SorryServer => set(&mut settings.sorry_server, reader.address(word)),
+        ServiceKey::SorryServer => reader.socket(word).is_some_and(|(address, port)| {
+            settings.sorry_server = address;
+            settings.ours.sorry_port = port;
+            true
+        }),
         ServiceKey::Send => set(&mut settings.send, quoted(directive)),
         ServiceKey::Expect => set(&mut settings.expect, quoted(directive)),
         ServiceKey::UseRegex => set(&mut settings.use_regex, reader.boolean(word)),
@@ -208,6 +255,73 @@ fn service_directive(
         ServiceKey::StopCmd => set(&mut settings.stop_cmd, quoted(directive)),
         ServiceKey::Master => reader.host(word).is_some(),
         ServiceKey::Dirs => list(directive, reader),
+        ServiceKey::Match => reader.matched(word).is_some_and(|matched| {
+            settings.ours.matches.extend(matched);
+            true
+        }),
+        ServiceKey::Method => {
+            let choices = [
+                ("nat", Forwarding::Nat),
+                ("fullnat", Forwarding::FullNat),
+                ("direct", Forwarding::Direct),
+                ("tunnel", Forwarding::Tunnel),
+            ];
+            let method = reader.choice(word, &choices);
+            set(&mut settings.ours.method, method.map(Some))
+        }
+        ServiceKey::TunnelType => {
+            let choices = [
+                ("ipip", TunnelType::Ipip),
+                ("gre", TunnelType::Gre),
+                ("gue", TunnelType::Gue),
+            ];
+            set(
+                &mut settings.ours.tunnel_type,
+                reader.choice(word, &choices),
+            )
+        }
+        ServiceKey::TunnelPort => set(&mut settings.ours.tunnel_port, reader.port(word)),
+        ServiceKey::TunnelChecksum => set(&mut settings.ours.tunnel_checksum, reader.boolean(word)),
+        ServiceKey::SchedFlags => {
+            let flags = reader.flags(word, SCHEDULER_FLAGS);
+            set(&mut settings.ours.sched_flags, flags)
+        }
+        ServiceKey::Ops => set(&mut settings.ours.ops, reader.boolean(word)),
+        ServiceKey::Refuse => {
+            let choices = [
+                ("reset", Refusal::Reset),
+                ("unreachable", Refusal::Unreachable),
+                ("drop", Refusal::Drop),
+            ];
+            set(&mut settings.ours.refuse, reader.choice(word, &choices))
+        }
+        ServiceKey::Drain => set(&mut settings.ours.drain, reader.integer(word)),
+        ServiceKey::CheckPort => set(&mut settings.ours.check_port, reader.port(word).map(Some)),
+    }
+}
+
+/// Piranha ignored an unreadable mask; this one is ignored aloud. All ones are what it did without.
+fn pmask(word: &Word, reader: &mut Reader<'_>) -> Netmask {
+    let prefix = word
+        .text
+        .parse()
+        .ok()
+        .filter(|length| (1..=128).contains(length));
+    let mask = prefix.map(Netmask::Prefix);
+    match mask.or_else(|| inet_aton(&word.text).map(Netmask::Dotted)) {
+        Some(Netmask::Dotted(Ipv4Addr::BROADCAST)) => Netmask::NONE,
+        Some(mask) => mask,
+        None => {
+            reader.diagnostics.warn(
+                word.span,
+                format!(
+                    "{} is no mask and ignored, as it was by Piranha",
+                    quote(&word.text)
+                ),
+                "like 255.255.255.0, or a prefix length",
+            );
+            Netmask::NONE
+        }
     }
 }
 
@@ -220,6 +334,9 @@ fn server<'d>(block: &'d Server, port: i32, reader: &mut Reader<'_>) -> ServerSe
         active: false,
         port,
         weight: 1,
+        quiesced: false,
+        upper_threshold: 0,
+        lower_threshold: 0,
     };
     for directive in &block.directives {
         let word = directive.value();
@@ -229,6 +346,13 @@ fn server<'d>(block: &'d Server, port: i32, reader: &mut Reader<'_>) -> ServerSe
                 ServerKey::Active => set(&mut settings.active, reader.boolean(word)),
                 ServerKey::Weight => set(&mut settings.weight, reader.integer(word)),
                 ServerKey::Port => set(&mut settings.port, reader.port(word)),
+                ServerKey::Quiesced => set(&mut settings.quiesced, reader.boolean(word)),
+                ServerKey::UpperThreshold => {
+                    set(&mut settings.upper_threshold, reader.integer(word))
+                }
+                ServerKey::LowerThreshold => {
+                    set(&mut settings.lower_threshold, reader.integer(word))
+                }
             };
         if read {
             tell_effect(directive, reader);

@@ -8,9 +8,10 @@ use serde::{Serialize, Serializer};
 use super::{
     directives::{ServerKey, ServiceKey},
     document::{Server, Service},
+    source::Span,
     values::{NO_ADDRESS, Netmask, Quoted},
 };
-use crate::model::{Method, Protocol};
+use crate::model::{Method, Protocol, Refusal, Selector};
 
 /// Everything in a file.
 #[derive(Debug, Serialize)]
@@ -79,6 +80,100 @@ pub struct GlobalSettings {
     pub debug_level: String,
     pub ipvsadm: String,
     pub reservation_conflict_action: Option<&'static str>,
+    #[serde(skip)]
+    pub ours: OwnGlobalSettings,
+}
+
+/// Those of them that are ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the directives, documented in their table"
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are switches of the file, each on its own"
+)]
+pub struct OwnGlobalSettings {
+    pub expire_nodest_conn: bool,
+    pub expire_quiescent_template: bool,
+    pub conn_reuse_mode: u8,
+    pub sloppy_tcp: bool,
+    pub sloppy_sctp: bool,
+    pub schedule_icmp: bool,
+    pub pmtu_disc: bool,
+    pub stateless_above: i32,
+    pub answers_per_second: i32,
+    pub snat_ports: Ports,
+    pub mh_secret: Option<String>,
+    pub flow_table: Option<i32>,
+    pub half_open: Option<i32>,
+}
+
+impl Default for OwnGlobalSettings {
+    fn default() -> Self {
+        Self {
+            expire_nodest_conn: true,
+            expire_quiescent_template: true,
+            conn_reuse_mode: 1,
+            sloppy_tcp: false,
+            sloppy_sctp: false,
+            schedule_icmp: false,
+            pmtu_disc: true,
+            stateless_above: 100_000,
+            answers_per_second: 1_000,
+            snat_ports: Ports {
+                first: 1_024,
+                last: Some(32_767),
+            },
+            mh_secret: None,
+            flow_table: None,
+            half_open: None,
+        }
+    }
+}
+
+/// A port, or all from the first to the last of a range. Out of range as written, as Piranha held
+/// them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// The port, or the first one; 0 for all.
+    pub first: i32,
+    /// The last one of a range.
+    pub last: Option<i32>,
+}
+
+/// How packets reach the servers of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarding {
+    /// Masquerading.
+    Nat,
+    /// Masquerading at both ends.
+    FullNat,
+    /// A new MAC address only.
+    Direct,
+    /// Inside another packet.
+    Tunnel,
+}
+
+/// What stands round packets in a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelType {
+    /// Nothing.
+    Ipip,
+    /// A GRE header.
+    Gre,
+    /// UDP and GUE headers.
+    Gue,
+}
+
+/// What one `match` puts into a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matched {
+    /// An address and its ports.
+    pub selector: Selector,
+    /// Where it is said.
+    pub span: Span,
 }
 
 impl Default for GlobalSettings {
@@ -116,6 +211,7 @@ impl Default for GlobalSettings {
             debug_level: "NONE".into(),
             ipvsadm: "/sbin/ipvsadm".into(),
             reservation_conflict_action: None,
+            ours: OwnGlobalSettings::default(),
         }
     }
 }
@@ -160,6 +256,8 @@ pub struct ServiceSettings<'d> {
     pub client_monitor: String,
     pub start_cmd: Option<Quoted>,
     pub stop_cmd: Option<Quoted>,
+    #[serde(skip)]
+    pub ours: OwnServiceSettings,
     pub servers: Vec<ServerSettings<'d>>,
 }
 
@@ -193,7 +291,50 @@ impl<'d> ServiceSettings<'d> {
             client_monitor: "/usr/sbin/nanny".into(),
             start_cmd: None,
             stop_cmd: None,
+            ours: OwnServiceSettings::default(),
             servers: Vec::new(),
+        }
+    }
+}
+
+/// Those that are ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the directives, documented in their table"
+)]
+pub struct OwnServiceSettings {
+    /// The last port, if `port` is a range.
+    pub last_port: Option<i32>,
+    /// The port of `sorry_server`, if it has one.
+    pub sorry_port: Option<u16>,
+    pub matches: Vec<Matched>,
+    pub method: Option<Forwarding>,
+    pub tunnel_type: TunnelType,
+    pub tunnel_port: i32,
+    pub tunnel_checksum: bool,
+    pub sched_flags: Vec<&'static str>,
+    pub ops: bool,
+    pub refuse: Refusal,
+    pub drain: i32,
+    pub check_port: Option<i32>,
+}
+
+impl Default for OwnServiceSettings {
+    fn default() -> Self {
+        Self {
+            last_port: None,
+            sorry_port: None,
+            matches: Vec::new(),
+            method: None,
+            tunnel_type: TunnelType::Ipip,
+            tunnel_port: 6080,
+            tunnel_checksum: false,
+            sched_flags: Vec::new(),
+            ops: false,
+            refuse: Refusal::Reset,
+            drain: 30,
+            check_port: None,
         }
     }
 }
@@ -216,6 +357,12 @@ pub struct ServerSettings<'d> {
     pub active: bool,
     pub port: i32,
     pub weight: i32,
+    #[serde(skip)]
+    pub quiesced: bool,
+    #[serde(skip)]
+    pub upper_threshold: i32,
+    #[serde(skip)]
+    pub lower_threshold: i32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

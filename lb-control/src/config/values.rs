@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use serde::{Serialize, Serializer};
@@ -12,8 +12,10 @@ use super::{
     lexer::Word,
     names::Names,
     numbers::{inet_aton, strtol},
+    settings::{Matched, Ports},
     suggest,
 };
+use crate::model::{Protocol, Selector};
 
 /// No address; also what lvs.cf writes for "none".
 pub const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -144,13 +146,17 @@ impl Reader<'_> {
     }
 
     /// A written-out address.
-    pub(super) fn address(&mut self, word: &Word) -> Option<IpAddr> {
-        match literal(&word.text) {
-            Some(address) => Some(address),
+    /// An address, perhaps with a port: `10.0.0.1:80`, `[2001:db8::1]:80`.
+    pub(super) fn socket(&mut self, word: &Word) -> Option<(IpAddr, Option<u16>)> {
+        match socket(&word.text) {
+            Some(socket) => Some(socket),
             None => self.refuse(
                 word,
                 "invalid address",
-                Some("names are not allowed here".into()),
+                Some(
+                    "names are not allowed here; a port stands behind a colon, [2001:db8::1]:80"
+                        .into(),
+                ),
             ),
         }
     }
@@ -199,6 +205,117 @@ impl Reader<'_> {
         }
     }
 
+    /// A port, or two numbers with a hyphen in between. What is no such range is a port, for names
+    /// and negative numbers have hyphens too.
+    pub(super) fn ports(&mut self, word: &Word) -> Option<Ports> {
+        match range(&word.text) {
+            Some((first, last)) => Some(Ports {
+                first: i32::from(first),
+                last: Some(i32::from(last)),
+            }),
+            None => self.port(word).map(|first| Ports { first, last: None }),
+        }
+    }
+
+    /// Some of a few words, with commas or blanks in between.
+    pub(super) fn flags(
+        &mut self,
+        word: &Word,
+        names: &'static [&'static str],
+    ) -> Option<Vec<&'static str>> {
+        let mut flags = Vec::new();
+        for flag in split(&word.text) {
+            let Some(name) = names.iter().find(|name| **name == flag) else {
+                return self.refuse(
+                    word,
+                    &format!("{} is none of them", quote(flag)),
+                    Some(format!("some of: {}", names.join(", "))),
+                );
+            };
+            flags.push(*name);
+        }
+        Some(flags)
+    }
+
+    /// A text that is long enough for a secret. It is not repeated in a message.
+    pub(super) fn secret(&mut self, word: &Word) -> Option<String> {
+        if word.text.chars().count() >= 16 {
+            return Some(word.text.clone());
+        }
+        self.diagnostics.error(
+            word.span,
+            "the secret is too short",
+            "at least 16 characters, e.g. of `openssl rand -base64 24`",
+        );
+        None
+    }
+
+    /// `tcp 192.0.2.10:80,443 192.0.2.11:1000-2000`: a protocol and addresses with their ports.
+    pub(super) fn matched(&mut self, word: &Word) -> Option<Vec<Matched>> {
+        let mut words = word.text.split_ascii_whitespace();
+        let said = words.next().unwrap_or_default();
+        let Some((_, protocol)) = PROTOCOLS.iter().find(|(name, _)| *name == said) else {
+            let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
+            let help = format!("it begins with one of: {}", names.join(", "));
+            return self.refuse(word, "invalid protocol", Some(help));
+        };
+        let mut matched = Vec::new();
+        for part in words {
+            let (host, ports) = split_ports(part);
+            let Some(address) = literal(host) else {
+                let help = "like \"tcp 192.0.2.10:80,443\" or \"udp [2001:db8::1]:53\"".into();
+                return self.refuse(word, &format!("{} is no address", quote(host)), Some(help));
+            };
+            if ports.is_some() && matches!(protocol, Protocol::Ah | Protocol::Esp) {
+                let message = format!("{protocol} has no ports");
+                return self.refuse(word, &message, None);
+            }
+            for (first, last) in self.port_list(word, ports, *protocol)? {
+                let selector = Selector {
+                    address,
+                    protocol: *protocol,
+                    first,
+                    last,
+                };
+                let span = word.span;
+                matched.push(Matched { selector, span });
+            }
+        }
+        if matched.is_empty() {
+            return self.refuse(word, "an address is missing", None);
+        }
+        Some(matched)
+    }
+
+    /// `80,443,1000-2000`; without, all ports.
+    fn port_list(
+        &mut self,
+        word: &Word,
+        ports: Option<&str>,
+        protocol: Protocol,
+    ) -> Option<Vec<(u16, u16)>> {
+        let Some(ports) = ports else {
+            return Some(vec![match protocol {
+                Protocol::Tcp | Protocol::Udp | Protocol::Sctp => EVERY_PORT,
+                Protocol::Ah | Protocol::Esp => (0, 0),
+            }]);
+        };
+        let mut list = Vec::new();
+        for part in ports.split(',') {
+            let named = || self.names.service(part).map(|port| (port, port));
+            let number = || part.parse().ok().map(|port: u16| (port, port));
+            match range(part).or_else(number).or_else(named) {
+                Some((0, 0) | EVERY_PORT) => list.push(EVERY_PORT),
+                Some((first, last)) if first != 0 && first <= last => list.push((first, last)),
+                Some(_) | None => {
+                    let message = format!("{} is no port and no range of ports", quote(part));
+                    return self.refuse(word, &message, Some("like 80,443,1000-2000".into()));
+                }
+            }
+        }
+        Some(list)
+    }
+
     fn refuse<T>(&mut self, word: &Word, message: &str, help: Option<String>) -> Option<T> {
         let message = format!("{message}, not {}", quote(&word.text));
         self.diagnostics.push(Diagnostic {
@@ -227,6 +344,47 @@ fn literal(word: &str) -> Option<IpAddr> {
             .ok()
             .map(|address| address.to_canonical())
     })
+}
+
+/// What stands for all ports: 0 in lvs.cf, as in ipvsadm.
+pub(super) const EVERY_PORT: (u16, u16) = (0, u16::MAX);
+
+/// The protocols that a group can have.
+const PROTOCOLS: [(&str, Protocol); 5] = [
+    ("tcp", Protocol::Tcp),
+    ("udp", Protocol::Udp),
+    ("sctp", Protocol::Sctp),
+    ("ah", Protocol::Ah),
+    ("esp", Protocol::Esp),
+];
+
+/// `1000-2000`.
+fn range(word: &str) -> Option<(u16, u16)> {
+    let (first, last) = word.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+fn socket(word: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Some(address) = literal(word) {
+        return Some((address, None));
+    }
+    let socket: SocketAddr = word.parse().ok()?;
+    Some((socket.ip().to_canonical(), Some(socket.port())))
+}
+
+/// An address and what stands behind its colon; an address of IPv6 has brackets then.
+fn split_ports(word: &str) -> (&str, Option<&str>) {
+    if let Some((host, rest)) = word.strip_prefix('[').and_then(|word| word.split_once(']')) {
+        return (host, rest.strip_prefix(':'));
+    }
+    match word.split_once(':') {
+        Some((host, ports)) if !ports.contains(':') => (host, Some(ports)),
+        Some(_) | None => (word, None),
+    }
+}
+
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', ' ', '\t']).filter(|part| !part.is_empty())
 }
 
 /// Whether it is worth asking for: `10.0.0.300` is not.

@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, body::Bytes, client::conn::http1};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, body::Bytes, client::conn::http1, http::request};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::STATUS;
+use super::{
+    SERVER, STATUS,
+    order::{Answer, Order},
+};
 use crate::status::StatusReport;
 
 /// No answer is longer, in bytes.
@@ -19,19 +22,30 @@ const MAX_ANSWER: usize = 256 << 20;
 /// # Errors
 /// If no daemon listens at `socket`, or its answer is not understood.
 pub async fn status(socket: &Path) -> anyhow::Result<StatusReport> {
-    let body = get(socket, STATUS).await?;
+    let request = Request::get(STATUS);
+    let body = ask(socket, request, Bytes::new()).await?;
     serde_json::from_slice(&body).context("the daemon's answer is not understood")
 }
 
-async fn get(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
+/// Tells the daemon what is to become of a real server. What became of it, in words.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or it knows no such server.
+pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
+    let request = Request::post(SERVER).header("content-type", "application/json");
+    let body = ask(socket, request, serde_json::to_vec(order)?.into()).await?;
+    let answer: Answer =
+        serde_json::from_slice(&body).context("the daemon's answer is not understood")?;
+    Ok(answer.text)
+}
+
+async fn ask(socket: &Path, request: request::Builder, body: Bytes) -> anyhow::Result<Bytes> {
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("no daemon answers at {}", socket.display()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path)
-        .header("host", "lb")
-        .body(Empty::<Bytes>::new())?;
+    let request = request.header("host", "lb").body(Full::new(body))?;
     let response = sender
         .send_request(request)
         .await
@@ -44,6 +58,10 @@ async fn get(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
         .to_bytes();
     connection.abort();
     if !status.is_success() {
+        // What was wrong with the question is said in words.
+        if let Ok(Answer { text }) = serde_json::from_slice(&body) {
+            bail!(text);
+        }
         bail!("the daemon answers {status}");
     }
     Ok(body)

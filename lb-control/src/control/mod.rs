@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod log;
+pub mod order;
 pub mod server;
 
 /// Where the daemon listens unless told otherwise.
@@ -9,3 +10,6 @@ pub const SOCKET: &str = "/run/lb/lb.sock";
 
 /// The path of the status.
 const STATUS: &str = "/v1/status";
+
+/// The path where orders about real servers are taken.
+const SERVER: &str = "/v1/server";

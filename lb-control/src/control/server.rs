@@ -10,13 +10,22 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use axum::{Json, Router, extract::State as Shared, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, State as Shared, connect_info::Connected},
+    http::StatusCode,
+    routing::{get, post},
+    serve::IncomingStream,
+};
 use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
 };
 
-use super::STATUS;
+use super::{
+    SERVER, STATUS,
+    order::{Answer, Order},
+};
 use crate::{
     event::Event,
     health,
@@ -87,8 +96,10 @@ impl Socket {
         let log = sources.log.clone();
         let routes = Router::new()
             .route(STATUS, get(status))
+            .route(SERVER, post(order))
             .with_state(sources)
-            .merge(super::log::routes(log));
+            .merge(super::log::routes(log))
+            .into_make_service_with_connect_info::<Peer>();
         axum::serve(listener, routes).await
     }
 }
@@ -103,12 +114,49 @@ impl Drop for Trace {
     }
 }
 
+/// Who asks, as the kernel says.
+#[derive(Debug, Clone)]
+struct Peer(String);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(match stream.io().peer_cred() {
+            Ok(peer) => match peer.pid() {
+                Some(pid) => format!("uid {} pid {pid}", peer.uid()),
+                None => format!("uid {}", peer.uid()),
+            },
+            Err(_) => "somebody".to_owned(),
+        })
+    }
+}
+
+async fn order(
+    Shared(sources): Shared<Sources>,
+    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Json(order): Json<Order>,
+) -> Result<Json<Answer>, (StatusCode, Json<Answer>)> {
+    let gone = || {
+        let text = "the daemon is about to end".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { text }))
+    };
+    let (reply, answer) = oneshot::channel();
+    let event = Event::Ordered { order, who, reply };
+    sources.events.send(event).await.map_err(|_| gone())?;
+    match answer.await.map_err(|_| gone())? {
+        Ok(text) => Ok(Json(Answer { text })),
+        Err(unknown) => {
+            let text = unknown.to_string();
+            Err((StatusCode::NOT_FOUND, Json(Answer { text })))
+        }
+    }
+}
+
 async fn status(Shared(sources): Shared<Sources>) -> Result<Json<StatusReport>, StatusCode> {
     let (reply, answer) = oneshot::channel();
     let asked = sources.events.send(Event::Status(reply)).await;
     asked.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let mut report = answer.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     report.add_probes(&sources.nannies.snapshot().await);
-    report.interfaces.clone_from(&sources.interfaces.borrow());
+    report.add_interfaces(&sources.interfaces.borrow());
     Ok(Json(report))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nix::net::if_::if_nametoindex;
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -42,6 +43,12 @@ impl Interfaces {
             InterfaceStatus {
                 name: name.to_owned(),
                 mode: attached.to_string(),
+                index: if_nametoindex(name)?,
+                packets: 0,
+                bytes: 0,
+                steered: 0,
+                passed: 0,
+                dropped: 0,
             },
         );
         self.show();

@@ -3,10 +3,11 @@
 mod decisions;
 mod interfaces;
 mod pulse;
+mod secret;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::spawn_blocking,
@@ -17,6 +18,7 @@ use self::pulse::Pulse;
 use crate::{
     config::{self, Loaded},
     dataplane::{Sizes, bpffs::Pins, kernel::Mode},
+    model::Site,
     network::links::Links,
     preflight,
 };
@@ -35,8 +37,32 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Where commands are listened for.
     pub socket: PathBuf,
-    /// How many entries the maps hold.
+    /// How many entries each flow table holds, if not as lvs.cf says.
+    pub flows: Option<u32>,
+    /// How many of them may be half-open, if not as lvs.cf says.
+    pub half_open: Option<u32>,
+    /// How many entries the other maps hold.
     pub sizes: Sizes,
+}
+
+impl Options {
+    /// How many entries the maps hold: as we were told, else as lvs.cf says, else as by default.
+    ///
+    /// # Errors
+    /// If more flows are to be half-open than there are.
+    fn sizes(&self, site: &Site) -> anyhow::Result<Sizes> {
+        let settings = &site.settings;
+        let flows = self.flows.or(settings.flows).unwrap_or(self.sizes.flows);
+        let half_open = self.half_open.or(settings.half_open).unwrap_or(flows / 2);
+        if half_open > flows {
+            bail!("{half_open} half-open flows are more than the {flows} flows of a table");
+        }
+        Ok(Sizes {
+            flows,
+            half_open,
+            ..self.sizes
+        })
+    }
 }
 
 /// Runs until a signal ends it. What it put on the machine is taken off, but for the data plane,
@@ -74,12 +100,12 @@ async fn load(path: &Path) -> anyhow::Result<Loaded> {
 /// # Errors
 /// If a daemon runs, or a pin cannot be removed.
 pub fn detach(bpffs: &Path) -> anyhow::Result<bool> {
-    let pins = Pins::below(bpffs);
-    if !pins.exist() {
-        return Ok(false);
+    let mut found = false;
+    for pins in Pins::all_below(bpffs)? {
+        let _lock = pins.lock()?;
+        found |= pins.remove()?;
     }
-    let _lock = pins.lock()?;
-    pins.remove()
+    Ok(found)
 }
 
 struct Signals {

@@ -1,6 +1,6 @@
 //! Everything that runs, and the way of an event through it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
@@ -16,13 +16,13 @@ use super::{
     Options, Signals,
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
-    load,
+    load, secret,
 };
 use crate::{
     config::Loaded,
     control::server::{Socket, Sources},
     dataplane::{
-        bpffs::{Lock, Pins},
+        bpffs::{Lock, Older, Pins},
         kernel::{self, Program},
     },
     event::Event,
@@ -37,10 +37,15 @@ use crate::{
     },
     preflight,
     reconciler::Reconciler,
+    state::followed,
+    waiting_room,
 };
 
-/// How often refused writes are tried again and interfaces looked at.
-const TICK: Duration = Duration::from_secs(5);
+/// How often it is looked whose time has ended, and refused writes are tried again.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often interfaces are looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How many events may wait.
 const QUEUE: usize = 4096;
@@ -93,12 +98,20 @@ impl Pulse {
         let socket = Socket::listen(&options.socket)?;
         pins.create()?;
         let lock = pins.lock()?;
-        let (mut program, dataplane) =
-            kernel::load(pins, options.sizes, way_back(&options, links))?;
-        let reconciler = Reconciler::new(dataplane).context("reading the maps")?;
+        let sizes = options.sizes(&site)?;
+        let older = Older::below(&options.bpffs)?;
+        let (mut program, dataplane) = kernel::load(pins, sizes, way_back(&options, links))?;
+        let mut reconciler = Reconciler::new(dataplane).context("reading the maps")?;
+        let secret = match reconciler.secret() {
+            Some(secret) => secret,
+            None => secret::draw().context("drawing the key of mh's hash")?,
+        };
+        reconciler.set_secret(secret);
+        secret::tell_pairs(&site);
 
         let mut interfaces = Interfaces::default();
         for name in first_interfaces(&options, &site) {
+            older.hand_over(&name, pins)?;
             interfaces.attach(&mut program, &name, options.mode)?;
         }
         let addresses = Addresses::open()?;
@@ -109,6 +122,8 @@ impl Pulse {
         let resolver = Resolver::spawn(Pace::default(), way_sender)?;
         let nannies = Watch::spawn(report_sender);
         tokio::spawn(reconciler.run(queue));
+        let (held, in_vain) = program.held()?;
+        tokio::spawn(waiting_room::keep(held, in_vain));
         let (decisions, log) = Decisions::new(events.clone());
         let sources = Sources {
             events: events.clone(),
@@ -145,6 +160,7 @@ impl Pulse {
             pulse.stop().await;
             return Err(error);
         }
+        older.remove()?;
         info!("STARTING PULSE: active");
         notify(&[NotifyState::Ready, NotifyState::Status("active")]);
         Ok(pulse)
@@ -170,9 +186,7 @@ impl Pulse {
         }
         self.tell(Event::Configured(site.clone())).await?;
         self.nannies.watch(targets(&site));
-        let servers = site.services.iter().flat_map(|service| &service.servers);
-        self.resolver
-            .follow(servers.map(|server| server.socket.ip()).collect());
+        self.resolver.follow(followed(&site));
         self.lower_all_but(&site).await?;
         self.announcement = Some(Announcement::start(site.addresses.clone()));
         self.site = site;
@@ -200,6 +214,8 @@ impl Pulse {
     pub(super) async fn pass_on(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(report) = self.reports.recv() => self.tell(Event::Health(report)).await?,
@@ -207,12 +223,12 @@ impl Pulse {
                     self.attach_on_the_way(&resolved).await;
                     self.tell(Event::Way(resolved)).await?;
                 }
-                _ = ticks.tick() => {
+                _ = ticks.tick() => self.tell(Event::Tick).await?,
+                _ = looks.tick() => {
                     if let Ok(links) = Links::read().await {
                         self.interfaces.note_modes(&links);
                         self.look_at_vlans(&links).await?;
                     }
-                    self.tell(Event::Tick).await?;
                 }
                 Some(asked) = self.decisions.asked() => {
                     self.decisions.carry_out(&mut self.program, asked);
@@ -325,6 +341,8 @@ fn targets(site: &Site) -> Vec<Target> {
             .map(move |server| Target {
                 service: service.key,
                 server: server.socket,
+                address: SocketAddr::new(server.socket.ip(), server.check_port),
+                protocol: service.check_protocol,
                 probe: service.probe.clone(),
             })
     };

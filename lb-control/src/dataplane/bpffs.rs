@@ -13,23 +13,50 @@ use nix::{
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
+use tracing::info;
 
 /// Where bpf filesystems are mounted by custom; mounted there if nobody has.
 const CUSTOM: &str = "/sys/fs/bpf";
 
-/// The pins of this version of the map layout.
+/// The pins of a version of the map layout.
 #[derive(Debug, Clone)]
 pub struct Pins {
     base: PathBuf,
+    version: u32,
 }
 
 impl Pins {
-    /// The pins below `base`.
+    /// The pins of our version below `base`.
     #[must_use]
     pub fn below(base: &Path) -> Self {
         Self {
             base: base.to_owned(),
+            version: VERSION,
         }
+    }
+
+    /// The pins that are there below `base`, of whatever version.
+    ///
+    /// # Errors
+    /// If `base` cannot be read.
+    pub fn all_below(base: &Path) -> anyhow::Result<Vec<Self>> {
+        let entries = match fs::read_dir(base) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", base.display())),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let version = name
+                .to_str()
+                .and_then(|name| name.strip_prefix('v')?.parse().ok());
+            all.extend(version.map(|version| Self {
+                base: base.to_owned(),
+                version,
+            }));
+        }
+        Ok(all)
     }
 
     /// Where maps are pinned.
@@ -51,7 +78,7 @@ impl Pins {
     }
 
     fn version(&self) -> PathBuf {
-        self.base.join(format!("v{VERSION}"))
+        self.base.join(format!("v{}", self.version))
     }
 
     /// Whether something is pinned.
@@ -133,6 +160,63 @@ impl Pins {
         // The folder itself stays if it holds another version's pins, or was not made by us.
         let _ = fs::remove_dir(&self.base);
         Ok(found)
+    }
+}
+
+/// What a release with another layout left, which forwards until our program is in its place.
+#[derive(Debug)]
+pub struct Older {
+    pins: Vec<(Pins, Lock)>,
+}
+
+impl Older {
+    /// All that there is below `base`.
+    ///
+    /// # Errors
+    /// If something of it is in use.
+    pub fn below(base: &Path) -> anyhow::Result<Self> {
+        let others = Pins::all_below(base)?
+            .into_iter()
+            .filter(|pins| pins.version != VERSION);
+        let pins = others.map(|pins| {
+            let lock = pins.lock()?;
+            Ok((pins, lock))
+        });
+        Ok(Self {
+            pins: pins.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// Gives the link to an interface to `pins`, so that its program is replaced without a gap.
+    ///
+    /// # Errors
+    /// If the pin cannot be moved.
+    pub fn hand_over(&self, interface: &str, pins: &Pins) -> anyhow::Result<()> {
+        let new = pins.links().join(interface);
+        for (older, _) in &self.pins {
+            let old = older.links().join(interface);
+            if old.exists() && !new.exists() {
+                fs::rename(&old, &new)
+                    .with_context(|| format!("moving {} to {}", old.display(), new.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what is left.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn remove(self) -> anyhow::Result<()> {
+        for (pins, _lock) in self.pins {
+            pins.remove()?;
+            info!(
+                "the data plane of layout {} was replaced by that of layout {VERSION}: flows start \
+                 anew",
+                pins.version
+            );
+        }
+        Ok(())
     }
 }
 

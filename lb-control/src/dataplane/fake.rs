@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use lb_common::{
-    maps::{Load, Traffic},
+    maps::{InterfaceTraffic, Load, Traffic},
     verdict::{Event, Reason},
 };
 
@@ -16,6 +16,7 @@ pub(crate) struct Memory {
     pub(crate) tables: Tables,
     pub(crate) written: Vec<Change>,
     pub(crate) loads: BTreeMap<u32, Load>,
+    pub(crate) traffic: BTreeMap<u32, Traffic>,
     pub(crate) turns: BTreeMap<u32, u64>,
     /// Refuses every write.
     pub(crate) is_broken: bool,
@@ -65,8 +66,22 @@ impl Dataplane for Fake {
             .unwrap_or_default())
     }
 
-    fn traffic(&self, _server: u32) -> Result<Traffic, Self::Error> {
-        Ok(Traffic::default())
+    fn traffic(&self, server: u32) -> Result<Traffic, Self::Error> {
+        let memory = self.0.borrow();
+        Ok(memory.traffic.get(&server).copied().unwrap_or_default())
+    }
+
+    fn clear_traffic(&mut self, server: u32) -> Result<(), Self::Error> {
+        self.0.borrow_mut().traffic.remove(&server);
+        Ok(())
+    }
+
+    fn interfaces(&self) -> Result<Vec<(u32, InterfaceTraffic)>, Self::Error> {
+        Ok(Vec::new())
+    }
+
+    fn memory(&self) -> u64 {
+        0
     }
 
     fn turn(&self, service: u32) -> Result<u64, Self::Error> {

@@ -1,10 +1,15 @@
-//! The kernel. Only this file, `attachment`, `trial` and `log` know aya.
+//! The kernel. Only this file, `attachment`, `held`, `trial` and `log` know aya.
 
-use anyhow::{Context, bail};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Context, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
-        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray,
+        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuValues,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{TestRun, TestRunOptions, Xdp},
@@ -13,17 +18,19 @@ use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
     maps::{
-        Load, Persistence, RangeKey, Server, Service, ServiceKey, Settings, Thresholds, Traffic,
-        Vlan, size,
+        InterfaceTraffic, Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings,
+        Thresholds, Traffic, Vlan, size,
     },
     verdict::{Event, Reason},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
-    Change, Dataplane, Sizes, Tables, attachment,
+    Change, Dataplane, Sizes, Tables, attachment, both,
     bpffs::Pins,
+    held::{self, Held},
     log::{self, Records, Sampling},
+    memory,
 };
 pub use attachment::Attached;
 
@@ -54,6 +61,7 @@ pub(super) const MAPS: &[&str] = &[
     "census",
     "fragments4",
     "fragments6",
+    "held",
     "rates",
     "events",
     "interfaces",
@@ -93,13 +101,14 @@ pub struct Program {
     talking: Option<Ebpf>,
     back: Back,
     pins: Pins,
+    in_vain: Arc<AtomicU64>,
 }
 
 /// The maps.
 pub struct KernelDataplane {
     services: HashMap<MapData, ServiceKey, Service>,
     ranges: LpmTrie<MapData, RangeKey, Service>,
-    addresses: HashMap<MapData, Address6, u32>,
+    addresses: HashMap<MapData, Address6, Role>,
     persistence: Array<MapData, Persistence>,
     thresholds: Array<MapData, Thresholds>,
     events: PerCpuArray<MapData, u64>,
@@ -112,7 +121,10 @@ pub struct KernelDataplane {
     vlans: HashMap<MapData, u32, Vlan>,
     reasons: PerCpuArray<MapData, u64>,
     queued: Array<MapData, u32>,
+    in_vain: Arc<AtomicU64>,
+    interfaces: PerCpuArray<MapData, InterfaceTraffic>,
     sizes: Sizes,
+    memory: u64,
 }
 
 /// Loads the program, or takes over the maps that are pinned and loads it beside them.
@@ -123,9 +135,13 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     if OBJECT.is_empty() {
         bail!("this lb was built without its BPF program; build it by `cargo xtask build`");
     }
-    let pinned = pinned_sizes(pins)?;
+    let pinned = pinned_sizes(pins, &sizes)?;
     if let Some(pinned) = pinned
-        && pinned != sizes
+        && pinned
+            != (Sizes {
+                half_open: pinned.half_open,
+                ..sizes
+            })
     {
         warn!(
             ?pinned,
@@ -140,8 +156,8 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
         ("services", sizes.services),
         ("turns", sizes.services),
         ("persistence", sizes.services),
-        ("addresses", sizes.services),
-        ("service_ranges", sizes.services),
+        ("addresses", sizes.services.saturating_add(sizes.servers)),
+        ("service_ranges", sizes.services.max(size::RANGES)),
         ("servers", sizes.servers),
         ("thresholds", sizes.servers),
         ("loads", sizes.servers),
@@ -162,7 +178,8 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     let redirect_back = u8::from(back == Back::Redirect);
     loader.override_global("REDIRECT_BACK", &redirect_back, true);
     let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
-    let dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
+    let mut dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
+    dataplane.memory = memory_of_maps(pins)?;
     let balance = program(&mut ebpf, "balance")?;
     balance
         .load()
@@ -172,17 +189,41 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     let _ = std::fs::remove_file(&pin);
     balance.pin(&pin).context("pinning the program")?;
     wind(&mut ebpf)?;
+    info!(
+        "the maps take {} MiB: {} flows of each family, {} of them half-open, {} services, {} real \
+         servers",
+        dataplane.memory.div_ceil(1 << 20),
+        sizes.flows,
+        sizes.half_open,
+        sizes.services,
+        sizes.servers
+    );
     let program = Program {
         ebpf,
         talking: None,
         back,
         pins: pins.clone(),
+        in_vain: Arc::clone(&dataplane.in_vain),
     };
     Ok((program, dataplane))
 }
 
-/// The sizes of the maps that are pinned; `None` if there are none.
-pub(super) fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
+/// How many bytes the pinned maps take.
+fn memory_of_maps(pins: &Pins) -> anyhow::Result<u64> {
+    let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+    let mut sum = 0;
+    for name in MAPS {
+        let path = pins.maps().join(name);
+        let info =
+            MapInfo::from_pin(&path).with_context(|| format!("reading {}", path.display()))?;
+        sum += memory::of(&info, cpus);
+    }
+    Ok(sum)
+}
+
+/// The sizes of the maps that are pinned; `None` if there are none. How many flows may be half-open
+/// is not the size of a map: that is as it is `wanted`.
+pub(super) fn pinned_sizes(pins: &Pins, wanted: &Sizes) -> anyhow::Result<Option<Sizes>> {
     let info = |name: &str| {
         let path = pins.maps().join(name);
         path.exists()
@@ -228,7 +269,7 @@ pub(super) fn pinned_sizes(pins: &Pins) -> anyhow::Result<Option<Sizes>> {
         servers,
         ring,
         flows,
-        half_open: flows / 2,
+        half_open: wanted.half_open.min(flows),
     }))
 }
 
@@ -258,6 +299,17 @@ pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a 
 }
 
 impl Program {
+    /// What the waiting room of early fragments needs, and where it counts those that waited in vain;
+    /// to be had once.
+    ///
+    /// # Errors
+    /// If a map or the program cannot be had.
+    pub fn held(&mut self) -> anyhow::Result<(Held, Arc<AtomicU64>)> {
+        let balance = held::pinned(&self.pins.programs().join("balance"))?;
+        let held = Held::open(&mut self.ebpf, balance)?;
+        Ok((held, Arc::clone(&self.in_vain)))
+    }
+
     /// Puts the program on an interface.
     ///
     /// # Errors
@@ -339,7 +391,10 @@ impl KernelDataplane {
             vlans: map(ebpf, "vlans")?,
             reasons: map(ebpf, "reasons")?,
             queued: map(ebpf, "queued")?,
+            in_vain: Arc::default(),
+            interfaces: map(ebpf, "interfaces")?,
             sizes,
+            memory: 0,
         })
     }
 }
@@ -359,7 +414,7 @@ impl Dataplane for KernelDataplane {
                 .iter()
                 .map(|entry| entry.map(|(key, service)| ((key.data(), key.prefix_len()), service)))
                 .collect::<Result<_, _>>()?,
-            addresses: self.addresses.keys().collect::<Result<_, _>>()?,
+            addresses: self.addresses.iter().collect::<Result<_, _>>()?,
             vlans: self.vlans.iter().collect::<Result<_, _>>()?,
             settings: Some(self.settings.get(&0, 0)?),
             ..Tables::default()
@@ -402,7 +457,7 @@ impl Dataplane for KernelDataplane {
             Change::Settings(settings) => self.settings.set(0, settings, 0),
             Change::Vlan(index, vlan) => self.vlans.insert(index, vlan, 0),
             Change::NoVlan(index) => self.vlans.remove(index),
-            Change::Address(address) => self.addresses.insert(address, 0, 0),
+            Change::Address(address, role) => self.addresses.insert(address, role, 0),
             Change::NoAddress(address) => self.addresses.remove(address),
             Change::Persistence(id, persistence) => self.persistence.set(*id, persistence, 0),
             Change::Thresholds(id, thresholds) => self.thresholds.set(*id, thresholds, 0),
@@ -433,13 +488,39 @@ impl Dataplane for KernelDataplane {
 
     fn traffic(&self, server: u32) -> Result<Traffic, MapError> {
         let each = self.traffic.get(&server, 0)?;
-        Ok(each.iter().fold(Traffic::default(), |sum, cpu| Traffic {
-            connections: sum.connections + cpu.connections,
-            packets_in: sum.packets_in + cpu.packets_in,
-            bytes_in: sum.bytes_in + cpu.bytes_in,
-            packets_out: sum.packets_out + cpu.packets_out,
-            bytes_out: sum.bytes_out + cpu.bytes_out,
-        }))
+        Ok(each
+            .iter()
+            .fold(Traffic::default(), |sum, cpu| both(&sum, cpu)))
+    }
+
+    fn clear_traffic(&mut self, server: u32) -> Result<(), MapError> {
+        let nothing = vec![Traffic::default(); self.traffic.get(&server, 0)?.len()];
+        let nothing = PerCpuValues::try_from(nothing)?;
+        self.traffic.set(server, nothing, 0)
+    }
+
+    fn interfaces(&self) -> Result<Vec<(u32, InterfaceTraffic)>, MapError> {
+        let mut all = Vec::new();
+        for index in 0..size::INTERFACES {
+            let each = self.interfaces.get(&index, 0)?;
+            let sum = each
+                .iter()
+                .fold(InterfaceTraffic::default(), |sum, cpu| InterfaceTraffic {
+                    packets: sum.packets + cpu.packets,
+                    bytes: sum.bytes + cpu.bytes,
+                    steered: sum.steered + cpu.steered,
+                    passed: sum.passed + cpu.passed,
+                    dropped: sum.dropped + cpu.dropped,
+                });
+            if sum.packets > 0 {
+                all.push((index, sum));
+            }
+        }
+        Ok(all)
+    }
+
+    fn memory(&self) -> u64 {
+        self.memory
     }
 
     fn turn(&self, service: u32) -> Result<u64, MapError> {
@@ -449,7 +530,12 @@ impl Dataplane for KernelDataplane {
     fn reasons(&self) -> Result<Vec<(Reason, u64)>, MapError> {
         let count = |reason: &Reason| {
             let each = self.reasons.get(&(*reason as u32), 0)?;
-            Ok((*reason, each.iter().sum()))
+            let waited = if *reason == Reason::EarlyFragment {
+                self.in_vain.load(Ordering::Relaxed)
+            } else {
+                0
+            };
+            Ok((*reason, each.iter().sum::<u64>() + waited))
         };
         Reason::ALL.iter().map(count).collect()
     }

@@ -4,17 +4,19 @@ mod attachment;
 pub mod bpffs;
 #[cfg(test)]
 pub mod fake;
+pub mod held;
 pub mod kernel;
 pub mod log;
+mod memory;
 pub mod trial;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lb_common::{
     address::Address6,
     maps::{
-        Load, Persistence, RangeKey, Server, Service, ServiceKey, Settings, Thresholds, Traffic,
-        Vlan,
+        InterfaceTraffic, Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings,
+        Thresholds, Traffic, Vlan,
     },
     verdict::{Event, Reason},
 };
@@ -26,8 +28,9 @@ pub struct Tables {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Virtual services by ranges of ports, and how many bits of each key count.
     pub ranges: BTreeMap<(RangeKey, u32), Service>,
-    /// The addresses of virtual services.
-    pub addresses: BTreeSet<Address6>,
+    /// What addresses are: those of virtual services, and of real servers whose replies come this
+    /// way.
+    pub addresses: BTreeMap<Address6, Role>,
     /// How long clients stay, by service; those whose clients do not are left out.
     pub persistence: BTreeMap<u32, Persistence>,
     /// Thresholds by real server; those without are left out.
@@ -45,6 +48,12 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// An address has this role, too.
+    pub fn give_role(&mut self, address: Address6, role: Role) {
+        let roles = self.addresses.entry(address).or_default();
+        *roles = roles.and(role);
+    }
+
     /// The entries of all services; one that has several keys comes several times.
     pub fn entries(&self) -> impl Iterator<Item = &Service> {
         self.services.values().chain(self.ranges.values())
@@ -60,9 +69,9 @@ pub enum Change {
     Vlan(u32, Vlan),
     /// A VLAN interface is gone.
     NoVlan(u32),
-    /// An address gets its first service.
-    Address(Address6),
-    /// An address has no service any more.
+    /// What an address is.
+    Address(Address6, Role),
+    /// An address is nothing to us any more.
     NoAddress(Address6),
     /// How long the clients of a service stay; zero for not at all.
     Persistence(u32, Persistence),
@@ -114,6 +123,18 @@ impl Default for Sizes {
     }
 }
 
+/// What two count together.
+#[must_use]
+pub const fn both(one: &Traffic, other: &Traffic) -> Traffic {
+    Traffic {
+        connections: one.connections + other.connections,
+        packets_in: one.packets_in + other.packets_in,
+        bytes_in: one.bytes_in + other.bytes_in,
+        packets_out: one.packets_out + other.packets_out,
+        bytes_out: one.bytes_out + other.bytes_out,
+    }
+}
+
 /// The kernel's side.
 pub trait Dataplane {
     /// What a refused write looks like.
@@ -145,6 +166,22 @@ pub trait Dataplane {
     /// # Errors
     /// The kernel's.
     fn traffic(&self, server: u32) -> Result<Traffic, Self::Error>;
+
+    /// Begins to count anew for an id that no server has.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn clear_traffic(&mut self, server: u32) -> Result<(), Self::Error>;
+
+    /// What came in by each interface, all CPUs together; those by which nothing came are left out.
+    /// Number 0 is all whose index is too high to be counted by themselves.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn interfaces(&self) -> Result<Vec<(u32, InterfaceTraffic)>, Self::Error>;
+
+    /// How many bytes all maps take together, as far as can be told from their sizes.
+    fn memory(&self) -> u64;
 
     /// The turn of a service.
     ///

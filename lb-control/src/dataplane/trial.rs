@@ -23,6 +23,7 @@ use lb_common::{
 };
 
 use super::{
+    Sizes,
     bpffs::Pins,
     kernel::{OBJECT, pinned_sizes, program},
 };
@@ -48,6 +49,7 @@ const SHARED: &[&str] = &[
     "standing6",
     "queued",
     "census",
+    "held",
     "settings",
     "vlans",
 ];
@@ -163,7 +165,7 @@ impl Trial {
                 pins.maps().display()
             );
         }
-        pinned_sizes(pins)?;
+        pinned_sizes(pins, &Sizes::default())?;
         let mut loader = EbpfLoader::new();
         for name in SHARED {
             loader.map_pin_path(name, pins.maps().join(name));

@@ -34,7 +34,7 @@ pub struct Story {
     pub steps: Vec<Step>,
     /// What its fields become, if it leaves.
     pub changes: Vec<Change>,
-    /// `passed`, `dropped`, `answered`, `forwarded`, or `failed`.
+    /// `passed`, `dropped`, `held`, `answered`, `forwarded`, or `failed`.
     pub verdict: &'static str,
     /// The interface that it leaves by.
     pub leaves_by: Option<String>,
@@ -114,6 +114,7 @@ impl Teller<'_> {
             Fate::Back | Fate::Away(_) if is_answer => "answered",
             Fate::Back | Fate::Away(_) => "forwarded",
             Fate::Passed => "passed",
+            Fate::Dropped if tried.events.contains(&Event::Held) => "held",
             Fate::Dropped => "dropped",
             Fate::Failed => "failed",
         };
@@ -345,6 +346,7 @@ fn conclusion(verdict: &'static str, leaves_by: Option<&str>, reasons: &[Reason]
         ("answered", Some(interface)) => format!("refused, and answered by {interface}"),
         ("forwarded", Some(interface)) => format!("leaves by {interface}"),
         ("passed", _) => "goes up to the kernel's own stack, unchanged".to_owned(),
+        ("held", _) => "waits in the daemon for the first fragment".to_owned(),
         ("dropped", _) => "ends here".to_owned(),
         _ => "the program failed".to_owned(),
     };

@@ -96,7 +96,7 @@ impl Failure {
 
     /// What a system call's error means for the check.
     pub(super) fn of_step(step: Step, server: SocketAddr, error: &io::Error) -> Self {
-        if is_shortage(error) {
+        if is_shortage(error) || error.kind() == io::ErrorKind::Unsupported {
             return Self::Untried {
                 error: words(error),
             };

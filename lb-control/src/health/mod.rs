@@ -3,7 +3,8 @@
 //! - `machine`: one nanny. No socket and no clock: it is given outcomes and the time.
 //! - `check`: what an answer is worth, from its bytes alone.
 //! - `failure`: what was wrong, in words for an operator.
-//! - `probe`: one check of one server over real sockets; `program`: the same by a program.
+//! - `probe`: one check of one server over real sockets, of which `sctp` makes some; `program`: the
+//!   same by a program.
 //! - `runner`: all nannies in one task: starts the checks that are due, hands outcomes to the
 //!   machines and reports what changed.
 //!
@@ -13,7 +14,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{Probe, ServiceAddress};
+use crate::model::{Probe, Protocol, ServiceAddress};
 
 pub mod check;
 mod failure;
@@ -21,6 +22,7 @@ pub mod machine;
 mod probe;
 mod program;
 mod runner;
+mod sctp;
 
 pub use failure::{Failure, Step};
 pub use machine::{Health, LastFailure, Nanny, State, Timing};
@@ -34,6 +36,10 @@ pub struct Target {
     pub service: ServiceAddress,
     /// Where the real server listens.
     pub server: SocketAddr,
+    /// Where it is checked: there, or at another port.
+    pub address: SocketAddr,
+    /// By which protocol.
+    pub protocol: Protocol,
     /// What to try and when.
     pub probe: Probe,
 }

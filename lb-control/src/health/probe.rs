@@ -17,7 +17,7 @@ use super::{
     Failure, Outcome, Step, Target, Timing,
     check::{Rest, Verdict, appetite, judge, wanted},
     failure::quoted,
-    program,
+    program, sctp,
 };
 use crate::model::{Check, Expect, Protocol};
 
@@ -27,29 +27,39 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// Checks a real server once.
 pub async fn probe_once(target: &Target) -> Outcome {
     let limit = Timing::of(&target.probe).interval();
-    match (&target.probe.check, target.service.protocol) {
-        (
-            Check::Talk { send, expect },
-            Protocol::Tcp | Protocol::Sctp | Protocol::Ah | Protocol::Esp,
-        ) => talk_tcp(target.server, send.as_deref(), expect.as_ref(), limit).await,
-        (Check::Talk { send, expect }, Protocol::Udp) => {
-            talk_udp(target.server, send.as_deref(), expect.as_ref(), limit).await
+    let server = target.address;
+    match (&target.probe.check, target.protocol) {
+        (Check::Talk { send, expect }, Protocol::Tcp) => {
+            let connection = TcpStream::connect(server);
+            talk(connection, server, send.as_deref(), expect.as_ref(), limit).await
         }
+        (Check::Talk { send, expect }, Protocol::Sctp) => {
+            let association = sctp::connect(server);
+            talk(association, server, send.as_deref(), expect.as_ref(), limit).await
+        }
+        (Check::Talk { send, expect }, Protocol::Udp) => {
+            talk_udp(server, send.as_deref(), expect.as_ref(), limit).await
+        }
+        (Check::Talk { .. }, protocol @ (Protocol::Ah | Protocol::Esp)) => Err(Failure::Untried {
+            error: format!("nobody can be asked by {protocol}; only a program can check this"),
+        }),
         (Check::Program { command, expect }, _) => {
-            program::run(target.server, command, expect.as_deref(), limit).await
+            program::run(server, command, expect.as_deref(), limit).await
         }
     }
 }
 
-async fn talk_tcp(
+/// A conversation over a stream.
+async fn talk(
+    connect: impl Future<Output = io::Result<TcpStream>>,
     server: SocketAddr,
     send: Option<&[u8]>,
     expect: Option<&Expect>,
     limit: Duration,
 ) -> Outcome {
-    let mut stream = step(Step::Connect, server, limit, TcpStream::connect(server)).await?;
+    let mut stream = step(Step::Connect, server, limit, connect).await?;
     if send.is_none() || expect.is_some() {
-        // Closing with a reset leaves no TIME_WAIT, neither here nor there. Where `send` is all
+        // Closing with a reset (an ABORT of SCTP) leaves no TIME_WAIT, neither here nor there. Where `send` is all
         // there is, a reset could overtake it. Without the option the close is an ordinary one.
         let _ordinary = stream.set_zero_linger();
     }

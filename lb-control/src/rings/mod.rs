@@ -9,6 +9,8 @@ mod turns;
 
 use std::{cmp::Reverse, net::SocketAddr};
 
+use lb_common::maps::SchedulerKind;
+
 use crate::model::{Scheduler, SchedulerFlags};
 
 pub use turns::turn_after;
@@ -29,6 +31,27 @@ pub struct Member {
     pub configured: u32,
     /// Where it listens: what mh hashes.
     pub socket: SocketAddr,
+}
+
+/// What the data plane does with the ring.
+#[must_use]
+pub const fn kind(scheduler: Scheduler, flags: SchedulerFlags) -> SchedulerKind {
+    match scheduler {
+        Scheduler::Rr | Scheduler::Wrr => SchedulerKind::TURNS,
+        Scheduler::Lc => SchedulerKind::LEAST_CONNECTIONS,
+        Scheduler::Wlc => SchedulerKind::LEAST_LOADED,
+        Scheduler::Lblc => SchedulerKind::LOCALITY,
+        Scheduler::Lblcr => SchedulerKind::LOCALITY_SET,
+        Scheduler::Dh => SchedulerKind::DESTINATION_HASH,
+        Scheduler::Sh => SchedulerKind::SOURCE_HASH,
+        Scheduler::Sed => SchedulerKind::SHORTEST_DELAY,
+        Scheduler::Nq => SchedulerKind::NEVER_QUEUE,
+        Scheduler::Mh if flags.compat => SchedulerKind::MAGLEV_COMPAT,
+        Scheduler::Mh => SchedulerKind::MAGLEV,
+        Scheduler::Fo => SchedulerKind::FAILOVER,
+        Scheduler::Ovf => SchedulerKind::OVERFLOW,
+        Scheduler::Twos => SchedulerKind::TWO_CHOICES,
+    }
 }
 
 /// The ring of a service. It is empty if nobody takes new connections. `secret` is the key of mh's
@@ -181,23 +204,7 @@ mod tests {
 
     #[test]
     fn where_nobody_takes_anything_there_is_no_ring() {
-        let all = [
-            Scheduler::Rr,
-            Scheduler::Wrr,
-            Scheduler::Lc,
-            Scheduler::Wlc,
-            Scheduler::Lblc,
-            Scheduler::Lblcr,
-            Scheduler::Dh,
-            Scheduler::Sh,
-            Scheduler::Sed,
-            Scheduler::Nq,
-            Scheduler::Mh,
-            Scheduler::Fo,
-            Scheduler::Ovf,
-            Scheduler::Twos,
-        ];
-        for scheduler in all {
+        for scheduler in Scheduler::ALL {
             assert!(laid(scheduler, &[]).is_empty(), "{scheduler}");
             assert!(laid(scheduler, &[(1, 0), (2, 0)]).is_empty(), "{scheduler}");
         }

@@ -19,6 +19,8 @@ fn target(protocol: Protocol, server: SocketAddr, limit: Duration, check: Check)
             protocol,
         },
         server,
+        address: server,
+        protocol,
         probe: Probe {
             check,
             interval: limit,
@@ -122,6 +124,42 @@ fn one_byte_and_no_more(mut stream: TcpStream) -> Served {
 
 fn never_stops(mut stream: TcpStream) -> Served {
     Box::pin(async move { while stream.write_all(&[b'x'; 65536]).await.is_ok() {} })
+}
+
+/// With SCTP in the kernel this is a conversation; without, the failure names the reason.
+#[tokio::test]
+async fn sctp() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(socket2::Protocol::SCTP));
+    let Ok(socket) = socket else {
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let target = target(Protocol::Sctp, nobody, GENEROUS, talk(None, None));
+        let why = "the director could not check: this router's kernel has no SCTP (module sctp)";
+        assert_eq!(said(&target).await, why);
+        return;
+    };
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&SockAddr::from(any)).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let target = |expect| target(Protocol::Sctp, address, GENEROUS, talk(None, expect));
+    assert_eq!(
+        said(&target(None)).await,
+        "connect to SERVER: connection refused"
+    );
+    socket.listen(8).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(socket.into()).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(greets(stream));
+        }
+    });
+    assert_eq!(said(&target(None)).await, "well");
+    assert_eq!(said(&target(prefix("220 "))).await, "well");
+    assert_eq!(
+        said(&target(prefix("SSH"))).await,
+        r#"answered "220 mail ready\r\n", expected "SSH""#
+    );
 }
 
 #[tokio::test]
@@ -306,5 +344,17 @@ async fn udp() {
     for (server, limit, check, expected) in table {
         let target = target(Protocol::Udp, server, limit, check);
         assert_eq!(said(&target).await, expected, "{:?}", target.probe.check);
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_ports_cannot_be_talked_to() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+    for protocol in [Protocol::Ah, Protocol::Esp] {
+        let target = target(protocol, nobody, GENEROUS, talk(None, None));
+        let why = format!(
+            "the director could not check: nobody can be asked by {protocol}; only a program can check this"
+        );
+        assert_eq!(said(&target).await, why);
     }
 }

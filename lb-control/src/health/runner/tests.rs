@@ -68,6 +68,8 @@ fn talk(server: SocketAddr, expect: Option<Expect>) -> Target {
             protocol: Protocol::Tcp,
         },
         server,
+        address: server,
+        protocol: Protocol::Tcp,
         probe: Probe {
             check: Check::Talk { send: None, expect },
             interval: INTERVAL,

@@ -1,0 +1,53 @@
+//! What services count: the sum over their servers, of which some have left.
+
+use std::collections::BTreeMap;
+
+use lb_common::maps::Traffic;
+use tracing::warn;
+
+use crate::{
+    dataplane::{Dataplane, both},
+    ids::Ids,
+    model::ServiceAddress,
+};
+
+/// What servers counted whose ids were given free, by service. Gone with the daemon.
+#[derive(Debug, Default)]
+pub struct Counters {
+    left: BTreeMap<ServiceAddress, Traffic>,
+}
+
+impl Counters {
+    /// Keeps for `service` what the server `id` has counted, before the next one with that id counts
+    /// anew.
+    pub fn keep<D: Dataplane>(&mut self, service: ServiceAddress, id: u32, dataplane: &mut D) {
+        let result = dataplane.traffic(id).and_then(|traffic| {
+            dataplane.clear_traffic(id)?;
+            let sum = self.left.entry(service).or_default();
+            *sum = both(sum, &traffic);
+            Ok(())
+        });
+        if let Err(error) = result {
+            warn!(%service, %error, "what a server that has left counted is lost");
+        }
+    }
+
+    /// Forgets the services that there are no more.
+    pub fn retain(&mut self, is_there: impl Fn(&ServiceAddress) -> bool) {
+        self.left.retain(|service, _| is_there(service));
+    }
+
+    /// What each service has counted. A counter that cannot be read counts as zero.
+    pub fn sums<D: Dataplane>(
+        &self,
+        ids: &Ids,
+        dataplane: &D,
+    ) -> BTreeMap<ServiceAddress, Traffic> {
+        let mut sums = self.left.clone();
+        for ((service, ..), id) in ids.servers() {
+            let sum = sums.entry(*service).or_default();
+            *sum = both(sum, &dataplane.traffic(id).unwrap_or_default());
+        }
+        sums
+    }
+}

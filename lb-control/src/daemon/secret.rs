@@ -1,0 +1,30 @@
+//! The key of mh's hash where lvs.cf gives none.
+
+use std::{fs::File, io::Read};
+
+use tracing::info;
+
+use crate::model::{Scheduler, Site};
+
+/// A key that nobody can guess.
+pub(super) fn draw() -> std::io::Result<[u64; 2]> {
+    let mut bytes = [[0; 8]; 2];
+    for half in &mut bytes {
+        File::open("/dev/urandom")?.read_exact(half)?;
+    }
+    Ok(bytes.map(u64::from_ne_bytes))
+}
+
+/// Tells those who may have two directors that these have to agree.
+pub(super) fn tell_pairs(site: &Site) {
+    let is_needed = site
+        .services
+        .iter()
+        .any(|service| service.scheduler == Scheduler::Mh && !service.flags.compat);
+    if is_needed && site.settings.secret == [0; 2] {
+        info!(
+            "lvs.cf has no `mh_secret`: mh places clients by a key of this director; a pair of \
+             directors needs the same `mh_secret`"
+        );
+    }
+}

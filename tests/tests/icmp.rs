@@ -1,0 +1,183 @@
+//! Control messages: pings of virtual addresses are answered, and errors reach whom they are for.
+
+use std::{
+    io::Read,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use lb_tests::{
+    Family, Host, Lab, Method, Network, Plan, Service, Site, Stage, Wiring,
+    address::FAMILIES,
+    client, on_stage,
+    wire::{self, add_address},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const BIG_FILE_MEBIBYTES: usize = 4;
+/// What a packet may have behind the gateway, in bytes.
+const NARROW: &str = "1280";
+/// So long an answer may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+#[test]
+fn pings_are_answered_although_the_kernel_answers_none() {
+    on_stage(|lab, lb| {
+        let plan = Plan::new(Method::Nat);
+        let stage = Stage::set(lab, lb, plan, &web_site(plan))?;
+        stage.network.router().set(&[
+            ("ipv4/icmp_echo_ignore_all", "1"),
+            ("ipv6/icmp/echo_ignore_all", "1"),
+        ])?;
+        let client = &stage.network.client;
+        client.set(&[("ipv4/ping_group_range", "0 0")])?;
+        for family in FAMILIES {
+            ensure!(
+                ping(client, family, family.router(0)).is_err(),
+                "{family}: the kernel answers, so this test shows nothing"
+            );
+            ping(client, family, family.vip()).context(family.to_string())?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_masqueraded_server_learns_what_the_way_to_the_client_takes() {
+    narrow_way(Plan::new(Method::Nat));
+}
+
+#[test]
+fn a_server_behind_direct_routing_learns_what_the_way_to_the_client_takes() {
+    narrow_way(Plan::new(Method::Direct).wired(Wiring::OneNet));
+}
+
+/// A big file goes to a client behind a gateway that takes shorter packets only, and says so to the
+/// virtual address.
+fn narrow_way(plan: Plan) {
+    on_stage(|lab, lb| {
+        let stage = Stage::set(lab, lb, plan, &web_site(plan))?;
+        stage.await_servers()?;
+        let far = behind_gateway(lab, &stage.network)?;
+        let sums: Vec<_> = stage
+            .webs
+            .iter()
+            .map(|web| web.offer_big_file(BIG_FILE_MEBIBYTES))
+            .collect::<Result<_>>()?;
+        for family in FAMILIES {
+            let sum = client::sha256(&far, &format!("{}big", family.url()))
+                .with_context(|| family.to_string())?;
+            ensure!(sum == sums[0], "{family}: the file differs");
+        }
+        Ok(())
+    });
+}
+
+/// The client's segments are as long as its own link takes, and do not fit into the tunnel. It is told.
+#[test]
+fn a_client_learns_what_a_tunnel_takes() {
+    on_stage(|lab, lb| {
+        let plan = Plan::new(Method::Tunnel);
+        let stage = Stage::set(lab, lb, plan, &web_site(plan))?;
+        stage.await_servers()?;
+        for family in FAMILIES {
+            for server in &stage.network.servers {
+                // Without the advice to send shorter ones.
+                server.ip(&format!("route replace {} dev eth0", family.outside()))?;
+            }
+        }
+        let sums: Vec<_> = stage
+            .webs
+            .iter()
+            .map(|web| web.offer_big_file(BIG_FILE_MEBIBYTES))
+            .collect::<Result<_>>()?;
+        for family in FAMILIES {
+            let (down, up) = (
+                format!("{}big", family.url()),
+                format!("{}put", family.url()),
+            );
+            let name = client::pass_on(&stage.network.client, &down, &up)
+                .with_context(|| family.to_string())?;
+            let web = stage.webs.iter().find(|web| web.host().name() == name);
+            let web = web.with_context(|| format!("“{name}” took the file"))?;
+            ensure!(
+                web.sha256_of_put()? == sums[0],
+                "{family}: the file differs"
+            );
+        }
+        Ok(())
+    });
+}
+
+fn web_site(plan: Plan) -> Site {
+    FAMILIES
+        .into_iter()
+        .fold(Site::new(plan.method), |site, family| {
+            site.with(Service::web(family, plan.servers))
+        })
+}
+
+/// A client that is reached by a gateway on the clients' network. Its end of the link to it takes
+/// long packets, so that it does not ask for short ones.
+fn behind_gateway(lab: &Lab, network: &Network) -> Result<Host> {
+    let (gateway, far) = (lab.host("gateway")?, lab.host("far")?);
+    gateway.set(&[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")])?;
+    network.outside.plug(&gateway, "eth0")?;
+    wire::connect(&gateway, "eth1", &far, "eth0")?;
+    gateway.ip(&format!("link set eth1 mtu {NARROW}"))?;
+    for (family, here, beyond, client, net) in [
+        (
+            Family::V4,
+            "10.88.0.20",
+            "10.88.9.1",
+            "10.88.9.10",
+            "10.88.9.0/24",
+        ),
+        (
+            Family::V6,
+            "fd00:88::20",
+            "fd00:88:9::1",
+            "fd00:88:9::10",
+            "fd00:88:9::/64",
+        ),
+    ] {
+        let with_length = |address: &str| -> Result<String> {
+            Ok(family.with_length(address.parse::<IpAddr>()?))
+        };
+        add_address(&gateway, "eth0", &with_length(here)?)?;
+        add_address(&gateway, "eth1", &with_length(beyond)?)?;
+        add_address(&far, "eth0", &with_length(client)?)?;
+        far.ip(&format!("route add default via {beyond}"))?;
+        network
+            .router()
+            .ip(&format!("route add {net} via {here}"))?;
+        if network.plan.method != Method::Nat {
+            for server in &network.servers {
+                server.ip(&format!("route add {net} via {here}"))?;
+            }
+        }
+    }
+    Ok(far)
+}
+
+/// Sends an echo request and waits for its reply.
+fn ping(host: &Host, family: Family, to: IpAddr) -> Result<()> {
+    let (domain, protocol, request, reply) = match family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4, 8, 0),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6, 128, 129),
+    };
+    host.inside(|| {
+        let mut socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        let to = SocketAddr::new(to, 0);
+        socket.connect(&to.into())?;
+        // The kernel fills identifier and checksum in.
+        socket.send(&[request, 0, 0, 0, 0, 0, 0, 1, b'l', b'b'])?;
+        let mut answer = [0; 64];
+        let length = socket.read(&mut answer).context("no reply")?;
+        ensure!(answer[0] == reply, "{:02x?}", &answer[..length]);
+        ensure!(answer[6..length] == [0, 1, b'l', b'b']);
+        Ok(())
+    })
+}
