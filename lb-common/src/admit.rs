@@ -14,7 +14,6 @@ use crate::{
     parse::Frame,
     persistence,
     room::{Gist, NewFlow},
-    schedule,
     state::{Sight, State},
     tables::{FlowEntry, FlowTable, Inserted, Queue, Tables},
     verdict::{Event, Reason},
@@ -26,8 +25,8 @@ const PORT_TRIES: u32 = 8;
 /// How many of the flows that wait longest are looked at to find a half-open one.
 const DISPLACE_TRIES: u32 = 32;
 
-/// Chooses the real server for the first packet of a flow to `service`. `gist` gets marks that say
-/// how it was found.
+/// The real server that is remembered for the first packet of a flow to `service`, or [`NOBODY`].
+/// `marks` tells that one is to be scheduled.
 ///
 /// # Errors
 /// Why no flow can begin with this packet.
@@ -52,8 +51,11 @@ pub fn choose<F: Family, T: Tables + FlowTable<F>>(
         return Ok(id);
     }
     *marks |= Gist::SCHEDULED;
-    schedule::choose(tables, service, frame, now).ok_or(Reason::NoServer)
+    Ok(NOBODY)
 }
+
+/// The id of no server: none is remembered of the client, and one has to be scheduled.
+pub const NOBODY: u32 = 0;
 
 /// Begins a flow to the real server `id` of `service`. Gives the id of the real server that the flow
 /// has, which is another if another CPU was faster.

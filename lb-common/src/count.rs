@@ -63,14 +63,14 @@ pub const fn is_overloaded(thresholds: Thresholds, load: Load) -> bool {
 }
 
 /// How much a flow in a state counts, and where.
-struct Class {
-    load: Change,
-    half_open: i32,
-    standing: i32,
+pub(crate) struct Class {
+    pub(crate) load: Change,
+    pub(crate) half_open: i32,
+    pub(crate) standing: i32,
 }
 
 #[inline(always)]
-fn class(state: Option<State>) -> Class {
+pub(crate) fn class(state: Option<State>) -> Class {
     let Some(state) = state else {
         return Class {
             load: Change::default(),

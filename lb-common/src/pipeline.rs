@@ -1,7 +1,7 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
 //! Packets of known flows go through three stages: [`read`], [`look_up`], and [`send`] or [`send_back`]. The
-//! first packet of a flow has two more before the last: [`choose`], [`begin`]. Tunnels ([`enter`]) have a stage of their own, and so has what
+//! first packet of a flow has up to three more before the last: [`choose`], [`schedule`], [`begin`]. Tunnels ([`enter`]) have a stage of their own, and so has what
 //! is rarer still: ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and
 //! [`send_back`], [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages
 //! are called one after the other, by the entry point in the kernel and by
@@ -18,6 +18,7 @@ use crate::{
     packet::Packet,
     parse::{self, Frame, Parse, Parsed},
     room::{Gist, Room},
+    schedule,
     tables::{FlowEntry, FlowTable, FragmentTable, Tables},
     verdict::{Event, Reason, Verdict},
     wire::protocol,
@@ -32,6 +33,10 @@ pub enum Next {
     LookUp,
     /// It is the first packet of a flow.
     New,
+    /// It is scheduled.
+    Schedule,
+    /// Its server is known: it begins.
+    Begin,
     /// It is a message of ICMP.
     Icmp,
     /// It is a fragment other than the first of its datagram.
@@ -47,6 +52,8 @@ pub enum Next {
     Send,
     /// It goes back to the client by the flow of the room.
     SendBack,
+    /// It is an echo request to a virtual address.
+    Echo,
     /// It is an ICMP error of the flow of the room.
     Error,
     /// It is an ICMP error about a packet that may be a tunnel of ours, with IPv4 inside.
@@ -117,23 +124,44 @@ pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
     })
 }
 
-/// The first stage of a new flow: which real server it gets.
+/// The first stage of a new flow: the real server that its client stays with. If there is none it is
+/// to be scheduled.
 ///
 /// # Errors
-/// Why there is none, or why no flow can begin with this packet.
+/// Why no flow can begin with this packet.
 #[inline(always)]
 pub fn choose<F: Parse, T: Tables + FlowTable<F>>(
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
-) -> Result<(), Reason> {
+) -> Result<Next, Reason> {
     let frame = Frame::<F>::restore(link, &room.key, &room.gist);
     let Room { service, new, .. } = room;
     room.server = admit::choose(tables, &frame, service, new, &mut room.gist.marks)?;
-    Ok(())
+    Ok(if room.server == admit::NOBODY {
+        Next::Schedule
+    } else {
+        Next::Begin
+    })
 }
 
-/// The second stage of a new flow: it is remembered.
+/// The second stage of a new flow: which real server it gets.
+///
+/// # Errors
+/// [`Reason::NoServer`] if none is available.
+#[inline(always)]
+pub fn schedule<F: Parse, T: Tables>(
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Next, Reason> {
+    let frame = Frame::<F>::restore(link, &room.key, &room.gist);
+    let id = schedule::choose(tables, &room.service, &frame, tables.now());
+    room.server = id.ok_or(Reason::NoServer)?;
+    Ok(Next::Begin)
+}
+
+/// The third stage of a new flow: it is remembered.
 ///
 /// # Errors
 /// Why it cannot be.

@@ -238,3 +238,15 @@ pub trait FlowEntry<F: Family> {
     /// Changes its state and timeout if the state still is `from`.
     fn advance(&self, from: State, to: State, timeout: u32) -> bool;
 }
+
+/// The next of a row of numbers that look as if drawn by lot (Marsaglia's xorshift32): what tests
+/// have in the place of chance. `last` is not zero.
+#[must_use]
+#[inline(always)]
+pub const fn xorshift(last: u32) -> u32 {
+    let mut next = last;
+    next ^= next << 13;
+    next ^= next >> 17;
+    next ^= next << 5;
+    next
+}

@@ -136,6 +136,16 @@ static ROOM6: PerCpuArray<Room<Address6>, 1> = PerCpuArray::new();
 #[btf_map(name = "sweeper")]
 static SWEEPER: Array<Sweeper, 1> = Array::new();
 
+/// What a test sets if [`VIRTUAL`]: the time in ticks, the last random number, and the steps of
+/// `sweep`.
+#[btf_map(name = "clock")]
+static CLOCK: Array<u32, 3> = Array::new();
+
+/// Not zero where time and chance are a test's: they are taken from the map `clock`. It is zero in
+/// the daemon's hands; the kernel then drops the branch that is not taken.
+#[unsafe(no_mangle)]
+static VIRTUAL: Global<u8> = Global::new(0);
+
 /// The sweeper's clock. The kernel finds the timer in it by its type.
 #[repr(C)]
 pub(crate) struct Sweeper {
@@ -226,6 +236,40 @@ pub(crate) fn wind_again(sweeper: *mut Sweeper) {
     const PERIOD_NS: u64 = age::TICK_MS as u64 * 1_000_000;
     // SAFETY: the timer lies in the map and was set up before.
     unsafe { bpf_timer_start(&raw mut (*sweeper).timer, PERIOD_NS, 0) };
+}
+
+/// The time in ticks.
+#[inline(always)]
+fn now() -> u32 {
+    if VIRTUAL.load() == 0 {
+        return kernel::now();
+    }
+    CLOCK.get(0).copied().unwrap_or(0)
+}
+
+/// A number that nobody can foretell, or the one that a test's own tables come to.
+#[inline(always)]
+fn random() -> u32 {
+    if VIRTUAL.load() == 0 {
+        return kernel::random();
+    }
+    let Some(last) = CLOCK.get_ptr_mut(1) else {
+        return 0;
+    };
+    // SAFETY: the pointer is to a map value, and such a test runs one packet at a time.
+    let last = unsafe { &mut *last };
+    *last = tables::xorshift(*last);
+    *last
+}
+
+/// How many steps a test wants the sweeper to take through each queue.
+#[inline(always)]
+pub(crate) fn virtual_steps() -> u32 {
+    if VIRTUAL.load() == 0 {
+        return 0;
+    }
+    let steps = CLOCK.get(2).copied().unwrap_or(0);
+    steps.min(age::MAX_STEPS)
 }
 
 /// Counts a packet that came in by an interface, and what becomes of it.
@@ -422,7 +466,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn random(&self) -> u32 {
-        kernel::random()
+        random()
     }
 
     #[inline(always)]
@@ -538,7 +582,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn now(&self) -> u32 {
-        kernel::now()
+        now()
     }
 
     #[inline(always)]

@@ -74,6 +74,12 @@ mod stage {
     pub(super) const ERROR_OF_TUNNEL4: u32 = 0x108;
     /// The packet is an ICMP error about a tunnel with IPv6 inside.
     pub(super) const ERROR_OF_TUNNEL6: u32 = 0x109;
+    /// The packet is an echo request to a virtual address.
+    pub(super) const ECHO: u32 = 0x10b;
+    /// The packet's flow is to be scheduled.
+    pub(super) const SCHEDULE: u32 = 0x10c;
+    /// The packet's flow begins.
+    pub(super) const BEGIN: u32 = 0x10d;
     /// The packet is to be looked up.
     pub(super) const LOOK_UP: u32 = 0x10a;
     /// The packet was refused and is to be answered; the lower byte is the reason.
@@ -105,7 +111,7 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $read:ident, $look_up:ident, $choose:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident,
+     $read:ident, $look_up:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
      $requote:ident, $relay:ident,
      $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
@@ -116,7 +122,10 @@ macro_rules! family {
             }
             if code == stage::NEW {
                 code = $choose(ctx);
-                if code == stage::ON {
+                if code == stage::SCHEDULE {
+                    code = $schedule(ctx);
+                }
+                if code == stage::BEGIN {
                     code = $begin(ctx);
                 }
                 if code == stage::ON {
@@ -126,11 +135,16 @@ macro_rules! family {
                 code = $icmp(ctx);
                 if code == stage::NEW {
                     code = $choose(ctx);
-                    if code == stage::ON {
+                    if code == stage::SCHEDULE {
+                        code = $schedule(ctx);
+                    }
+                    if code == stage::BEGIN {
                         code = stage::ERROR;
                     }
                 }
-                if code == stage::ERROR {
+                if code == stage::ECHO {
+                    code = $echo(ctx);
+                } else if code == stage::ERROR {
                     code = $requote(ctx);
                 } else if code == stage::ERROR_OF_TUNNEL4 {
                     code = relay_v4(ctx);
@@ -165,6 +179,9 @@ macro_rules! family {
         stage!($choose, $room, |_packet, tables, room, link| {
             pipeline::choose::<$family, _>(tables, room, link)
         });
+        stage!($schedule, $room, |_packet, tables, room, link| {
+            pipeline::schedule::<$family, _>(tables, room, link)
+        });
         stage!($begin, $room, |packet, tables, room, link| {
             pipeline::begin::<$family, _, _>(packet, tables, room, link)
         });
@@ -173,6 +190,9 @@ macro_rules! family {
         });
         stage!($icmp, $room, |packet, tables, room, link| {
             icmp::steer::<$family, _, _>(packet, tables, room, link)
+        });
+        stage!($echo, $room, |packet, tables, room, link| {
+            icmp::echo::<$family, _, _>(packet, tables, room, link)
         });
         stage!($requote, $room, |packet, tables, room, link| {
             icmp::requote::<$family, _, _>(packet, tables, room, link)
@@ -199,10 +219,10 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, read_v4, look_up_v4, choose_v4, begin_v4, send_v4, send_back_v4, icmp_v4, requote_v4,
+family!(V4, maps::room4: balance_v4, read_v4, look_up_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4,
     relay_v4,
     follow_v4, let_pass_v4, enter_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, read_v6, look_up_v6, choose_v6, begin_v6, send_v6, send_back_v6, icmp_v6, requote_v6,
+family!(V6, maps::room6: balance_v6, read_v6, look_up_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6,
     relay_v6,
     follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
@@ -244,12 +264,15 @@ impl Code {
             Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
             Self::Next(Next::LookUp) => stage::LOOK_UP,
             Self::Next(Next::New) => stage::NEW,
+            Self::Next(Next::Schedule) => stage::SCHEDULE,
+            Self::Next(Next::Begin) => stage::BEGIN,
             Self::Next(Next::Icmp) => stage::ICMP,
             Self::Next(Next::LaterFragment) => stage::LATER_FRAGMENT,
             Self::Next(Next::Tunnel { server }) => stage::TUNNEL | server,
             Self::Next(Next::ForeignFragment) => stage::FOREIGN_FRAGMENT,
             Self::Next(Next::Send) => stage::SEND,
             Self::Next(Next::SendBack) => stage::SEND_BACK,
+            Self::Next(Next::Echo) => stage::ECHO,
             Self::Next(Next::Error) => stage::ERROR,
             Self::Next(Next::ErrorOfTunnel4) => stage::ERROR_OF_TUNNEL4,
             Self::Next(Next::ErrorOfTunnel6) => stage::ERROR_OF_TUNNEL6,
@@ -319,23 +342,35 @@ fn tick(_map: *mut c_void, _key: *mut u32, sweeper: *mut maps::Sweeper) -> i32 {
     0
 }
 
+/// As many steps through each queue as a test asks for, which also sets the time. In the daemon's
+/// hands it takes none.
+#[xdp]
+fn sweep(_ctx: XdpContext) -> u32 {
+    let steps = maps::virtual_steps();
+    kernel::repeat(steps, sweep_half_open::<V4>);
+    kernel::repeat(steps, sweep_standing::<V4>);
+    kernel::repeat(steps, sweep_half_open::<V6>);
+    kernel::repeat(steps, sweep_standing::<V6>);
+    xdp_action::XDP_PASS
+}
+
 unsafe extern "C" fn sweep_half_open<F: Family>(_index: u64, _context: *mut c_void) -> i64
 where
     KernelTables: FlowTable<F>,
 {
-    sweep::<F>(Queue::HalfOpen)
+    look_at_one::<F>(Queue::HalfOpen)
 }
 
 unsafe extern "C" fn sweep_standing<F: Family>(_index: u64, _context: *mut c_void) -> i64
 where
     KernelTables: FlowTable<F>,
 {
-    sweep::<F>(Queue::Standing)
+    look_at_one::<F>(Queue::Standing)
 }
 
 /// One step of the sweeper; nonzero if there is nothing left to do.
 #[inline(always)]
-fn sweep<F: Family>(queue: Queue) -> i64
+fn look_at_one<F: Family>(queue: Queue) -> i64
 where
     KernelTables: FlowTable<F>,
 {

@@ -14,7 +14,7 @@ const MAX_VERIFIED_BEFORE_6_18: u32 = 250_000;
 /// The kernel's limit is 512 bytes for all functions of a call chain.
 const MAX_STACK: u32 = 480;
 
-const PROGRAMS: [&str; 2] = ["balance", "wind"];
+const PROGRAMS: [&str; 3] = ["balance", "wind", "sweep"];
 
 #[test]
 fn the_verifier_is_done_soon() {

@@ -59,7 +59,8 @@ pub fn steer<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
         if message.part.more || !tables.is_virtual(&F::widen(destination)) {
             return Ok(Next::Done(Verdict::Pass));
         }
-        return echo::<F, P, T>(packet, tables, link, at).map(Next::Done);
+        room.gist.transport = at as u16;
+        return Ok(Next::Echo);
     }
     if !F::is_quoting(kind) {
         return Ok(Next::Done(Verdict::Pass));
@@ -106,12 +107,15 @@ pub fn steer<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
 
 /// Answers an echo request, unless there were too many or it is not for us to answer: the kernel
 /// knows what to do then.
+///
+/// # Errors
+/// As [`answer`], where the packet is malformed.
 #[inline(always)]
-fn echo<F: Answering, P: Packet, T: Tables>(
+pub fn echo<F: Answering, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
+    room: &Room<F::Address>,
     link: Link,
-    at: usize,
 ) -> Result<Verdict, Reason> {
     if !may_answer(tables) {
         return Ok(Verdict::Pass);
@@ -119,7 +123,7 @@ fn echo<F: Answering, P: Packet, T: Tables>(
     let question = Question {
         link,
         protocol: F::ICMP,
-        transport: at,
+        transport: room.gist.transport as usize,
     };
     match answer::<F, P>(packet, &question, Answer::Echo) {
         Ok(verdict) => {

@@ -223,6 +223,12 @@ impl PacketBuilder {
         }
     }
 
+    /// Whether it is a packet of IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        self.source.is_ipv6()
+    }
+
     /// The bytes of the frame.
     ///
     /// # Panics

@@ -10,7 +10,11 @@ mod associations;
 mod builder;
 mod fragments;
 mod full_nat;
+mod fuzz;
 mod messages;
+mod mutation;
+mod random;
+mod scenario;
 mod site;
 mod table;
 mod tables;
@@ -20,14 +24,19 @@ mod verify;
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
 pub use fragments::cut;
+pub use fuzz::{audit, balanced, fuzz};
+pub use mutation::{corpus, mutate, neighbours, seeds};
+pub use random::Lot;
+pub use scenario::{Scenario, Step, Write};
 pub use site::{
     BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
 };
 pub use table::{Case, table};
+use tables::HostRoom;
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
 pub use verify::{GUE_PORT, checksums, crc32c};
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 
 use crate::{
     checksum::Sum,
@@ -50,7 +59,7 @@ pub const HEADROOM: usize = 256;
 /// # Errors
 /// Why it is not steered.
 pub fn balance(packet: &mut HostPacket, tables: &HostTables) -> Result<Verdict, Reason> {
-    let link = Link::parse(packet)?;
+    let link = Link::parse(packet).inspect_err(|reason| tables.refuse(*reason))?;
     if link.ethertype == V4::ETHERTYPE {
         stages::<V4>(packet, tables, link)
     } else if link.ethertype == V6::ETHERTYPE {
@@ -66,12 +75,25 @@ fn stages<F: Quoting>(
     link: Link,
 ) -> Result<Verdict, Reason>
 where
-    HostTables: FlowTable<F> + FragmentTable<F>,
-    Room<F::Address>: Zeroable,
+    HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
-    let mut room = Room::zeroed();
-    let steered = pipeline::read::<F, _>(packet, &mut room, link)
-        .and_then(|next| finish::<F>(packet, tables, &mut room, link, next));
+    let mut room = tables.room().get();
+    let outcome = stages_in::<F>(packet, tables, &mut room, link);
+    tables.room().set(room);
+    outcome
+}
+
+fn stages_in<F: Quoting>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
+{
+    let steered = pipeline::read::<F, _>(packet, room, link)
+        .and_then(|next| finish::<F>(packet, tables, room, link, next));
     let Err(reason) = steered else {
         return steered;
     };
@@ -79,7 +101,7 @@ where
     if reason.fate() != Fate::Answer {
         return steered;
     }
-    let answered = pipeline::refuse::<F, _, _>(packet, tables, &room, link, reason);
+    let answered = pipeline::refuse::<F, _, _>(packet, tables, room, link, reason);
     if let Err(reason) = answered {
         tables.refuse(reason);
     }
@@ -95,7 +117,7 @@ fn finish<F: Quoting>(
     next: Next,
 ) -> Result<Verdict, Reason>
 where
-    HostTables: FlowTable<F> + FragmentTable<F>,
+    HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
     match next {
         Next::Done(verdict) => Ok(verdict),
@@ -104,24 +126,34 @@ where
             finish::<F>(packet, tables, room, link, next)
         }
         Next::New => {
-            pipeline::choose::<F, _>(tables, room, link)?;
+            let next = pipeline::choose::<F, _>(tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::Schedule => {
+            let next = pipeline::schedule::<F, _>(tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
+        Next::Begin => {
             pipeline::begin::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, Next::Send)
         }
         Next::Icmp => {
             let mut next = icmp::steer::<F, _, _>(packet, tables, room, link)?;
             if next == Next::New {
-                pipeline::choose::<F, _>(tables, room, link)?;
+                if pipeline::choose::<F, _>(tables, room, link)? == Next::Schedule {
+                    pipeline::schedule::<F, _>(tables, room, link)?;
+                }
                 next = Next::Error;
             }
             finish::<F>(packet, tables, room, link, next)
         }
+        Next::Echo => icmp::echo::<F, _, _>(packet, tables, room, link),
         Next::Error => {
             let next = icmp::requote::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
         }
-        Next::ErrorOfTunnel4 => icmp::relay::<V4, _, _>(packet, tables, &mut Room::zeroed(), link),
-        Next::ErrorOfTunnel6 => icmp::relay::<V6, _, _>(packet, tables, &mut Room::zeroed(), link),
+        Next::ErrorOfTunnel4 => relay::<F, V4>(packet, tables, room, link),
+        Next::ErrorOfTunnel6 => relay::<F, V6>(packet, tables, room, link),
         Next::LaterFragment => {
             let next = fragment::follow::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
@@ -134,6 +166,26 @@ where
         }
         Next::SendBack => pipeline::send_back::<F, _, _>(packet, tables, room, link),
     }
+}
+
+/// The stage of an error about a tunnel, which has the room of the family that was in it.
+fn relay<F: Quoting, Inner: Quoting>(
+    packet: &mut HostPacket,
+    tables: &HostTables,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Result<Verdict, Reason>
+where
+    HostTables: FlowTable<Inner> + HostRoom<F> + HostRoom<Inner>,
+{
+    // It may be the same.
+    HostRoom::<F>::room(tables).set(*room);
+    let cell = HostRoom::<Inner>::room(tables);
+    let mut inner = cell.get();
+    let outcome = icmp::relay::<Inner, _, _>(packet, tables, &mut inner, link);
+    cell.set(inner);
+    *room = HostRoom::<F>::room(tables).get();
+    outcome
 }
 
 /// A packet in memory, with room in front as a driver leaves it.

@@ -7,6 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use bytemuck::Zeroable;
+
 use crate::{
     address::{Address4, Address6},
     age::{self, Step},
@@ -18,8 +20,12 @@ use crate::{
         Server, Service, ServiceKey, Settings, Thresholds, Traffic,
     },
     packet::Packet,
+    room::Room,
     state::State,
-    tables::{Change, FlowEntry, FlowTable, FragmentTable, Inserted, Queue, Route, Routed, Tables},
+    tables::{
+        Change, FlowEntry, FlowTable, FragmentTable, Inserted, Queue, Route, Routed, Tables,
+        xorshift,
+    },
     verdict::{Event, Reason},
     wire::ethernet::Mac,
 };
@@ -117,8 +123,15 @@ pub struct HostTables {
     pub clock: Cell<u32>,
     /// What the kernel's routing answers.
     pub route: Route,
+    /// Where the kernel's routing answers otherwise: by the interface that a packet came in by, its
+    /// destination, and its length.
+    pub routes: Option<fn(u32, Address6, usize) -> Route>,
     /// How many flows each family's table holds.
     pub capacity: usize,
+    /// What the last packet of IPv4 has left in its room, for the next.
+    pub room4: Cell<Room<Address4>>,
+    /// The same of IPv6.
+    pub room6: Cell<Room<Address6>>,
     /// How many fragmented datagrams each family's table remembers.
     pub fragments: usize,
     /// How many packets the daemon takes.
@@ -156,7 +169,10 @@ impl Default for HostTables {
                 source_mac: mac(0x01),
                 mtu: 1500,
             }),
+            routes: None,
             capacity: 1_000,
+            room4: Cell::new(Zeroable::zeroed()),
+            room6: Cell::new(Zeroable::zeroed()),
             fragments: 1_000,
             hands: 1_000,
         }
@@ -169,16 +185,6 @@ impl<A: Copy> HostEntry<A> {
     pub fn flow(&self) -> Flow<A> {
         self.0.get()
     }
-}
-
-/// The next of a row of numbers that look as if drawn by lot (xorshift, never zero).
-fn random(last: &Cell<u32>) -> u32 {
-    let mut next = last.get();
-    next ^= next << 13;
-    next ^= next >> 17;
-    next ^= next << 5;
-    last.set(next);
-    next
 }
 
 fn this_second(rate: &Cell<Rate>, now: u32) -> u32 {
@@ -290,7 +296,8 @@ impl Tables for HostTables {
     }
 
     fn random(&self) -> u32 {
-        random(&self.random)
+        self.random.set(xorshift(self.random.get()));
+        self.random.get()
     }
 
     fn locality(&self, key: &LocalityKey) -> Option<Locality> {
@@ -387,8 +394,11 @@ impl Tables for HostTables {
         self.clock.get()
     }
 
-    fn route<F: Family>(&self, _interface: u32, _packet: &Routed<'_, F>) -> Route {
-        self.route
+    fn route<F: Family>(&self, interface: u32, packet: &Routed<'_, F>) -> Route {
+        match self.routes {
+            Some(routes) => routes(interface, F::widen(*packet.destination), packet.length),
+            None => self.route,
+        }
     }
 }
 
@@ -418,8 +428,19 @@ impl<F: Family> FlowEntry<F> for HostEntry<F::Address> {
     }
 }
 
+/// Room for one packet. It is not cleaned for the next one, as in the kernel.
+pub(super) trait HostRoom<F: Family> {
+    fn room(&self) -> &Cell<Room<F::Address>>;
+}
+
 macro_rules! flow_table {
-    ($family:ty, $field:ident) => {
+    ($family:ty, $field:ident, $room:ident) => {
+        impl HostRoom<$family> for HostTables {
+            fn room(&self) -> &Cell<Room<<$family as Family>::Address>> {
+                &self.$room
+            }
+        }
+
         impl FlowTable<$family> for HostTables {
             type Entry = HostEntry<<$family as Family>::Address>;
 
@@ -527,5 +548,5 @@ macro_rules! flow_table {
     };
 }
 
-flow_table!(V4, v4);
-flow_table!(V6, v6);
+flow_table!(V4, v4, room4);
+flow_table!(V6, v6, room6);

@@ -60,72 +60,90 @@ pub(super) fn pseudo_header(
     bytes
 }
 
-/// Checks every checksum in a frame, tunnelled headers included.
+/// Checks every checksum in a frame, tunnelled headers included. Of fragments only those of IPv4
+/// headers.
 ///
 /// # Errors
-/// Which one is wrong.
-///
-/// # Panics
-/// If the frame is shorter than its headers say.
+/// Which one is wrong, or that the frame is shorter than its headers say.
 pub fn checksums(frame: &[u8]) -> Result<(), String> {
-    let (ethertype, at) = match &frame[12..14] {
-        [0x81, 0x00] => (&frame[16..18], 18),
-        other => (other, 14),
+    let at = match slice(frame, 12..14)? {
+        [0x81, 0x00] => 18,
+        _ => 14,
     };
-    match ethertype {
-        [0x08, 0x00] => ipv4(&frame[at..]),
-        [0x86, 0xdd] => ipv6(&frame[at..]),
+    match slice(frame, at - 2..at)? {
+        [0x08, 0x00] => ipv4(slice(frame, at..frame.len())?),
+        [0x86, 0xdd] => ipv6(slice(frame, at..frame.len())?),
         _ => Ok(()),
     }
 }
 
+fn slice(bytes: &[u8], range: std::ops::Range<usize>) -> Result<&[u8], String> {
+    bytes
+        .get(range.clone())
+        .ok_or_else(|| format!("it ends before {range:?}"))
+}
+
+fn number(bytes: &[u8], at: usize) -> Result<usize, String> {
+    let pair = slice(bytes, at..at + 2)?;
+    Ok(usize::from(pair[0]) << 8 | usize::from(pair[1]))
+}
+
+fn address<const LENGTH: usize>(bytes: &[u8], at: usize) -> Result<IpAddr, String>
+where
+    IpAddr: From<[u8; LENGTH]>,
+{
+    let address = slice(bytes, at..at + LENGTH)?;
+    Ok(<[u8; LENGTH]>::try_from(address).unwrap().into())
+}
+
 fn ipv4(bytes: &[u8]) -> Result<(), String> {
-    let header = usize::from(bytes[0] & 0x0f) * 4;
-    let end = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
-    if sum(&bytes[..header]) != 0 {
+    let header = usize::from(slice(bytes, 0..20)?[0] & 0x0f) * 4;
+    let end = number(bytes, 2)?;
+    if sum(slice(bytes, 0..header)?) != 0 {
         return Err("IPv4 header checksum".to_owned());
     }
-    if u16::from_be_bytes([bytes[6], bytes[7]]) & 0x3fff != 0 {
+    if number(bytes, 6)? & 0x3fff != 0 {
         // What a fragment's transport checksum covers is elsewhere.
         return Ok(());
     }
-    let address = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&bytes[at..at + 4]).unwrap());
-    transport(address(12), address(16), bytes[9], &bytes[header..end])
+    let ends = [address::<4>(bytes, 12)?, address::<4>(bytes, 16)?];
+    transport(ends, bytes[9], slice(bytes, header..end)?)
 }
 
 fn ipv6(bytes: &[u8]) -> Result<(), String> {
-    let end = 40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
-    let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap());
+    let end = 40 + number(bytes, 4)?;
+    let ends = [address::<16>(bytes, 8)?, address::<16>(bytes, 24)?];
     let (mut next, mut at) = (bytes[6], 40);
     while matches!(next, 0 | 43 | 60) {
-        next = bytes[at];
-        at += 8 + usize::from(bytes[at + 1]) * 8;
+        let header = slice(bytes, at..at + 2)?;
+        next = header[0];
+        at += 8 + usize::from(header[1]) * 8;
     }
-    transport(address(8), address(24), next, &bytes[at..end])
+    if next == 44 {
+        return Ok(());
+    }
+    transport(ends, next, slice(bytes, at..end)?)
 }
 
-fn transport(
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    bytes: &[u8],
-) -> Result<(), String> {
+fn transport(ends: [IpAddr; 2], protocol: u8, bytes: &[u8]) -> Result<(), String> {
     match protocol {
         4 | 41 => return inner(protocol, bytes),
         1 | 6 | 58 => {}
-        17 if bytes[2..4] == GUE_PORT.to_be_bytes() => inner(bytes[9], &bytes[12..])?,
+        17 if number(bytes, 2)? == usize::from(GUE_PORT) => {
+            inner(slice(bytes, 9..10)?[0], slice(bytes, 12..bytes.len())?)?;
+        }
         17 => {}
         47 => return gre(bytes),
         132 => return sctp(bytes),
         _ => return Ok(()),
     }
-    if protocol == 17 && bytes[6..8] == [0, 0] {
+    if protocol == 17 && number(bytes, 6)? == 0 {
         return Ok(());
     }
     let mut covered = if protocol == 1 {
         Vec::new()
     } else {
-        pseudo_header(source, destination, protocol, bytes.len())
+        pseudo_header(ends[0], ends[1], protocol, bytes.len())
     };
     covered.extend(bytes);
     if sum(&covered) == 0 {
@@ -136,7 +154,7 @@ fn transport(
 }
 
 fn gre(bytes: &[u8]) -> Result<(), String> {
-    let has_checksum = bytes[0] & 0x80 != 0;
+    let has_checksum = slice(bytes, 0..8)?[0] & 0x80 != 0;
     if has_checksum && sum(bytes) != 0 {
         return Err("checksum of GRE".to_owned());
     }
@@ -158,6 +176,7 @@ fn inner(protocol: u8, bytes: &[u8]) -> Result<(), String> {
 }
 
 fn sctp(bytes: &[u8]) -> Result<(), String> {
+    slice(bytes, 0..12)?;
     let mut covered = bytes.to_vec();
     let found: Vec<u8> = covered.splice(8..12, [0; 4]).collect();
     if found == crc32c(&covered).to_le_bytes() {

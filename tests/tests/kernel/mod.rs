@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunAttrs, TestRunOptions,
     maps::{
-        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue,
+        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue, RingBuf,
         lpm_trie::{self, LpmTrie},
     },
     programs::Xdp,
@@ -19,10 +19,11 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     maps::{
-        Census, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server, Service,
-        ServiceKey, Settings, Thresholds, Traffic, Vlan,
+        Census, HeldFrame, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server,
+        Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
     },
-    testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site},
+    room::Room,
+    testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site, Write},
     verdict::{Event, Reason},
 };
 use lb_tests::{Host, Lab, lab::skip};
@@ -75,15 +76,29 @@ pub(crate) fn object() -> Option<PathBuf> {
     None
 }
 
+/// Whose time and chance the program has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// The kernel's.
+    Real,
+    /// The test's, by [`Program::set_clock`].
+    Virtual,
+}
+
 /// Runs `test` with a program of its own, on a router whose interfaces are those of [`Site`].
 pub(crate) fn on_a_router(test: impl FnOnce(&mut Program) -> Result<()> + Send) {
+    on_a_router_with(Time::Real, test);
+}
+
+/// As [`on_a_router`], with this time.
+pub(crate) fn on_a_router_with(time: Time, test: impl FnOnce(&mut Program) -> Result<()> + Send) {
     let Some(path) = object() else {
         return;
     };
     lb_tests::in_lab(|lab| {
         let router = router(lab)?;
         let object = fs::read(&path)?;
-        router.inside(|| test(&mut Program::load(&object)?))
+        router.inside(|| test(&mut Program::load(&object, time)?))
     });
 }
 
@@ -147,13 +162,21 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    fn load(object: &[u8]) -> Result<Self> {
+    fn load(object: &[u8], time: Time) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         for (name, size) in SIZES {
             loader.map_max_entries(name, size);
         }
+        let is_virtual = u8::from(time == Time::Virtual);
+        if time == Time::Virtual {
+            // What the kernel takes away where room is short is its own business.
+            for name in ["localities", "fragments4", "fragments6"] {
+                loader.map_max_entries(name, 4_096);
+            }
+            loader.override_global("VIRTUAL", &is_virtual, true);
+        }
         let mut ebpf = loader.load(object).context("loading the BPF object")?;
-        for name in ["balance", "wind"] {
+        for name in ["balance", "wind", "sweep"] {
             let program: &mut Xdp = ebpf
                 .program_mut(name)
                 .with_context(|| format!("the program {name}"))?
@@ -229,6 +252,9 @@ impl Program {
         for index in 0..Event::ALL.len() as u32 {
             events.set(index, per_cpu(0)?, 0)?;
         }
+        self.held()?;
+        self.clean::<{ size_of::<Room<Address4>>() }>("room4")?;
+        self.clean::<{ size_of::<Room<Address6>>() }>("room6")?;
         let mut reasons = PerCpuArray::<_, u64>::try_from(self.map_mut("reasons")?)?;
         for index in 0..Reason::ALL.len() as u32 {
             reasons.set(index, per_cpu(0)?, 0)?;
@@ -280,6 +306,69 @@ impl Program {
         Ok(())
     }
 
+    /// Sets the time, in ticks, and the last random number, where they are the test's.
+    pub(crate) fn set_clock(&mut self, now: u32, random: u32) -> Result<()> {
+        self.fill("clock", &[now, random])
+    }
+
+    /// The last random number.
+    pub(crate) fn random(&self) -> Result<u32> {
+        Ok(Array::try_from(self.map("clock")?)?.get(&1, 0)?)
+    }
+
+    /// Has the sweeper take so many steps through each queue, where time is the test's.
+    pub(crate) fn sweep(&mut self, steps: u32) -> Result<()> {
+        const XDP_PASS: u32 = 2;
+        Array::<_, u32>::try_from(self.map_mut("clock")?)?.set(2, steps, 0)?;
+        let result = self.program("sweep")?.test_run(TestRunOptions {
+            data_in: Some(&[0; 64]),
+            ..TestRunOptions::default()
+        })?;
+        ensure!(result.return_value == XDP_PASS, "{result:?}");
+        Ok(())
+    }
+
+    /// Writes what the control plane would write.
+    pub(crate) fn write(&mut self, write: &Write) -> Result<()> {
+        match write {
+            Write::Server(id, server) => self.set_server(*id, *server)?,
+            Write::Service(key, service) => {
+                let mut services = self.hash::<ServiceKey, Service>("services")?;
+                services.insert(key, service, 0)?;
+            }
+            Write::Slot(index, server) => {
+                Array::<_, u32>::try_from(self.map_mut("ring")?)?.set(*index, *server, 0)?;
+            }
+            Write::Settings(settings) => self.fill("settings", &[*settings])?,
+        }
+        Ok(())
+    }
+
+    /// All entries of a hash map.
+    pub(crate) fn entries<K: Pod + Ord, V: Pod>(&self, name: &str) -> Result<BTreeMap<K, V>> {
+        let map = HashMap::try_from(self.map(name)?)?;
+        Ok(map.iter().collect::<Result<_, MapError>>()?)
+    }
+
+    /// Takes the frames that were given into the daemon's hands.
+    pub(crate) fn held(&mut self) -> Result<Vec<Vec<u8>>> {
+        const BYTES: usize = std::mem::offset_of!(HeldFrame, bytes);
+        let mut ring = RingBuf::try_from(self.map_mut("held")?)?;
+        let mut frames = Vec::new();
+        while let Some(record) = ring.next() {
+            let length = std::mem::offset_of!(HeldFrame, length);
+            let length: [u8; 4] = record[length..length + 4].try_into()?;
+            let length = u32::from_ne_bytes(length) as usize;
+            frames.push(record[BYTES..BYTES + length].to_vec());
+        }
+        Ok(frames)
+    }
+
+    /// The turn of a service.
+    pub(crate) fn turn(&self, service: u32) -> Result<u64> {
+        Ok(Array::try_from(self.map("turns")?)?.get(&service, 0)?)
+    }
+
     /// The counter of each reason, all CPUs together.
     pub(crate) fn reasons(&self) -> Result<BTreeMap<&'static str, u64>> {
         let counters = PerCpuArray::<_, u64>::try_from(self.map("reasons")?)?;
@@ -295,14 +384,12 @@ impl Program {
 
     /// The flows of IPv4.
     pub(crate) fn flows4(&self) -> Result<BTreeMap<FlowKey<Address4>, Flow<Address4>>> {
-        let map = HashMap::try_from(self.map("flows4")?)?;
-        Ok(map.iter().collect::<Result<_, MapError>>()?)
+        self.entries("flows4")
     }
 
     /// The flows of IPv6.
     pub(crate) fn flows6(&self) -> Result<BTreeMap<FlowKey<Address6>, Flow<Address6>>> {
-        let map = HashMap::try_from(self.map("flows6")?)?;
-        Ok(map.iter().collect::<Result<_, MapError>>()?)
+        self.entries("flows6")
     }
 
     /// How many keys a queue has: of half-open flows of IPv4, others of IPv4, the same of IPv6.
@@ -370,6 +457,12 @@ impl Program {
             map.remove(&key)?;
         }
         Ok(())
+    }
+
+    /// Nothing of the packets before is left in the room for the next.
+    fn clean<const SIZE: usize>(&mut self, name: &str) -> Result<()> {
+        let mut room = PerCpuArray::<_, [u8; SIZE]>::try_from(self.map_mut(name)?)?;
+        Ok(room.set(0, per_cpu([0; SIZE])?, 0)?)
     }
 
     fn drain<K: Pod>(&mut self, name: &str) -> Result<()> {

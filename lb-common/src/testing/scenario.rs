@@ -1,0 +1,765 @@
+//! Scenarios: a site, and what happens there one thing after the other, all drawn by lot. There are few
+//! addresses and ports, so that things meet.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    BACK, CLOSED, FRONT, HostTables, Lot, PacketBuilder, Site, corpus, icmp, mac, mutate, sctp,
+    server, tcp, udp, verify,
+};
+use crate::{
+    address::Address6,
+    maps::{
+        MethodKind, Persistence, RangeKey, Refusal, SchedulerKind, Server, Service, ServiceKey,
+        Settings, Thresholds,
+    },
+    state::{DEFAULT_TIMEOUTS, ticks},
+    wire::{
+        Be16,
+        protocol::{SCTP, TCP, UDP},
+        tcp::flags::{ACK, FIN, RST, SYN},
+    },
+};
+
+/// How many packets that came out are remembered, to be answered.
+const MEMORY: usize = 48;
+/// How many flows a table may have at most.
+const FLOWS: usize = 32;
+/// How many real servers there are at most, the none at number 0 among them.
+const SERVERS: usize = 16;
+
+/// The ends of one family.
+struct Ends {
+    clients: [&'static str; 6],
+    virtual_addresses: [&'static str; 3],
+    servers: [&'static str; 4],
+    own: &'static str,
+}
+
+/// The clients are behind the usual gateway, behind a VLAN, behind a gateway that is silent, nowhere; the
+/// last one is a real server.
+const ENDS: [Ends; 2] = [
+    Ends {
+        clients: [
+            "198.51.100.7",
+            "198.51.100.8",
+            "198.51.101.7",
+            "203.0.113.7",
+            "198.18.0.7",
+            "10.0.0.11",
+        ],
+        virtual_addresses: ["192.0.2.10", "192.0.2.11", "192.0.2.12"],
+        servers: ["10.0.0.11", "10.0.0.12", "10.0.0.13", "10.0.0.14"],
+        own: "10.0.0.1",
+    },
+    Ends {
+        clients: [
+            "2001:db8:c::7",
+            "2001:db8:c::8",
+            "2001:db8:d::7",
+            "2001:db8:e::7",
+            "2001:db8:f::7",
+            "fd00::11",
+        ],
+        virtual_addresses: ["2001:db8:a::10", "2001:db8:a::11", "2001:db8:a::12"],
+        servers: ["fd00::11", "fd00::12", "fd00::13", "fd00::14"],
+        own: "fd00::1",
+    },
+];
+const PORTS: [u16; 3] = [80, 81, 8080];
+const CLIENT_PORTS: [u16; 5] = [4321, 4322, 1024, 8080, 80];
+const FLAGS: [u8; 14] = [
+    SYN,
+    SYN,
+    SYN,
+    ACK,
+    ACK,
+    ACK,
+    0x08 | ACK,
+    FIN | ACK,
+    FIN | ACK,
+    RST,
+    RST | ACK,
+    SYN | ACK,
+    SYN | FIN,
+    0,
+];
+const REPLY_FLAGS: [u8; 8] = [
+    SYN | ACK,
+    SYN | ACK,
+    ACK,
+    ACK,
+    FIN | ACK,
+    RST,
+    RST | ACK,
+    SYN,
+];
+/// What is the beginning, the middle and the end of an association, and what is nonsense.
+const CHUNKS: [&[u8]; 15] = [
+    &[1],
+    &[1],
+    &[1],
+    &[2],
+    &[10],
+    &[11],
+    &[0],
+    &[3],
+    &[7],
+    &[8],
+    &[14],
+    &[6],
+    &[10, 0],
+    &[0, 7],
+    &[200],
+];
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A packet comes in by an interface.
+    Packet(u32, Vec<u8>),
+    /// So many ticks pass.
+    Time(u32),
+    /// The sweeper takes so many steps through each queue.
+    Sweep(u32),
+    /// The control plane writes something.
+    Write(Write),
+}
+
+/// What the control plane writes.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// A real server of this id.
+    Server(u32, Server),
+    /// A service.
+    Service(ServiceKey, Service),
+    /// A slot of the rings.
+    Slot(u32, u32),
+    /// Settings.
+    Settings(Settings),
+}
+
+impl Write {
+    /// Writes it into tables.
+    ///
+    /// # Panics
+    /// If there is no such slot or server.
+    pub fn apply(&self, tables: &mut HostTables) {
+        match self {
+            Self::Server(id, server) => tables.servers[*id as usize] = *server,
+            Self::Service(key, service) => {
+                tables.services.insert(*key, *service);
+            }
+            Self::Slot(index, server) => tables.ring[*index as usize] = *server,
+            Self::Settings(settings) => tables.settings = *settings,
+        }
+    }
+}
+
+/// A site and what happens there.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    lot: Lot,
+    /// The site as it was in the beginning.
+    pub site: Site,
+    now: Site,
+    family: usize,
+    sent: Vec<(u32, Vec<u8>)>,
+    came_out: Vec<Vec<u8>>,
+}
+
+impl Scenario {
+    /// The scenario of this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut lot = Lot::new(seed);
+        let site = site(&mut lot);
+        Self {
+            now: site.clone(),
+            site,
+            family: lot.below(2),
+            lot,
+            sent: Vec::new(),
+            came_out: Vec::new(),
+        }
+    }
+
+    /// What happens next.
+    pub fn step(&mut self) -> Step {
+        match self.lot.below(1_000) {
+            0..60 => Step::Time(self.time()),
+            60..100 => Step::Sweep(self.lot.of(&[1, 2, 5, 64])),
+            100..120 => Step::Write(self.write()),
+            _ => {
+                let (interface, frame) = self.packet();
+                self.sent.push((interface, frame.clone()));
+                if self.sent.len() > MEMORY {
+                    self.sent.swap_remove(0);
+                }
+                Step::Packet(interface, frame)
+            }
+        }
+    }
+
+    /// Remembers a packet that was sent on, so that it may be answered.
+    pub fn came_out(&mut self, frame: &[u8]) {
+        if self.came_out.len() >= MEMORY {
+            let oldest = self.lot.below(MEMORY);
+            self.came_out.swap_remove(oldest);
+        }
+        self.came_out.push(frame.to_vec());
+    }
+
+    fn time(&mut self) -> u32 {
+        match self.lot.below(10) {
+            0..4 => self.lot.below(100) as u32,
+            4..8 => self.lot.below(ticks(3) as usize) as u32,
+            8 => self.lot.below(ticks(70) as usize) as u32,
+            _ => self.lot.below(ticks(1_000) as usize) as u32,
+        }
+    }
+
+    fn write(&mut self) -> Write {
+        let id = 1 + self.lot.below(self.now.servers.len() - 1);
+        let server = self.now.servers[id];
+        match self.lot.below(7) {
+            0 | 1 => {
+                let weight = self.lot.of(&[0, 0, 1, 2, 5]);
+                self.server(id, server.weight(weight))
+            }
+            2 | 3 => {
+                let flags = server.flags ^ Server::PRESENT;
+                self.server(id, Server { flags, ..server })
+            }
+            4 => {
+                let (interface, mtu) = (self.lot.of(&[BACK, BACK, FRONT, 0]), self.mtu());
+                let changed = server.hop(|hop| {
+                    hop.interface = interface;
+                    hop.mtu = mtu;
+                });
+                self.server(id, changed)
+            }
+            5 => {
+                let settings = settings(&mut self.lot);
+                self.now.settings = settings;
+                Write::Settings(settings)
+            }
+            _ => {
+                let service = self.any_service();
+                if service.slots == 0 || self.lot.chance(20) {
+                    return self.service(service);
+                }
+                // Slots keep to the servers of their service.
+                let slot =
+                    |lot: &mut Lot| service.ring as usize + lot.below(service.slots as usize);
+                let (to, from) = (slot(&mut self.lot), slot(&mut self.lot));
+                self.now.ring[to] = self.now.ring[from];
+                Write::Slot(to as u32, self.now.ring[to])
+            }
+        }
+    }
+
+    fn server(&mut self, id: usize, server: Server) -> Write {
+        self.now.servers[id] = server;
+        Write::Server(id as u32, server)
+    }
+
+    fn service(&mut self, mut service: Service) -> Write {
+        service.refusal = self.lot.of(&REFUSALS);
+        if let Some((key, before)) = self
+            .now
+            .services
+            .iter_mut()
+            .find(|(_, other)| other.id == service.id)
+        {
+            *before = service;
+            return Write::Service(*key, service);
+        }
+        Write::Settings(self.now.settings)
+    }
+
+    fn any_service(&mut self) -> Service {
+        let index = self.lot.below(self.now.services.len());
+        let service = self.now.services.values().nth(index);
+        *service.expect("there are services")
+    }
+
+    /// One of the services of a family.
+    fn any_key(&mut self, ends: &Ends) -> Option<ServiceKey> {
+        let is_v6 = ends.own.contains(':');
+        let keys: Vec<_> = self
+            .now
+            .services
+            .keys()
+            .filter(|key| key.address.is_mapped() != is_v6)
+            .copied()
+            .collect();
+        (!keys.is_empty()).then(|| self.lot.of(&keys))
+    }
+
+    fn mtu(&mut self) -> u16 {
+        self.lot.of(&[0, 1500, 1500, 1500, 1280, 100])
+    }
+
+    fn packet(&mut self) -> (u32, Vec<u8>) {
+        // A site has both families; most packets are of one, so that they meet.
+        let family = if self.lot.chance(90) {
+            self.family
+        } else {
+            1 - self.family
+        };
+        let ends = &ENDS[family];
+        let (interface, mut frame) = match self.lot.below(100) {
+            0..50 => (FRONT, self.request(ends)),
+            50..78 => self.reply(ends),
+            78..84 if !self.sent.is_empty() => {
+                let again = self.lot.below(self.sent.len());
+                self.sent[again].clone()
+            }
+            84..90 => self.error(ends),
+            90..92 => (FRONT, self.echo(ends)),
+            _ => {
+                let any = self.lot.below(corpus().len());
+                corpus()[any].clone()
+            }
+        };
+        if self.lot.chance(6) {
+            fragment(&mut self.lot, &mut frame);
+        }
+        if self.lot.chance(8) {
+            mutate(&mut self.lot, &mut frame);
+        }
+        if self.lot.chance(3) {
+            let other = self.lot.of(&[FRONT, BACK, CLOSED]);
+            return (other, frame);
+        }
+        (interface, frame)
+    }
+
+    fn request(&mut self, ends: &Ends) -> Vec<u8> {
+        let known = self.any_key(ends);
+        let lot = &mut self.lot;
+        let source = socket(lot.of(&ends.clients), lot.of(&CLIENT_PORTS));
+        // Mostly to a service that there is.
+        let (protocol, destination) = match known {
+            Some(key) if lot.chance(80) => {
+                let address = SocketAddr::new(key.address.into(), key.port.get());
+                (key.protocol, address.to_string())
+            }
+            _ => (
+                lot.of(&[TCP, TCP, TCP, TCP, UDP, UDP, SCTP]),
+                socket(lot.of(&ends.virtual_addresses), lot.of(&PORTS)),
+            ),
+        };
+        // Now and then a virtual address talks to itself.
+        let source = if lot.chance(1) {
+            destination.clone()
+        } else {
+            source
+        };
+        let packet = of(lot, protocol, &source, &destination, &FLAGS);
+        finish(lot, packet)
+    }
+
+    /// The answer to a packet that came out, or what could be one.
+    fn reply(&mut self, ends: &Ends) -> (u32, Vec<u8>) {
+        let interface = self
+            .lot
+            .of(&[BACK, BACK, BACK, BACK, BACK, BACK, FRONT, CLOSED]);
+        if let Some(outcome) = self.any_that_came_out()
+            && let Some((protocol, source, destination)) = sockets(&outcome)
+        {
+            let lot = &mut self.lot;
+            let (source, destination) = (source.to_string(), destination.to_string());
+            let packet = of(lot, protocol, &destination, &source, &REPLY_FLAGS);
+            return (interface, finish(lot, packet.macs((mac(0x51), mac(0x02)))));
+        }
+        let lot = &mut self.lot;
+        let source = socket(lot.of(&ends.servers), lot.of(&PORTS));
+        let client = if lot.chance(80) {
+            lot.of(&ends.clients)
+        } else {
+            ends.own
+        };
+        let destination = socket(client, lot.of(&CLIENT_PORTS));
+        let protocol = lot.of(&[TCP, TCP, UDP, SCTP]);
+        let packet = of(lot, protocol, &source, &destination, &REPLY_FLAGS);
+        (interface, finish(lot, packet.macs((mac(0x51), mac(0x02)))))
+    }
+
+    fn any_that_came_out(&mut self) -> Option<Vec<u8>> {
+        if self.came_out.is_empty() {
+            return None;
+        }
+        let any = self.lot.below(self.came_out.len());
+        Some(self.came_out[any].clone())
+    }
+
+    /// An ICMP error about a packet that came out, from somebody on its way or from where it went to.
+    fn error(&mut self, ends: &Ends) -> (u32, Vec<u8>) {
+        let Some(outcome) = self.any_that_came_out() else {
+            return (FRONT, self.echo(ends));
+        };
+        let at = network_at(&outcome);
+        let Some((_, source, destination)) = sockets(&outcome) else {
+            return (FRONT, self.echo(ends));
+        };
+        let lot = &mut self.lot;
+        let quoted = (outcome.len() - at).min(lot.of(&[28, 48, 68, 128, 548]));
+        let is_v4 = source.is_ipv4();
+        let router = match (lot.chance(50), is_v4) {
+            (true, _) => destination,
+            (false, true) => SocketAddr::from(([10, 0, 0, 99], 0)),
+            (false, false) => SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 0x99], 0)),
+        };
+        let (kind, code) = if is_v4 {
+            lot.of(&[(3, 3), (3, 4), (11, 0), (3, 1), (12, 0), (5, 1)])
+        } else {
+            lot.of(&[(1, 4), (2, 0), (3, 0), (1, 0), (4, 1)])
+        };
+        let mtu = lot.of(&[0, 576, 1280, 1400, 65_535]);
+        let packet = icmp(&router.to_string(), &source.to_string(), kind, code)
+            .message_rest(u32::to_be_bytes(mtu))
+            .payload(&outcome[at..at + quoted]);
+        (lot.of(&[BACK, BACK, FRONT]), finish(lot, packet))
+    }
+
+    fn echo(&mut self, ends: &Ends) -> Vec<u8> {
+        let lot = &mut self.lot;
+        let source = socket(lot.of(&ends.clients), 0);
+        let destination = socket(lot.of(&ends.virtual_addresses), 0);
+        let kind = match (lot.chance(80), ends.own.contains(':')) {
+            (true, false) => 8,
+            (true, true) => 128,
+            (false, _) => lot.of(&[0, 13, 129, 135]),
+        };
+        let payload = lot.of(&[0, 1, 56]);
+        let packet = icmp(&source, &destination, kind, 0)
+            .message_rest([0, 7, 0, lot.below(4) as u8])
+            .payload(&vec![b'e'; payload]);
+        finish(lot, packet)
+    }
+}
+
+const REFUSALS: [Refusal; 4] = [
+    Refusal::RESET,
+    Refusal::RESET,
+    Refusal::UNREACHABLE,
+    Refusal::SILENCE,
+];
+
+fn socket(address: &str, port: u16) -> String {
+    let address: IpAddr = address.parse().expect("an address");
+    SocketAddr::new(address, port).to_string()
+}
+
+fn site(lot: &mut Lot) -> Site {
+    let mut site = Site::default();
+    while site.services.len() < 3 || (lot.chance(70) && site.services.len() < 8) {
+        let ends = &ENDS[lot.below(2)];
+        let protocol = lot.of(&[TCP, TCP, UDP, SCTP]);
+        let address = socket(lot.of(&ends.virtual_addresses), lot.of(&PORTS));
+        let key = super::service_key(protocol, &address);
+        if site.services.contains_key(&key) {
+            continue;
+        }
+        let room = (SERVERS - site.servers.len()).min(4);
+        let count = if room == 0 { 0 } else { lot.below(room + 1) };
+        let method = lot.of(&METHODS);
+        let servers: Vec<_> = (0..count).map(|_| real_server(lot, ends, method)).collect();
+        site = site.service(protocol, &address, lot.of(&SCHEDULERS), &servers);
+        let id = site.services.len() as u32 - 1;
+        let before = site.ring.len() as u32 - count as u32;
+        if count > 0 {
+            // Slots besides, as weights make them.
+            for _ in 0..lot.below(5) {
+                let again = site.ring[before as usize + lot.below(count)];
+                site.ring.push(again);
+            }
+        }
+        let slots = site.ring.len() as u32 - before;
+        let service = site.services.get_mut(&key).expect("it was added just now");
+        service.slots = slots;
+        service.refusal = lot.of(&REFUSALS);
+        service.flags = lot.of(&[
+            0,
+            0,
+            0,
+            Service::PERSISTENT,
+            Service::PERSISTENT,
+            Service::ONE_PACKET,
+            Service::FALLBACK,
+            Service::HASH_PORT | Service::FALLBACK,
+        ]);
+        let service = *service;
+        if service.has(Service::PERSISTENT) {
+            site.persistence.insert(id, persistence(lot, ends));
+        }
+        if lot.chance(30) {
+            let bits = 16 - lot.of(&[0_u32, 3, 10, 15, 16]);
+            let port = (u32::from(lot.of(&PORTS)) >> (16 - bits) << (16 - bits)) as u16;
+            let range = RangeKey {
+                address: key.address.0,
+                protocol,
+                pad: 0,
+                port: Be16::new(port),
+            };
+            site.ranges
+                .insert((range, RangeKey::BITS - 16 + bits), service);
+        }
+    }
+    for id in 1..site.servers.len() {
+        if site.servers[id].has(Server::LIMITED) {
+            let upper = lot.below(6) as u32;
+            let lower = lot.below(upper as usize + 1) as u32;
+            site.thresholds
+                .insert(id as u32, Thresholds { upper, lower });
+        }
+    }
+    if site.servers.len() == 1 {
+        return self::site(lot);
+    }
+    site.settings = settings(lot);
+    site
+}
+
+const METHODS: [MethodKind; 9] = [
+    MethodKind::NAT,
+    MethodKind::NAT,
+    MethodKind::NAT,
+    MethodKind::NAT,
+    MethodKind::DIRECT,
+    MethodKind::TUNNEL,
+    MethodKind::GRE,
+    MethodKind::GUE,
+    MethodKind::LOCAL,
+];
+const SCHEDULERS: [SchedulerKind; 18] = [
+    SchedulerKind::TURNS,
+    SchedulerKind::TURNS,
+    SchedulerKind::TURNS,
+    SchedulerKind::LEAST_LOADED,
+    SchedulerKind::LEAST_LOADED,
+    SchedulerKind::SOURCE_HASH,
+    SchedulerKind::SOURCE_HASH,
+    SchedulerKind::LEAST_CONNECTIONS,
+    SchedulerKind::SHORTEST_DELAY,
+    SchedulerKind::NEVER_QUEUE,
+    SchedulerKind::FAILOVER,
+    SchedulerKind::OVERFLOW,
+    SchedulerKind::TWO_CHOICES,
+    SchedulerKind::DESTINATION_HASH,
+    SchedulerKind::MAGLEV,
+    SchedulerKind::MAGLEV_COMPAT,
+    SchedulerKind::LOCALITY,
+    SchedulerKind::LOCALITY_SET,
+];
+
+fn real_server(lot: &mut Lot, ends: &Ends, method: MethodKind) -> Server {
+    let ends = if method.is_tunnel() && lot.chance(30) {
+        &ENDS[lot.below(2)]
+    } else {
+        ends
+    };
+    let method = if lot.chance(10) {
+        lot.of(&METHODS[3..5])
+    } else {
+        method
+    };
+    let port = if method == MethodKind::NAT {
+        lot.of(&[80, 8080, 0])
+    } else {
+        0
+    };
+    let address = socket(lot.of(&ends.servers), port);
+    let mut flags = 0;
+    if method == MethodKind::NAT && lot.chance(30) {
+        flags |= Server::SOURCE_NAT;
+    }
+    if method.is_tunnel() && lot.chance(50) {
+        flags |= Server::TUNNEL_CHECKSUM;
+    }
+    if lot.chance(25) {
+        flags |= Server::LIMITED;
+    }
+    let weight = lot.of(&[1, 1, 1, 2, 3, 0]);
+    let (mtu, vlan) = (lot.of(&[1500, 1500, 1500, 0, 1280, 100]), lot.chance(15));
+    let mut server = server(method, &address, 0x51)
+        .with(flags)
+        .weight(weight)
+        .hop(|hop| {
+            hop.mtu = mtu;
+            hop.vlan = if vlan { 30 } else { 0 };
+        });
+    server.tunnel_port = Be16::new(6080);
+    match lot.below(10) {
+        0 => server.hop(|hop| hop.interface = 0),
+        1 | 2 => server.in_front(),
+        _ => server,
+    }
+}
+
+fn persistence(lot: &mut Lot, ends: &Ends) -> Persistence {
+    let free: u32 = lot.of(&[0, 8, 32]);
+    let bits: u128 = u128::MAX.checked_shl(free).unwrap_or(0);
+    let mut mask = bits.to_be_bytes();
+    if !ends.own.contains(':') {
+        // As the control plane writes a mask of IPv4.
+        mask[..10].fill(0);
+        mask[10..12].fill(0xff);
+    }
+    Persistence {
+        mask: Address6(mask),
+        timeout: ticks(lot.of(&[0, 3, 60, 360])),
+        pad: 0,
+    }
+}
+
+fn settings(lot: &mut Lot) -> Settings {
+    let mut settings = Settings::default();
+    let faster = lot.of(&[1, 1, 10, 60]);
+    settings.timeouts = DEFAULT_TIMEOUTS.map(|seconds| ticks(seconds) / faster);
+    settings.flags = lot.draw() as u32 & 0x7f;
+    settings.reuse = lot.below(4) as u32;
+    settings.flows = lot.of(&[4, 9, 16, FLOWS as u32, FLOWS as u32]);
+    settings.half_open = lot.below(settings.flows as usize + 1) as u32;
+    settings.stateless_above = lot.of(&[0, 0, 3, 100_000]);
+    settings.answers = lot.of(&[0, 3, 1_000, 1_000]);
+    settings.pool_first = lot.of(&[1_024, 4_320]);
+    settings.pool_size = lot.of(&[0, 2, 5, 31_744]);
+    settings.secret = [lot.draw(), lot.draw()];
+    settings
+}
+
+/// A packet of a protocol that is balanced.
+fn of(lot: &mut Lot, protocol: u8, source: &str, destination: &str, flags: &[u8]) -> PacketBuilder {
+    let length = match lot.below(20) {
+        0 => 1_400 + lot.below(200),
+        1..4 => lot.below(200),
+        _ => lot.below(12),
+    };
+    let payload = vec![b'p'; length];
+    match protocol {
+        UDP => {
+            let packet = udp(source, destination).payload(&payload);
+            if lot.chance(10) {
+                packet.unchecked(())
+            } else {
+                packet
+            }
+        }
+        SCTP => {
+            let packet = sctp(source, destination).chunks(lot.of(&CHUNKS));
+            if lot.chance(50) {
+                packet.payload(&payload)
+            } else {
+                packet
+            }
+        }
+        _ => tcp(source, destination)
+            .flags(lot.of(flags))
+            .sequence(lot.draw() as u32)
+            .payload(&payload),
+    }
+}
+
+/// What any packet may have besides.
+fn finish(lot: &mut Lot, mut packet: PacketBuilder) -> Vec<u8> {
+    let is_v6 = packet.is_v6();
+    if lot.chance(8) {
+        packet = packet.hops(lot.of(&[0, 1, 2, 255]));
+    }
+    if lot.chance(8) {
+        packet = packet.service(lot.draw() as u8);
+    }
+    if lot.chance(5) {
+        packet = packet.vlan(lot.of(&[20, 30, 0x2014, 0xffff]));
+    }
+    if lot.chance(20) {
+        packet = packet.may_fragment(());
+    }
+    if lot.chance(4) {
+        packet = if is_v6 {
+            packet.extensions(&[(60, vec![1, 4, 0, 0, 0, 0])])
+        } else {
+            packet.options(&[1, 1, 1, 0])
+        };
+    }
+    packet.build()
+}
+
+/// Makes a packet a fragment, in place; one of IPv6 gets the header for it.
+fn fragment(lot: &mut Lot, frame: &mut Vec<u8>) {
+    let at = network_at(frame);
+    let number = lot.below(3) as u8;
+    let field: u16 = lot.of(&[0x2000, 0x2000, 0x2000, 0x0010, 0x2010, 0x0000]);
+    match frame.get(at).map(|byte| byte >> 4) {
+        Some(4) if frame.len() >= at + 20 => {
+            frame[at + 4..at + 6].copy_from_slice(&[0, number]);
+            frame[at + 6..at + 8].copy_from_slice(&field.to_be_bytes());
+            frame[at + 10..at + 12].fill(0);
+            let header = usize::from(frame[at] & 0x0f) * 4;
+            if let Some(header) = frame.get(at..at + header) {
+                let checksum = verify::sum(header).to_be_bytes();
+                frame[at + 10..at + 12].copy_from_slice(&checksum);
+            }
+        }
+        Some(6) if frame.len() >= at + 40 => {
+            // The offset is 3 bits further to the left than IPv4's, the flag at the right end.
+            let field = field << 3 | field >> 13;
+            let [high, low] = field.to_be_bytes();
+            let header = [frame[at + 6], 0, high, low, 0, 0, 0, number];
+            frame[at + 6] = 44;
+            let length = u16::from_be_bytes([frame[at + 4], frame[at + 5]]).wrapping_add(8);
+            frame[at + 4..at + 6].copy_from_slice(&length.to_be_bytes());
+            frame.splice(at + 40..at + 40, header);
+        }
+        _ => {}
+    }
+}
+
+/// Where the IP header starts.
+fn network_at(frame: &[u8]) -> usize {
+    match frame.get(12..14) {
+        Some([0x81, 0]) => 18,
+        _ => 14,
+    }
+}
+
+/// Protocol, source and destination of a frame that was sent; of what is in a tunnel if it is one.
+fn sockets(frame: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
+    inner(frame.get(network_at(frame)..)?)
+}
+
+fn inner(packet: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
+    let (protocol, at, ends): (u8, usize, [IpAddr; 2]) = match packet.first()? >> 4 {
+        4 => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+                Some(bytes.into())
+            };
+            let header = usize::from(packet.first()? & 0x0f) * 4;
+            (*packet.get(9)?, header, [address(12)?, address(16)?])
+        }
+        6 => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+                Some(bytes.into())
+            };
+            (*packet.get(6)?, 40, [address(8)?, address(24)?])
+        }
+        _ => return None,
+    };
+    let port = |at: usize| -> Option<u16> {
+        Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?))
+    };
+    match protocol {
+        4 | 41 => inner(packet.get(at..)?),
+        TCP | UDP | SCTP => Some((
+            protocol,
+            SocketAddr::new(ends[0], port(at)?),
+            SocketAddr::new(ends[1], port(at + 2)?),
+        )),
+        _ => None,
+    }
+}
