@@ -140,9 +140,9 @@ impl fmt::Display for Layers {
         match (self.inner(), &self.rest) {
             (Some(inner), _) => {
                 f.write_str(&inner.summary)?;
-                for field in &inner.fields {
-                    if matches!(field.name, "flags" | "TTL" | "hop limit") {
-                        write!(f, ", {} {}", field.name, field.value)?;
+                for name in ["flags", "TTL", "hop limit"] {
+                    for field in inner.fields.iter().filter(|field| field.name == name) {
+                        write!(f, ", {name} {}", field.value)?;
                     }
                 }
                 write!(f, ", {} bytes", inner.length)
