@@ -153,10 +153,7 @@ fn flows_are_known_and_a_service_without_servers_refuses() {
 fn without_a_data_plane_it_says_so() {
     on_stage(|lab, lb| {
         let router = lab.host("router")?;
-        let output = router.output(
-            &lb.to_string_lossy().into_owned(),
-            ["explain", "--tuple", "tcp 192.0.2.1:1 192.0.2.2:2"],
-        )?;
+        let output = router.output(lb, ["explain", "--tuple", "tcp 192.0.2.1:1 192.0.2.2:2"])?;
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success(), "{complaint}");
         ensure!(complaint.contains("there is no data plane"), "{complaint}");
