@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use lb_common::{
-    testing::{tcp, udp},
+    testing::{cut, tcp, udp},
     wire::tcp::flags,
 };
 use lb_tests::{
@@ -201,7 +201,11 @@ fn packets_of_a_capture_are_written_as_they_leave() {
             .macs((gateway, outside));
         let foreign = udp("10.88.0.10:4321", "10.88.0.1:9999").macs((gateway, outside));
         let last_hop = opening.clone().from("10.88.0.10:4322").hops(1);
+        let datagram = udp("10.88.0.10:4321", "10.88.0.100:80").macs((gateway, outside));
+        let fragments = cut(&datagram.payload(&[7; 64]).build(), 9, &[32]);
+        let early = fragments.into_iter().next_back();
         let frames = [opening.build(), foreign.build(), last_hop.build()];
+        let frames: Vec<_> = frames.into_iter().chain(early).collect();
         router.inside(|| Ok(fs::write("/run/in.pcap", pcap(&frames))?))?;
 
         let args = [
@@ -217,6 +221,7 @@ fn packets_of_a_capture_are_written_as_they_leave() {
             "leaves by eth1",
             "goes up to the kernel's own stack",
             "hop-limit",
+            "waits in the daemon for the first fragment",
         ] {
             ensure!(text.contains(line), "{line} is not in\n{text}");
         }
