@@ -585,6 +585,7 @@ mod user {
         address::Address4,
         flow::{Flow, FlowKey},
         fragment::FragmentKey,
+        room::Room,
     };
 
     macro_rules! pod {
@@ -619,6 +620,8 @@ mod user {
         Flow<Address4>,
         Flow<Address6>,
         FragmentKey<Address4>,
-        FragmentKey<Address6>
+        FragmentKey<Address6>,
+        Room<Address4>,
+        Room<Address6>
     );
 }

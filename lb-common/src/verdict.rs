@@ -67,6 +67,14 @@ macro_rules! reasons {
                     $(Self::$name => $text,)+
                 }
             }
+
+            /// What it means, in words.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
         }
     };
 }
@@ -82,8 +90,7 @@ reasons! {
     /// A TCP segment to a service that starts nothing and belongs to no flow we know. The kernel
     /// answers with a reset, as behind IPVS.
     NoFlow = 2, Pass, "no-flow";
-    /// A service without an available real server. What the client gets is the service's choice
-    /// ([`crate::maps::Refusal`]).
+    /// A service without an available real server. What the client gets is the service's choice.
     NoServer = 3, Answer, "no-server";
     /// No room for another flow.
     FlowTableFull = 4, Drop, "flow-table-full";

@@ -10,6 +10,7 @@ pub mod desired;
 pub mod diff;
 pub mod drain;
 pub mod event;
+pub mod explain;
 pub mod health;
 pub mod ids;
 pub mod model;

@@ -47,6 +47,14 @@ pub(crate) fn pop<T, const ENTRIES: usize>(queue: &Queue<T, ENTRIES>, element: &
     unsafe { helpers::bpf_map_pop_elem(queue, ptr::from_mut(element).cast()) == 0 }
 }
 
+/// As [`pop`], and leaves the element where it is.
+#[inline(always)]
+pub(crate) fn peek<T, const ENTRIES: usize>(queue: &Queue<T, ENTRIES>, element: &mut T) -> bool {
+    let queue = ptr::from_ref(queue).cast_mut().cast();
+    // SAFETY: the queue is a map, and its elements are of this type.
+    unsafe { helpers::bpf_map_peek_elem(queue, ptr::from_mut(element).cast()) == 0 }
+}
+
 /// Sends the packet out by another interface; the result is what the program returns.
 #[inline(always)]
 pub(crate) fn redirect(interface: u32) -> u32 {

@@ -15,6 +15,8 @@
 
 #[cfg(target_arch = "bpf")]
 mod kernel;
+#[cfg(all(target_arch = "bpf", feature = "log"))]
+mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -155,6 +155,32 @@ pub(crate) struct Sweeper {
     timer: bpf_timer,
 }
 
+/// Not zero in the program by which `lb explain` tries packets: nothing is written that the maps in
+/// use would keep, and everything that would be written is said to have succeeded. Counters need no
+/// such care, since that program has some of its own. Where it is zero the kernel drops the branches
+/// that are not taken.
+#[unsafe(no_mangle)]
+static DRY: Global<u8> = Global::new(0);
+
+/// The interface that a packet which is only tried would leave by.
+#[btf_map(name = "departure")]
+static DEPARTURE: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// Notes by which interface a packet that is only tried would leave.
+#[inline(always)]
+pub(crate) fn note_departure(interface: u32) {
+    if let Some(departure) = DEPARTURE.get_ptr_mut(0) {
+        // SAFETY: the slot is this CPU's own.
+        unsafe { *departure = interface };
+    }
+}
+
+/// Whether packets are only tried.
+#[inline(always)]
+pub(crate) fn is_dry() -> bool {
+    DRY.load() != 0
+}
+
 /// Room for the packet of IPv4 that is being handled.
 #[inline(always)]
 pub(crate) fn room4() -> Option<&'static mut Room<Address4>> {
@@ -329,6 +355,9 @@ extern "C" fn hold_packet(ctx: *mut xdp_md) -> u32 {
     if length > HeldFrame::CAPACITY {
         return 0;
     }
+    if is_dry() {
+        return 1;
+    }
     let Some(mut record) = HELD.reserve_untyped::<HeldFrame>(0) else {
         return 0;
     };
@@ -452,12 +481,18 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn remember_locality(&self, key: &LocalityKey, locality: &Locality) {
+        if is_dry() {
+            return;
+        }
         // Without room it is scheduled again the next time.
         let _ = LOCALITIES.insert(key, locality, u64::from(BPF_ANY));
     }
 
     #[inline(always)]
     fn turn(&self, service: u32) -> u64 {
+        if is_dry() {
+            return TURNS.get(service).copied().unwrap_or(0);
+        }
         match TURNS.get_ptr_mut(service) {
             // SAFETY: the pointer is to a map value.
             Some(turn) => unsafe { kernel::fetch_add(turn, 1) },
@@ -472,7 +507,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn adjust_load(&self, server: u32, change: Change) {
-        let Some(load) = LOADS.get_ptr_mut(server) else {
+        let Some(load) = LOADS.get_ptr_mut(server).filter(|_| !is_dry()) else {
             return;
         };
         // SAFETY: the pointers are into a map value.
@@ -494,7 +529,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn set_overloaded(&self, server: u32, overloaded: bool) {
-        if let Some(load) = LOADS.get_ptr_mut(server) {
+        if let Some(load) = LOADS.get_ptr_mut(server).filter(|_| !is_dry()) {
             // SAFETY: the pointer is into a map value; the word is written as a whole.
             unsafe { (&raw mut (*load).overloaded).write_volatile(u32::from(overloaded)) };
         }
@@ -574,6 +609,20 @@ pub(crate) struct KernelEntry<A> {
     flow: *mut Flow<A>,
 }
 
+/// The real server of the flow that this key has.
+#[cfg(feature = "log")]
+pub(crate) fn server_of4(key: &Key4) -> Option<u32> {
+    // SAFETY: the pointer is to a map value; the word is written as a whole.
+    FLOWS4.get_ptr(key).map(|flow| unsafe { (*flow).server })
+}
+
+/// The same for IPv6.
+#[cfg(feature = "log")]
+pub(crate) fn server_of6(key: &Key6) -> Option<u32> {
+    // SAFETY: the pointer is to a map value; the word is written as a whole.
+    FLOWS6.get_ptr(key).map(|flow| unsafe { (*flow).server })
+}
+
 impl<F: Family> FlowEntry<F> for KernelEntry<F::Address> {
     #[inline(always)]
     fn get(&self) -> Flow<F::Address> {
@@ -597,7 +646,7 @@ impl<F: Family> FlowEntry<F> for KernelEntry<F::Address> {
         // SAFETY: as above. A line that is up to date is not made dirty.
         unsafe {
             let seen = &raw mut (*self.flow).seen;
-            if *seen != now {
+            if *seen != now && !is_dry() {
                 seen.write_volatile(now);
             }
         }
@@ -605,6 +654,9 @@ impl<F: Family> FlowEntry<F> for KernelEntry<F::Address> {
 
     #[inline(always)]
     fn advance(&self, from: State, to: State, timeout: u32) -> bool {
+        if is_dry() {
+            return true;
+        }
         // SAFETY: as above.
         unsafe {
             let advanced =
@@ -641,22 +693,37 @@ macro_rules! flow_table {
 
             #[inline(always)]
             fn insert(&self, key: &$key, flow: &Flow<$address>) -> Inserted {
+                if is_dry() {
+                    return match FlowTable::<$family>::find(self, key) {
+                        Some(_) => Inserted::Exists,
+                        None => Inserted::Yes,
+                    };
+                }
                 inserted($flows.insert(key, flow, u64::from(BPF_NOEXIST)))
             }
 
             #[inline(always)]
             fn replace(&self, key: &$key, flow: &Flow<$address>) -> Inserted {
+                if is_dry() {
+                    return Inserted::Yes;
+                }
                 inserted($flows.insert(key, flow, u64::from(BPF_ANY)))
             }
 
             #[inline(always)]
             fn remove(&self, key: &$key) {
+                if is_dry() {
+                    return;
+                }
                 // One that is gone already is as good as removed.
                 let _ = $flows.remove(key);
             }
 
             #[inline(always)]
             fn enqueue(&self, queue: tables::Queue, key: &$key) -> Inserted {
+                if is_dry() {
+                    return Inserted::Yes;
+                }
                 let result = inserted(match queue {
                     tables::Queue::HalfOpen => $half_open.push(key, 0),
                     tables::Queue::Standing => $standing.push(key, 0),
@@ -669,6 +736,12 @@ macro_rules! flow_table {
 
             #[inline(always)]
             fn dequeue(&self, queue: tables::Queue, key: &mut $key) -> bool {
+                if is_dry() {
+                    return match queue {
+                        tables::Queue::HalfOpen => kernel::peek(&$half_open, key),
+                        tables::Queue::Standing => kernel::peek(&$standing, key),
+                    };
+                }
                 let is_there = match queue {
                     tables::Queue::HalfOpen => kernel::pop(&$half_open, key),
                     tables::Queue::Standing => kernel::pop(&$standing, key),
@@ -689,7 +762,8 @@ macro_rules! flow_table {
 
             #[inline(always)]
             fn adjust_census(&self, half_open: i32, standing: i32) {
-                let Some(census) = CENSUS.get_ptr_mut(family_index::<$family>()) else {
+                let census = CENSUS.get_ptr_mut(family_index::<$family>());
+                let Some(census) = census.filter(|_| !is_dry()) else {
                     return;
                 };
                 // SAFETY: the pointers are into a map value.

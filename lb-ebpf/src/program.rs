@@ -19,6 +19,8 @@ use lb_common::{
     verdict::{Fate, Reason, Verdict},
 };
 
+#[cfg(feature = "log")]
+use crate::log;
 use crate::{
     kernel,
     maps::{self, KernelTables, Outcome},
@@ -29,6 +31,8 @@ use crate::{
 /// the other, so that each has a stack frame to itself.
 #[xdp]
 fn balance(ctx: XdpContext) -> u32 {
+    #[cfg(feature = "log")]
+    log::begin();
     let packet = XdpPacket::new(ctx.ctx);
     let (interface, bytes) = (packet.interface(), packet.length());
     let code = match Link::parse(&packet) {
@@ -43,6 +47,8 @@ fn balance(ctx: XdpContext) -> u32 {
         _ => Outcome::Dropped,
     };
     maps::count_interface(interface, bytes, outcome);
+    #[cfg(feature = "log")]
+    log::decided(code);
     code
 }
 
@@ -254,7 +260,7 @@ impl Code {
         match self {
             Self::Next(Next::Done(Verdict::Pass)) => xdp_action::XDP_PASS,
             Self::Next(Next::Done(Verdict::Transmit)) => back(ctx),
-            Self::Next(Next::Done(Verdict::Redirect(interface))) => kernel::redirect(interface),
+            Self::Next(Next::Done(Verdict::Redirect(interface))) => away(interface),
             Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
             Self::Next(Next::LookUp) => stage::LOOK_UP,
             Self::Next(Next::New) => stage::NEW,
@@ -279,6 +285,8 @@ impl Code {
 #[inline(always)]
 fn refused(reason: Reason) -> u32 {
     maps::count(reason);
+    #[cfg(feature = "log")]
+    log::refused(reason);
     match reason.fate() {
         Fate::Pass => xdp_action::XDP_PASS,
         Fate::Drop => xdp_action::XDP_DROP,
@@ -292,10 +300,22 @@ fn refused(reason: Reason) -> u32 {
 #[unsafe(no_mangle)]
 static REDIRECT_BACK: Global<u8> = Global::new(0);
 
+/// Out by another interface. A packet that is only tried goes nowhere, and whoever tries it learns
+/// where it would go.
+#[inline(always)]
+fn away(interface: u32) -> u32 {
+    if maps::is_dry() {
+        maps::note_departure(interface);
+        xdp_action::XDP_REDIRECT
+    } else {
+        kernel::redirect(interface)
+    }
+}
+
 /// Back by the interface that the packet came from.
 #[inline(always)]
 fn back(ctx: *mut xdp_md) -> u32 {
-    if REDIRECT_BACK.load() == 0 {
+    if REDIRECT_BACK.load() == 0 || maps::is_dry() {
         xdp_action::XDP_TX
     } else {
         kernel::redirect(XdpPacket::new(ctx).interface())

@@ -109,7 +109,7 @@ fn in_order(stage: &Stage, family: Family, port: u16) -> Result<()> {
 /// The last fragment first.
 fn backwards(stage: &Stage, family: Family, port: u16) -> Result<()> {
     let socket = listen(stage, family, port)?;
-    let ends = [(family.client(), port), (family.vip(), ECHO)].map(|end| SocketAddr::from(end));
+    let ends = [(family.client(), port), (family.vip(), ECHO)].map(SocketAddr::from);
     let frame = udp(&ends[0].to_string(), &ends[1].to_string())
         .payload(&data(port))
         .build();

@@ -31,6 +31,8 @@ const TARGET_LINKER: &str = if cfg!(target_endian = "little") {
 
 /// What tells the build of `lb` and the tests where the object is.
 pub(crate) const OBJECT: &str = "LB_BPF_OBJECT";
+/// The object with the decision log, which lies beside it.
+const LOG_OBJECT: &str = "balancer-log.o";
 
 /// What builds the object.
 pub(crate) struct Builder {
@@ -46,13 +48,17 @@ impl Builder {
         Ok(Self { toolchain, linker })
     }
 
-    /// Builds the object; its path.
+    /// Builds the object, and the one with the decision log beside it; the first one's path.
     pub(crate) fn build(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let built = workspace.bpf().join(TARGET).join("bpf/balancer");
+        let mut cargo = self.cargo("build", workspace);
+        cargo.args(["--features", "log"]);
+        command::run(&mut cargo).context("the BPF object with the decision log was not built")?;
+        publish(&built, &workspace.bpf().join(LOG_OBJECT), object::check_log)?;
         let mut cargo = self.cargo("build", workspace);
         command::run(&mut cargo).context("the BPF object was not built")?;
-        let built = workspace.bpf().join(TARGET).join("bpf/balancer");
         let object = workspace.bpf().join("balancer.o");
-        publish(&built, &object)?;
+        publish(&built, &object, object::check)?;
         Ok(object)
     }
 
@@ -98,12 +104,12 @@ fn flags() -> [String; 4] {
 }
 
 /// Copies the object if it is another one: what is built with it stays fresh otherwise.
-fn publish(built: &Path, object: &Path) -> Result<()> {
+fn publish(built: &Path, object: &Path, check: fn(&[u8]) -> Result<()>) -> Result<()> {
     let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
     if fs::read(object).is_ok_and(|before| before == bytes) {
         return Ok(());
     }
-    object::check(&bytes)?;
+    check(&bytes)?;
     let staged = object.with_extension("new");
     fs::write(&staged, &bytes).with_context(|| format!("cannot write {}", staged.display()))?;
     fs::rename(&staged, object).with_context(|| format!("cannot write {}", object.display()))

@@ -15,15 +15,22 @@ const ENTRY_OFFSET: usize = 0x18;
 /// The object must describe its maps and types in BTF, and only there: libbpf and bpftool refuse
 /// the old section `maps`.
 pub(crate) fn check(object: &[u8]) -> Result<()> {
+    check_log(object)?;
     let sections = sections(object).context("this is not a BPF object")?;
-    let has = |name: &str| sections.iter().any(|section| section == name);
-    if !has(".BTF") {
+    if sections.iter().any(|section| section == "maps") {
+        bail!("the BPF object has maps without BTF; define them with #[btf_map]");
+    }
+    Ok(())
+}
+
+/// The object with the decision log must do so but for the ring of aya-log, which is in that section: only
+/// aya loads it.
+pub(crate) fn check_log(object: &[u8]) -> Result<()> {
+    let sections = sections(object).context("this is not a BPF object")?;
+    if !sections.iter().any(|section| section == ".BTF") {
         bail!(
             "the BPF object has no BTF: the compiler left out debug information, or the linker --btf"
         );
-    }
-    if has("maps") {
-        bail!("the BPF object has maps without BTF; define them with #[btf_map]");
     }
     Ok(())
 }
@@ -147,6 +154,8 @@ mod tests {
         assert!(check(&elf(&[".strtab", ".BTF", ".maps"], true)).is_ok());
         assert!(check(&elf(&[".strtab", ".maps"], true)).is_err());
         assert!(check(&elf(&[".strtab", ".BTF", "maps"], true)).is_err());
+        assert!(check_log(&elf(&[".strtab", ".BTF", "maps"], true)).is_ok());
+        assert!(check_log(&elf(&[".strtab", "maps"], true)).is_err());
     }
 
     #[test]

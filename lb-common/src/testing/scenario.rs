@@ -706,7 +706,7 @@ fn fragment(lot: &mut Lot, frame: &mut Vec<u8>) {
         }
         Some(6) if frame.len() >= at + 40 => {
             // The offset is 3 bits further to the left than IPv4's, the flag at the right end.
-            let field = field << 3 | field >> 13;
+            let field = field.rotate_left(3);
             let [high, low] = field.to_be_bytes();
             let header = [frame[at + 6], 0, high, low, 0, 0, 0, number];
             frame[at + 6] = 44;

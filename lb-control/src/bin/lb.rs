@@ -16,9 +16,14 @@ use lb_control::{
         self, Colour, Format,
         marks::{self, LeftOut},
     },
-    control::{self, client, order::Order},
+    control::{
+        self, client,
+        log::{self, Wish},
+        order::Order,
+    },
     daemon,
     dataplane::{Sizes, kernel::Mode},
+    explain,
 };
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -57,6 +62,18 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Tells what the data plane would do with a packet, step by step, without doing it; exit status 0 if
+    /// all packets could be tried.
+    Explain(Explain),
+    /// The decision log: prints it as it comes, or switches it on or off.
+    Log {
+        /// Without it the log is printed.
+        #[command(subcommand)]
+        switch: Option<Switch>,
+        /// The daemon's socket.
+        #[arg(long, global = true, value_name = "PATH", default_value = control::SOCKET)]
+        socket: PathBuf,
+    },
     /// Lists packets that were not steered, by reason, and what else happened.
     Drops {
         /// The daemon's socket.
@@ -80,6 +97,53 @@ enum Verb {
         #[arg(long, value_name = "DIR", default_value = BPFFS)]
         bpffs: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum Switch {
+    /// One line for what becomes of a packet, until it is switched off or the daemon ends.
+    On {
+        /// One packet of N is logged, by chance.
+        #[arg(long, value_name = "N", default_value_t = 1,
+              value_parser = clap::value_parser!(u32).range(1..))]
+        sample: u32,
+        /// Only packets that end here.
+        #[arg(long)]
+        drops_only: bool,
+    },
+    /// Costs nothing again.
+    Off,
+}
+
+#[derive(Args)]
+#[group(skip)]
+struct Explain {
+    /// The packet in words: `tcp 198.51.100.7:4321 192.0.2.10:80 flags S`.
+    #[arg(
+        long,
+        value_name = "WORDS",
+        required_unless_present = "pcap",
+        conflicts_with = "pcap"
+    )]
+    tuple: Option<String>,
+    /// Packets from a capture, pcap or pcapng, of Ethernet.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Where packets are written as they would leave, as pcap.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The interface that they come in by; else the first that the program is on.
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+    /// Where things are pinned.
+    #[arg(long, value_name = "DIR", default_value = BPFFS)]
+    bpffs: PathBuf,
+    /// The daemon's socket; without the daemon there are addresses instead of names.
+    #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
+    socket: PathBuf,
+    /// The answer as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -265,6 +329,39 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Server { order, socket } => {
             let text = runtime()?.block_on(client::order(&socket, &order.into()))?;
             writeln!(io::stdout(), "{text}")?;
+        }
+        Verb::Log { switch, socket } => {
+            let wish = match switch {
+                None => {
+                    let mut out = io::stdout().lock();
+                    runtime()?.block_on(log::read_along(&socket, |lines| {
+                        out.write_all(lines)?;
+                        out.flush()
+                    }))?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Some(Switch::On { sample, drops_only }) => Some(Wish { sample, drops_only }),
+                Some(Switch::Off) => None,
+            };
+            runtime()?.block_on(log::switch(&socket, wish))?;
+        }
+        Verb::Explain(asked) => {
+            let packets = match (asked.tuple, asked.pcap) {
+                (Some(words), _) => explain::Packets::Tuple(words),
+                (None, path) => explain::Packets::Capture(path.unwrap_or_default()),
+            };
+            let options = explain::Options {
+                packets,
+                interface: asked.interface,
+                out: asked.out,
+                bpffs: asked.bpffs,
+                socket: asked.socket,
+                json: asked.json,
+            };
+            let mut out = io::stdout().lock();
+            if !runtime()?.block_on(explain::run(&options, &mut out))? {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Verb::Detach { bpffs } => {
             let text = if daemon::detach(&bpffs)? {

@@ -1,6 +1,7 @@
 //! How the commands of `lb` talk to the daemon: HTTP and JSON over a unix socket.
 
 pub mod client;
+pub mod log;
 pub mod order;
 pub mod server;
 

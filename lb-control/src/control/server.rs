@@ -39,6 +39,8 @@ pub struct Sources {
     pub events: mpsc::Sender<Event>,
     /// The nannies.
     pub nannies: health::Handle,
+    /// The decision log.
+    pub log: super::log::Log,
     /// The interfaces with the program on them.
     pub interfaces: tokio::sync::watch::Receiver<Vec<InterfaceStatus>>,
 }
@@ -91,10 +93,12 @@ impl Socket {
     /// If the socket fails.
     pub async fn serve(self, sources: Sources) -> std::io::Result<()> {
         let Self { listener, _trace } = self;
+        let log = sources.log.clone();
         let routes = Router::new()
             .route(STATUS, get(status))
             .route(SERVER, post(order))
             .with_state(sources)
+            .merge(super::log::routes(log))
             .into_make_service_with_connect_info::<Peer>();
         axum::serve(listener, routes).await
     }

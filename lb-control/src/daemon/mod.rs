@@ -1,5 +1,6 @@
 //! The daemon: pulse. It starts everything, passes on what happens, and stops everything.
 
+mod decisions;
 mod interfaces;
 mod pulse;
 mod secret;

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Options, Signals,
+    decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
     load, secret,
 };
@@ -62,6 +63,7 @@ pub(super) struct Pulse {
     reports: mpsc::Receiver<health::Report>,
     resolver: resolver::Handle,
     nannies: health::Handle,
+    decisions: Decisions,
     vlans: BTreeMap<u32, Vlan>,
     /// The task that answers commands.
     commands: JoinSet<()>,
@@ -122,8 +124,10 @@ impl Pulse {
         tokio::spawn(reconciler.run(queue));
         let (held, in_vain) = program.held()?;
         tokio::spawn(waiting_room::keep(held, in_vain));
+        let (decisions, log) = Decisions::new(events.clone());
         let sources = Sources {
             events: events.clone(),
+            log,
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
         };
@@ -146,6 +150,7 @@ impl Pulse {
             reports,
             resolver,
             nannies,
+            decisions,
             vlans: BTreeMap::new(),
             commands,
             _lock: lock,
@@ -224,6 +229,9 @@ impl Pulse {
                         self.interfaces.note_modes(&links);
                         self.look_at_vlans(&links).await?;
                     }
+                }
+                Some(asked) = self.decisions.asked() => {
+                    self.decisions.carry_out(&mut self.program, asked);
                 }
                 _ = signals.hangup.recv() => self.reload().await,
                 _ = signals.terminate.recv() => {
@@ -310,6 +318,9 @@ impl Pulse {
     /// Takes off what was put on the machine. The data plane stays.
     pub(super) async fn stop(&mut self) {
         notify(&[NotifyState::Stopping]);
+        if let Err(error) = self.program.end_log() {
+            error!("{error:#}");
+        }
         self.announcement = None;
         if let Err(error) = self.lower_all_but(&Site::default()).await {
             error!("{error:#}");

@@ -98,6 +98,18 @@ fn attach_new(program: &mut Xdp, interface: &str, mode: XdpMode, pin: &Path) -> 
     Ok(())
 }
 
+/// Puts `program` in the place of those whose links are pinned in a folder. Links that lead nowhere stay
+/// as they are.
+pub(super) fn replace_all(program: &mut Xdp, links: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(links)? {
+        let pin = entry?.path();
+        if let Err(error) = replace(program, &pin) {
+            warn!(link = %pin.display(), error = %format!("{error:#}"), "the program was not replaced");
+        }
+    }
+    Ok(())
+}
+
 fn replace(program: &mut Xdp, pin: &Path) -> anyhow::Result<()> {
     let link: FdLink = PinnedLink::from_pin(pin)?.into();
     let id = program.attach_to_link(XdpLink::try_from(link)?)?;

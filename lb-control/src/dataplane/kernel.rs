@@ -1,4 +1,4 @@
-//! The kernel: the only file besides `attachment` and `held` that knows aya.
+//! The kernel. Only this file, `attachment`, `held`, `trial` and `log` know aya.
 
 use std::sync::{
     Arc,
@@ -29,15 +29,17 @@ use super::{
     Change, Dataplane, Sizes, Tables, attachment, both,
     bpffs::Pins,
     held::{self, Held},
+    log::{self, Records, Sampling},
     memory,
 };
 pub use attachment::Attached;
 
 /// The program, compiled for the kernel and embedded: `lb` is one file.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
 
 /// The maps, by name; all of them are pinned.
-const MAPS: &[&str] = &[
+pub(super) const MAPS: &[&str] = &[
     "services",
     "service_ranges",
     "addresses",
@@ -95,6 +97,9 @@ pub enum Back {
 /// The loaded programs, not yet attached.
 pub struct Program {
     ebpf: Ebpf,
+    /// The one with the decision log, while it is in the other's place.
+    talking: Option<Ebpf>,
+    back: Back,
     pins: Pins,
     in_vain: Arc<AtomicU64>,
 }
@@ -195,6 +200,8 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     );
     let program = Program {
         ebpf,
+        talking: None,
+        back,
         pins: pins.clone(),
         in_vain: Arc::clone(&dataplane.in_vain),
     };
@@ -216,7 +223,7 @@ fn memory_of_maps(pins: &Pins) -> anyhow::Result<u64> {
 
 /// The sizes of the maps that are pinned; `None` if there are none. How many flows may be half-open
 /// is not the size of a map: that is as it is `wanted`.
-fn pinned_sizes(pins: &Pins, wanted: &Sizes) -> anyhow::Result<Option<Sizes>> {
+pub(super) fn pinned_sizes(pins: &Pins, wanted: &Sizes) -> anyhow::Result<Option<Sizes>> {
     let info = |name: &str| {
         let path = pins.maps().join(name);
         path.exists()
@@ -284,7 +291,7 @@ fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name);
     Ok(program
         .with_context(|| format!("there is no program `{name}`"))?
@@ -309,7 +316,33 @@ impl Program {
     /// Why it cannot be there.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> anyhow::Result<Attached> {
         let pin = self.pins.links().join(interface);
-        attachment::attach(program(&mut self.ebpf, "balance")?, interface, mode, &pin)
+        let ebpf = self.talking.as_mut().unwrap_or(&mut self.ebpf);
+        attachment::attach(program(ebpf, "balance")?, interface, mode, &pin)
+    }
+
+    /// Puts the program with the decision log in the place of the one that is on the interfaces. What it
+    /// says.
+    ///
+    /// # Errors
+    /// Why it cannot be there.
+    pub fn begin_log(&mut self, sampling: Sampling) -> anyhow::Result<Records> {
+        let (mut ebpf, records) = log::load(&self.pins, self.back, sampling)?;
+        attachment::replace_all(program(&mut ebpf, "balance")?, &self.pins.links())?;
+        self.talking = Some(ebpf);
+        Ok(records)
+    }
+
+    /// Puts the one without it there again.
+    ///
+    /// # Errors
+    /// Why it cannot be there.
+    pub fn end_log(&mut self) -> anyhow::Result<()> {
+        if self.talking.is_some() {
+            let quiet = program(&mut self.ebpf, "balance")?;
+            attachment::replace_all(quiet, &self.pins.links())?;
+            self.talking = None;
+        }
+        Ok(())
     }
 
     /// Takes the program off the interfaces that are pinned but for these.
@@ -497,9 +530,10 @@ impl Dataplane for KernelDataplane {
     fn reasons(&self) -> Result<Vec<(Reason, u64)>, MapError> {
         let count = |reason: &Reason| {
             let each = self.reasons.get(&(*reason as u32), 0)?;
-            let waited = match reason {
-                Reason::EarlyFragment => self.in_vain.load(Ordering::Relaxed),
-                _ => 0,
+            let waited = if *reason == Reason::EarlyFragment {
+                self.in_vain.load(Ordering::Relaxed)
+            } else {
+                0
             };
             Ok((*reason, each.iter().sum::<u64>() + waited))
         };

@@ -6,7 +6,9 @@ pub mod bpffs;
 pub mod fake;
 pub mod held;
 pub mod kernel;
+pub mod log;
 mod memory;
+pub mod trial;
 
 use std::collections::BTreeMap;
 

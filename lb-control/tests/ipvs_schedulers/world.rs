@@ -292,9 +292,10 @@ impl World {
 
 /// Where a packet goes.
 fn destination((_, event): &(usize, Event)) -> Option<SocketAddr> {
-    match event {
-        Event::Packet { to, .. } => *to,
-        _ => None,
+    if let Event::Packet { to, .. } = event {
+        *to
+    } else {
+        None
     }
 }
 

@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn what_is_in_a_tunnel_comes_out() {
         let gue = [0xc0, 0, 0x17, 0xc0, 0, 14, 0, 0, 0, 4, 0, 0, 0x45, 7];
-        let table: [(&str, i32, &[u8], Option<(usize, bool)>); 10] = [
+        type Row<'a> = (&'static str, i32, &'a [u8], Option<(usize, bool)>);
+        let table: [Row<'_>; 10] = [
             ("bare", IPIP, &[0x45, 7], Some((0, false))),
             ("GRE", GRE, &[0, 0, 8, 0, 0x45, 7], Some((4, false))),
             (
