@@ -38,7 +38,7 @@ const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
 
 /// How many scenarios are played.
-const SCENARIOS: u64 = 400;
+const SCENARIOS: u64 = 200;
 /// Steps of a scenario.
 const STEPS: usize = 1_000;
 /// After so many of them everything is compared.
