@@ -5,7 +5,6 @@ use core::ops::ControlFlow;
 
 use crate::{
     age::retire,
-    count,
     family::Family,
     flow::{Flow, FlowKey, reply_key},
     lookup::sight,
@@ -230,7 +229,7 @@ fn remember<F: Family, P: Packet, T: Tables + FlowTable<F>>(
             return Err(Reason::FlowTableFull);
         }
     }
-    count::changed::<F, _>(tables, id, None, Some(state));
+    FlowTable::<F>::changed(tables, id, None, Some(state));
     if !is_queued && tables.enqueue(Queue::HalfOpen, frame.key) != Inserted::Yes {
         // Nobody would ever take it away again.
         if let Some(entry) = tables.find(frame.key)
@@ -255,7 +254,7 @@ fn leave_to_sweeper<F: Family, T: Tables + FlowTable<F>>(
     flow.state = State::CLOSE;
     flow.timeout = 0;
     if tables.replace(key, flow) == Inserted::Yes {
-        count::changed::<F, _>(tables, flow.server, None, Some(flow.state));
+        FlowTable::<F>::changed(tables, flow.server, None, Some(flow.state));
     } else {
         tables.remove(key);
     }

@@ -10,7 +10,6 @@
 //! keeps that one's place.
 
 use crate::{
-    count,
     family::Family,
     flow::{FlowKey, reply_key},
     maps::Settings,
@@ -116,7 +115,7 @@ pub fn retire<F: Family, T: Tables + FlowTable<F>>(
     if !entry.advance(flow.state, State::RETIRED, 0) {
         return false;
     }
-    count::changed::<F, _>(tables, flow.server, Some(flow.state), None);
+    FlowTable::<F>::changed(tables, flow.server, Some(flow.state), None);
     if flow.state != State::TEMPLATE
         && let Some(server) = tables.server(flow.server)
         && server.is_masqueraded()

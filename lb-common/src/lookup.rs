@@ -1,9 +1,8 @@
 //! Frame to [`Match`]: the flow that a packet belongs to, or a new one.
 
 use crate::{
-    count,
     family::Family,
-    flow::{Flow, FlowKey},
+    flow::Flow,
     maps::{RangeKey, Server, Service, ServiceKey, Settings},
     parse::Frame,
     room::NewFlow,
@@ -26,19 +25,15 @@ pub enum Match<E> {
         /// The entry of the way back.
         entry: E,
     },
-    /// The first packet of a flow to this service.
-    New {
-        /// The service.
-        service: Service,
+    /// Of no flow that is alive.
+    Unknown {
         /// Whether there is an entry of the same key, which has ended.
         is_stale: bool,
     },
-    /// Nobody's.
-    NotOurs,
 }
 
-/// Finds the flow of a packet and moves it on, or the service that it begins one with. What the server is to see as the source
-/// of a request is left in `room.flow` if it is not the client ([`Server::SOURCE_NAT`]).
+/// Finds the flow of a packet and moves it on. What the server is to see as the source of a request is
+/// left in `room.flow` if it is not the client ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
 /// Why the packet belongs to a service and yet to no flow.
@@ -68,21 +63,9 @@ pub fn flow<F: Family, T: Tables + FlowTable<F>>(
             }
         }
     }
-    let FlowKey {
-        destination,
-        destination_port,
-        protocol,
-        ..
-    } = *frame.key;
-    Ok(
-        match service::<F, _>(tables, destination, destination_port, protocol) {
-            Some(service) => Match::New {
-                service,
-                is_stale: known.is_some(),
-            },
-            None => Match::NotOurs,
-        },
-    )
+    Ok(Match::Unknown {
+        is_stale: known.is_some(),
+    })
 }
 
 /// The service of an address, port and protocol: the one with just this port, else the one with the
@@ -214,7 +197,7 @@ fn advance<F: Family, T: Tables + FlowTable<F>>(
         // Nothing to do; or another CPU was faster, and its packet counts.
         return;
     }
-    count::changed::<F, _>(tables, flow.server, Some(flow.state), Some(next));
+    FlowTable::<F>::changed(tables, flow.server, Some(flow.state), Some(next));
 }
 
 /// Which packets of a server's flows come this way.

@@ -6,7 +6,6 @@
 
 use crate::{
     address::Address6,
-    count,
     family::Family,
     flow::{Flow, FlowKey},
     maps::{NextHop, Persistence, Server, Service, Settings},
@@ -76,9 +75,9 @@ pub fn remember<F: Family, T: Tables + FlowTable<F>>(
         if !entry.advance(State::TEMPLATE, State::RETIRED, 0) {
             return;
         }
-        count::changed::<F, _>(tables, template.server, Some(State::TEMPLATE), None);
+        FlowTable::<F>::changed(tables, template.server, Some(State::TEMPLATE), None);
         if tables.replace(other, flow) == Inserted::Yes {
-            count::changed::<F, _>(tables, id, None, Some(State::TEMPLATE));
+            FlowTable::<F>::changed(tables, id, None, Some(State::TEMPLATE));
         } else {
             tables.remove(other);
         }
@@ -88,7 +87,7 @@ pub fn remember<F: Family, T: Tables + FlowTable<F>>(
         return;
     }
     if tables.enqueue(Queue::Standing, other) == Inserted::Yes {
-        count::changed::<F, _>(tables, id, None, Some(State::TEMPLATE));
+        FlowTable::<F>::changed(tables, id, None, Some(State::TEMPLATE));
     } else {
         tables.remove(other);
     }

@@ -31,6 +31,8 @@ pub enum Next {
     Done(Verdict),
     /// It is to be looked up.
     LookUp,
+    /// It is of no flow that is known.
+    FindService,
     /// It is the first packet of a flow.
     New,
     /// It is scheduled.
@@ -56,7 +58,9 @@ pub enum Next {
     Echo,
     /// It is an ICMP error of the flow of the room.
     Error,
-    /// It is an ICMP error about a packet that may be a tunnel of ours, with IPv4 inside.
+    /// It is an ICMP error about a packet that may be a tunnel of ours.
+    ErrorOfTunnel,
+    /// Such a tunnel, with IPv4 inside.
     ErrorOfTunnel4,
     /// The same with IPv6 inside.
     ErrorOfTunnel6,
@@ -96,10 +100,9 @@ pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
     let Room {
         key,
         new,
-        service: chosen,
         server,
-        detail,
         gist,
+        ..
     } = room;
     let frame = Frame::<F>::restore(link, key, gist);
     Ok(match lookup::flow(tables, &frame, new)? {
@@ -111,17 +114,35 @@ pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
             entry.copy_to(&mut new.flow);
             Next::SendBack
         }
-        Match::New { service, is_stale } => {
-            *chosen = service;
-            *detail = u32::from(service.refusal.0);
+        Match::Unknown { is_stale } => {
             if is_stale {
                 gist.marks |= Gist::STALE;
             }
-            Next::New
+            Next::FindService
         }
-        Match::NotOurs if frame.is_first_fragment() => Next::ForeignFragment,
-        Match::NotOurs => Next::Done(Verdict::Pass),
     })
+}
+
+/// The stage of a packet of no flow: which service it begins one with.
+#[inline(always)]
+pub fn find_service<F: Parse, T: Tables>(
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+) -> Next {
+    let key = &room.key;
+    let service =
+        lookup::service::<F, T>(tables, key.destination, key.destination_port, key.protocol);
+    if let Some(service) = service {
+        room.service = service;
+        room.detail = u32::from(service.refusal.0);
+        return Next::New;
+    }
+    if Frame::<F>::restore(link, &room.key, &room.gist).is_first_fragment() {
+        Next::ForeignFragment
+    } else {
+        Next::Done(Verdict::Pass)
+    }
 }
 
 /// The first stage of a new flow: the real server that its client stays with. If there is none it is

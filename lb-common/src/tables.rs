@@ -4,6 +4,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     address::Address6,
+    count,
     family::Family,
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
@@ -195,6 +196,16 @@ pub trait FlowTable<F: Family> {
 
     /// Changes that.
     fn adjust_census(&self, half_open: i32, standing: i32);
+
+    /// Enters into the books that a flow of a real server went from one state to another:
+    /// [`count::changed`]. In the kernel that is a function of its own.
+    #[inline(always)]
+    fn changed(&self, server: u32, before: Option<State>, after: Option<State>)
+    where
+        Self: Tables + Sized,
+    {
+        count::changed::<F, Self>(self, server, before, after);
+    }
 }
 
 /// The datagrams of one address family whose first fragment was seen ([`crate::fragment`]).

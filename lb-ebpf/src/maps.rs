@@ -14,10 +14,11 @@ use aya_ebpf::{
 };
 use lb_common::{
     address::{Address4, Address6},
-    age,
+    age, count,
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
+    icmp::Complaint,
     maps::{
         Census, HeldFrame, InterfaceTraffic, Load, Locality, LocalityKey, Persistence, RangeKey,
         Rate, Role, Server, Service, ServiceKey, Settings, Thresholds, Traffic, Vlan, size,
@@ -135,6 +136,9 @@ static ROOM4: PerCpuArray<Room<Address4>, 1> = PerCpuArray::new();
 /// Room for one packet of IPv6.
 #[btf_map(name = "room6")]
 static ROOM6: PerCpuArray<Room<Address6>, 1> = PerCpuArray::new();
+/// What an ICMP error says about a tunnel.
+#[btf_map(name = "complaint")]
+static COMPLAINT: PerCpuArray<Complaint, 1> = PerCpuArray::new();
 /// The sweeper's clock.
 #[btf_map(name = "sweeper")]
 static SWEEPER: Array<Sweeper, 1> = Array::new();
@@ -193,6 +197,15 @@ pub(crate) fn room4() -> Option<&'static mut Room<Address4>> {
 pub(crate) fn room6() -> Option<&'static mut Room<Address6>> {
     // SAFETY: as in `room4`.
     ROOM6.get_ptr_mut(0).map(|room| unsafe { &mut *room })
+}
+
+/// What the ICMP error that is being handled says about a tunnel.
+#[inline(always)]
+pub(crate) fn complaint() -> Option<&'static mut Complaint> {
+    // SAFETY: as in `room4`.
+    COMPLAINT
+        .get_ptr_mut(0)
+        .map(|complaint| unsafe { &mut *complaint })
 }
 
 /// Counts a packet that was not steered.
@@ -681,8 +694,36 @@ fn inserted(result: Result<(), i32>) -> Inserted {
     }
 }
 
+/// No flow, where a state is a number.
+const NO_STATE: u32 = 0x100;
+
+#[inline(always)]
+const fn state_number(state: Option<State>) -> u32 {
+    match state {
+        Some(state) => state.0,
+        None => NO_STATE,
+    }
+}
+
+#[inline(always)]
+const fn state_of(number: u32) -> Option<State> {
+    if number == NO_STATE {
+        return None;
+    }
+    Some(State(number))
+}
+
 macro_rules! flow_table {
-    ($family:ty, $key:ty, $address:ty, $flows:ident, $half_open:ident, $standing:ident, $fragments:ident) => {
+    ($family:ty, $key:ty, $address:ty, $flows:ident, $half_open:ident, $standing:ident, $fragments:ident, $changed:ident) => {
+        /// [`count::changed`] as a global function.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $changed(server: u32, before: u32, after: u32) -> u32 {
+            let tables = KernelTables::without_packet();
+            count::changed::<$family, _>(&tables, server, state_of(before), state_of(after));
+            0
+        }
+
         impl FlowTable<$family> for KernelTables {
             type Entry = KernelEntry<$address>;
 
@@ -776,6 +817,11 @@ macro_rules! flow_table {
                     }
                 }
             }
+
+            #[inline(always)]
+            fn changed(&self, server: u32, before: Option<State>, after: Option<State>) {
+                $changed(server, state_number(before), state_number(after));
+            }
         }
 
         impl FragmentTable<$family> for KernelTables {
@@ -795,8 +841,8 @@ macro_rules! flow_table {
 }
 
 flow_table!(
-    V4, Key4, Address4, FLOWS4, HALF_OPEN4, STANDING4, FRAGMENTS4
+    V4, Key4, Address4, FLOWS4, HALF_OPEN4, STANDING4, FRAGMENTS4, changed_v4
 );
 flow_table!(
-    V6, Key6, Address6, FLOWS6, HALF_OPEN6, STANDING6, FRAGMENTS6
+    V6, Key6, Address6, FLOWS6, HALF_OPEN6, STANDING6, FRAGMENTS6, changed_v6
 );

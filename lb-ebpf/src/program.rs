@@ -82,6 +82,10 @@ mod stage {
     pub(super) const BEGIN: u32 = 0x10d;
     /// The packet is to be looked up.
     pub(super) const LOOK_UP: u32 = 0x10a;
+    /// The packet is of no flow that is known.
+    pub(super) const FIND_SERVICE: u32 = 0x10e;
+    /// The packet is an ICMP error about a tunnel.
+    pub(super) const ERROR_OF_TUNNEL: u32 = 0x10f;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
     /// The packet goes into a tunnel; the lower three bytes are the real server's id.
@@ -111,14 +115,17 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $read:ident, $look_up:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
-     $requote:ident, $relay:ident,
+     $read:ident, $look_up:ident, $find_service:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
+     $requote:ident, $hear:ident, $relay:ident,
      $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
             let mut code = $read(ctx);
             if code == stage::LOOK_UP {
                 code = $look_up(ctx);
+                if code == stage::FIND_SERVICE {
+                    code = $find_service(ctx);
+                }
             }
             if code == stage::NEW {
                 code = $choose(ctx);
@@ -146,10 +153,13 @@ macro_rules! family {
                     code = $echo(ctx);
                 } else if code == stage::ERROR {
                     code = $requote(ctx);
-                } else if code == stage::ERROR_OF_TUNNEL4 {
-                    code = relay_v4(ctx);
-                } else if code == stage::ERROR_OF_TUNNEL6 {
-                    code = relay_v6(ctx);
+                } else if code == stage::ERROR_OF_TUNNEL {
+                    code = $hear(ctx);
+                    if code == stage::ERROR_OF_TUNNEL4 {
+                        code = relay_v4(ctx);
+                    } else if code == stage::ERROR_OF_TUNNEL6 {
+                        code = relay_v6(ctx);
+                    }
                 }
             } else if code == stage::LATER_FRAGMENT {
                 code = $follow(ctx);
@@ -176,6 +186,9 @@ macro_rules! family {
         stage!($look_up, $room, |_packet, tables, room, link| {
             pipeline::look_up::<$family, _>(tables, room, link)
         });
+        stage!($find_service, $room, |_packet, tables, room, link| {
+            Ok::<_, Reason>(pipeline::find_service::<$family, _>(tables, room, link))
+        });
         stage!($choose, $room, |_packet, tables, room, link| {
             pipeline::choose::<$family, _>(tables, room, link)
         });
@@ -197,8 +210,19 @@ macro_rules! family {
         stage!($requote, $room, |packet, tables, room, link| {
             icmp::requote::<$family, _, _>(packet, tables, room, link)
         });
+        stage!($hear, $room, |packet, _tables, _room, link| {
+            match maps::complaint() {
+                Some(complaint) => icmp::hear::<$family, _>(packet, link, complaint),
+                None => Err(Reason::UnknownError),
+            }
+        });
         stage!($relay, $room, |packet, tables, room, link| {
-            icmp::relay::<$family, _, _>(packet, tables, room, link)
+            match maps::complaint() {
+                Some(complaint) => {
+                    icmp::relay::<$family, _, _>(packet, tables, room, link, complaint)
+                }
+                None => Err(Reason::UnknownError),
+            }
         });
         stage!($send_back, $room, |packet, tables, room, link| {
             pipeline::send_back::<$family, _, _>(packet, tables, room, link)
@@ -219,10 +243,10 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, read_v4, look_up_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4,
+family!(V4, maps::room4: balance_v4, read_v4, look_up_v4, find_service_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4, hear_v4,
     relay_v4,
     follow_v4, let_pass_v4, enter_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, read_v6, look_up_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6,
+family!(V6, maps::room6: balance_v6, read_v6, look_up_v6, find_service_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6, hear_v6,
     relay_v6,
     follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
@@ -274,6 +298,8 @@ impl Code {
             Self::Next(Next::SendBack) => stage::SEND_BACK,
             Self::Next(Next::Echo) => stage::ECHO,
             Self::Next(Next::Error) => stage::ERROR,
+            Self::Next(Next::FindService) => stage::FIND_SERVICE,
+            Self::Next(Next::ErrorOfTunnel) => stage::ERROR_OF_TUNNEL,
             Self::Next(Next::ErrorOfTunnel4) => stage::ERROR_OF_TUNNEL4,
             Self::Next(Next::ErrorOfTunnel6) => stage::ERROR_OF_TUNNEL6,
             Self::On => stage::ON,

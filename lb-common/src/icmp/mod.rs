@@ -3,7 +3,7 @@
 //! An echo request to a virtual address is answered on the spot. An error quotes the packet that it
 //! is about, and belongs to the flow of that packet: one about what was sent to a client goes to
 //! the real server, one about what was sent to a real server goes to the client ([`requote`]), and
-//! one about a tunnel of ours becomes another, about what was in it ([`relay`]). An error changes neither state nor time of a flow. All else is left to the kernel:
+//! one about a tunnel of ours becomes another, about what was in it ([`hear`], [`relay`]). An error changes neither state nor time of a flow. All else is left to the kernel:
 //! neighbour discovery above all.
 //!
 //! Each is a stage of its own ([`crate::pipeline`]).
@@ -13,7 +13,7 @@ mod quoting;
 mod tunnel;
 
 pub use quoting::{Quoting, Trouble};
-pub use tunnel::relay;
+pub use tunnel::{Complaint, hear, relay};
 
 use crate::{
     answer::{Answer, Answering, Question, answer},
@@ -99,10 +99,10 @@ pub fn steer<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
             }
         }
     }
-    match Wrapped::parse(packet, &quote) {
-        Some(wrapped) => Ok(wrapped.next()),
-        None => stranger::<F, T>(tables, destination),
+    if Wrapped::parse(packet, &quote).is_some() {
+        return Ok(Next::ErrorOfTunnel);
     }
+    stranger::<F, T>(tables, destination)
 }
 
 /// Answers an echo request, unless there were too many or it is not for us to answer: the kernel

@@ -1,6 +1,8 @@
 //! Errors about tunnels to real servers. They come to us, who sent the outer packet; the client, whose
 //! packet was inside, is told in our stead.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::{
     address::Address6,
     answer::error,
@@ -103,9 +105,9 @@ impl Wrapped {
         })
     }
 
-    /// The stage that follows.
+    /// The stage that follows [`hear`].
     #[inline(always)]
-    pub(super) const fn next(self) -> Next {
+    const fn next(self) -> Next {
         if self.is_v6 {
             Next::ErrorOfTunnel6
         } else {
@@ -114,64 +116,85 @@ impl Wrapped {
     }
 }
 
-/// What an error says about a tunnel.
-struct Complaint {
-    tunnel: Wrapped,
+/// What an error says about a tunnel of ours. One stage reads it, of the family of the error; another,
+/// of the family of the packet inside, acts on it ([`hear`], [`relay`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Complaint {
     /// Source and destination of the tunnel.
     ends: [Address6; 2],
-    /// How much stands in front of the inner packet, in bytes.
-    outer_length: usize,
+    /// What does not get through: packets larger than so many bytes, outer IP header included, or, if it
+    /// is zero, none.
+    mtu: u32,
+    /// Where the inner packet starts, in bytes from the link header on.
+    inner: u16,
+    /// How much stands in front of the inner packet, from the outer IP header on.
+    outer_length: u16,
     /// Where the quote ends.
-    end: usize,
-    trouble: Trouble,
+    end: u16,
+    /// Of GUE: its port.
+    port: Be16,
+    /// What kind of tunnel it is.
+    method: MethodKind,
+    /// Zero.
+    pad: [u8; 3],
 }
 
 impl Complaint {
-    #[inline(always)]
-    fn parse<F: Quoting, P: Packet>(packet: &P, link: Link) -> Result<Self, Reason> {
-        let message = F::transport(packet, link.length)?;
-        if message.end > packet.length() || message.end > message.at + MAX_SUM {
-            return Err(Reason::UnknownError);
-        }
-        let icmp: &Icmp = packet.header(message.at).ok_or(Reason::Malformed)?;
-        let trouble = F::trouble(icmp).ok_or(Reason::UnknownError)?;
-        let quoted_length = F::quoted_length(icmp).unwrap_or(MAX_SUM);
-        let quote = Quote::parse::<F, P>(packet, message.at, message.end)?;
-        let _: Sum = quote.sum::<F, P>(packet, link)?;
-        let outer: &F::Header = packet.header(quote.ip).ok_or(Reason::Malformed)?;
-        let tunnel = Wrapped::parse(packet, &quote).ok_or(Reason::UnknownError)?;
-        Ok(Self {
-            tunnel,
-            ends: [
-                F::widen(F::address(outer, End::Source)),
-                F::widen(F::address(outer, End::Destination)),
-            ],
-            outer_length: tunnel.inner - quote.ip,
-            end: message.end.min(quote.ip + quoted_length),
-            trouble,
-        })
-    }
-
     /// Whether it is about a tunnel to this real server.
     #[inline(always)]
     fn is_about(&self, server: &Server) -> bool {
         server.is_present()
-            && server.method == self.tunnel.method
-            && (server.method != MethodKind::GUE || server.tunnel_port == self.tunnel.port)
+            && server.method == self.method
+            && (server.method != MethodKind::GUE || server.tunnel_port == self.port)
             && [server.tunnel_source, server.address] == self.ends
     }
 
     /// What the client is told.
     #[inline(always)]
     fn retold<F: Quoting>(&self) -> Icmp {
-        match self.trouble {
-            Trouble::TooBig(mtu) => {
-                let room = mtu.saturating_sub(self.outer_length as u32);
-                F::too_big(room.clamp(u32::from(F::LEAST_MTU), u32::from(u16::MAX)) as u16)
-            }
-            Trouble::Unreachable => F::HOST_UNREACHABLE,
+        if self.mtu == 0 {
+            return F::HOST_UNREACHABLE;
         }
+        let room = self.mtu.saturating_sub(u32::from(self.outer_length));
+        F::too_big(room.clamp(u32::from(F::LEAST_MTU), u32::from(u16::MAX)) as u16)
     }
+}
+
+/// Reads an error of family `F` about what may be a tunnel of ours.
+///
+/// # Errors
+/// Why it is none.
+#[inline(always)]
+pub fn hear<F: Quoting, P: Packet>(
+    packet: &P,
+    link: Link,
+    complaint: &mut Complaint,
+) -> Result<Next, Reason> {
+    let message = F::transport(packet, link.length)?;
+    if message.end > packet.length() || message.end > message.at + MAX_SUM {
+        return Err(Reason::UnknownError);
+    }
+    let icmp: &Icmp = packet.header(message.at).ok_or(Reason::Malformed)?;
+    complaint.mtu = match F::trouble(icmp).ok_or(Reason::UnknownError)? {
+        Trouble::TooBig(mtu) => mtu.max(1),
+        Trouble::Unreachable => 0,
+    };
+    let quoted_length = F::quoted_length(icmp).unwrap_or(MAX_SUM);
+    let quote = Quote::parse::<F, P>(packet, message.at, message.end)?;
+    let _: Sum = quote.sum::<F, P>(packet, link)?;
+    let outer: &F::Header = packet.header(quote.ip).ok_or(Reason::Malformed)?;
+    complaint.ends = [
+        F::widen(F::address(outer, End::Source)),
+        F::widen(F::address(outer, End::Destination)),
+    ];
+    let tunnel = Wrapped::parse(packet, &quote).ok_or(Reason::UnknownError)?;
+    complaint.method = tunnel.method;
+    complaint.port = tunnel.port;
+    complaint.inner = tunnel.inner as u16;
+    complaint.outer_length = (tunnel.inner - quote.ip) as u16;
+    complaint.end = message.end.min(quote.ip + quoted_length) as u16;
+    Ok(tunnel.next())
 }
 
 /// Makes an error about a tunnel, with a packet of family `F` inside, into one about that packet,
@@ -185,15 +208,11 @@ pub fn relay<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
+    complaint: &Complaint,
 ) -> Result<Verdict, Reason> {
-    let complaint = if link.ethertype == V4::ETHERTYPE {
-        Complaint::parse::<V4, P>(packet, link)?
-    } else {
-        Complaint::parse::<V6, P>(packet, link)?
-    };
-    let at = complaint.tunnel.inner;
+    let (at, end) = (complaint.inner as usize, complaint.end as usize);
     let transport = F::transport(packet, at).map_err(|_| Reason::UnknownError)?;
-    let ports = ports(packet, &transport, complaint.end).ok_or(Reason::UnknownError)?;
+    let ports = ports(packet, &transport, end).ok_or(Reason::UnknownError)?;
     let ip: &F::Header = packet.header(at).ok_or(Reason::Malformed)?;
     let facts = F::facts(ip);
     room.key = FlowKey::new(
@@ -221,7 +240,7 @@ pub fn relay<F: Quoting, P: Packet, T: Tables + FlowTable<F>>(
         return Err(Reason::Unanswered);
     }
 
-    let quote = (complaint.end - at).min(facts.length).min(F::MAX_QUOTE);
+    let quote = (end - at).min(facts.length).min(F::MAX_QUOTE);
     let (client, virtual_address) = (&room.key.source, &room.key.destination);
     let route = tables.route(
         packet.interface(),

@@ -36,13 +36,13 @@ use tables::HostRoom;
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
 pub use verify::{GUE_PORT, checksums, crc32c};
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 
 use crate::{
     checksum::Sum,
     family::{Family, V4, V6},
     fragment,
-    icmp::{self, Quoting},
+    icmp::{self, Complaint, Quoting},
     link::Link,
     packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
     pipeline::{self, Next},
@@ -125,6 +125,10 @@ where
             let next = pipeline::look_up::<F, _>(tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
         }
+        Next::FindService => {
+            let next = pipeline::find_service::<F, _>(tables, room, link);
+            finish::<F>(packet, tables, room, link, next)
+        }
         Next::New => {
             let next = pipeline::choose::<F, _>(tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
@@ -152,8 +156,14 @@ where
             let next = icmp::requote::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
         }
-        Next::ErrorOfTunnel4 => relay::<F, V4>(packet, tables, room, link),
-        Next::ErrorOfTunnel6 => relay::<F, V6>(packet, tables, room, link),
+        Next::ErrorOfTunnel | Next::ErrorOfTunnel4 | Next::ErrorOfTunnel6 => {
+            let mut complaint = Complaint::zeroed();
+            if icmp::hear::<F, _>(packet, link, &mut complaint)? == Next::ErrorOfTunnel4 {
+                relay::<F, V4>(packet, tables, room, link, &complaint)
+            } else {
+                relay::<F, V6>(packet, tables, room, link, &complaint)
+            }
+        }
         Next::LaterFragment => {
             let next = fragment::follow::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)
@@ -174,6 +184,7 @@ fn relay<F: Quoting, Inner: Quoting>(
     tables: &HostTables,
     room: &mut Room<F::Address>,
     link: Link,
+    complaint: &Complaint,
 ) -> Result<Verdict, Reason>
 where
     HostTables: FlowTable<Inner> + HostRoom<F> + HostRoom<Inner>,
@@ -182,7 +193,7 @@ where
     HostRoom::<F>::room(tables).set(*room);
     let cell = HostRoom::<Inner>::room(tables);
     let mut inner = cell.get();
-    let outcome = icmp::relay::<Inner, _, _>(packet, tables, &mut inner, link);
+    let outcome = icmp::relay::<Inner, _, _>(packet, tables, &mut inner, link, complaint);
     cell.set(inner);
     *room = HostRoom::<F>::room(tables).get();
     outcome

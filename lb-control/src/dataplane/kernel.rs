@@ -70,6 +70,7 @@ pub(super) const MAPS: &[&str] = &[
     "reasons",
     "room4",
     "room6",
+    "complaint",
     "sweeper",
 ];
 
