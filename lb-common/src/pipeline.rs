@@ -1,12 +1,13 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
-//! Packets of known flows go through three stages: [`read`], [`look_up`], and [`send`] or [`send_back`]. The
-//! first packet of a flow has up to three more before the last: [`choose`], [`schedule`], [`begin`]. Tunnels ([`enter`]) have a stage of their own, and so has what
-//! is rarer still: ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and
-//! [`send_back`], [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages
-//! are called one after the other, by the entry point in the kernel and by
-//! [`crate::testing`], and hand on what they know in the [`Room`]: so each has a stack to itself,
-//! and the kernel's verifier looks at each by itself.
+//! Packets of known flows go through one stage, [`steer`]. The first packet of a flow has up to five
+//! more: [`find_service`], [`choose`], [`schedule`], [`begin`], [`send`]. Tunnels with a header of their
+//! own behind the outer IP header ([`enter`]) have a stage of their own, and so has what is rarer still:
+//! ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and [`send_back`],
+//! [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages are called
+//! one after the other, by the entry point in the kernel and by [`crate::testing`], and hand on what
+//! they know in the [`Room`]: so each has a stack to itself, and the kernel's verifier looks at each by
+//! itself.
 
 use crate::{
     admit,
@@ -29,8 +30,6 @@ use crate::{
 pub enum Next {
     /// Nothing: this becomes of the packet.
     Done(Verdict),
-    /// It is to be looked up.
-    LookUp,
     /// It is of no flow that is known.
     FindService,
     /// It is the first packet of a flow.
@@ -66,33 +65,15 @@ pub enum Next {
     ErrorOfTunnel6,
 }
 
-/// The first stage: what a packet of family `F` is, whose link header was read. Where the fate of an
-/// error of any stage is not to drop it, the packet is unchanged.
+/// The first stage, and for packets of known flows the only one. `room` has the key of the packet then,
+/// and what parsing found out. Where the fate of an error of any stage is not to drop it, the packet is
+/// unchanged.
 ///
 /// # Errors
 /// Why the packet is not steered; [`Reason::fate`] says what is done with it.
 #[inline(always)]
-pub fn read<F: Parse, P: Packet>(
-    packet: &P,
-    room: &mut Room<F::Address>,
-    link: Link,
-) -> Result<Next, Reason> {
-    let frame = match parse::frame::<F, P>(packet, link, &mut room.key)? {
-        Parsed::Frame(frame) => frame,
-        Parsed::Icmp => return Ok(Next::Icmp),
-        Parsed::LaterFragment => return Ok(Next::LaterFragment),
-        Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
-    };
-    room.gist = frame.gist();
-    Ok(Next::LookUp)
-}
-
-/// The second stage: whose packet it is.
-///
-/// # Errors
-/// As [`lookup::flow`].
-#[inline(always)]
-pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
+pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+    packet: &mut P,
     tables: &T,
     room: &mut Room<F::Address>,
     link: Link,
@@ -101,26 +82,39 @@ pub fn look_up<F: Parse, T: Tables + FlowTable<F>>(
         key,
         new,
         server,
+        detail,
         gist,
         ..
     } = room;
-    let frame = Frame::<F>::restore(link, key, gist);
-    Ok(match lookup::flow(tables, &frame, new)? {
+    let frame = match parse::frame::<F, P>(packet, link, key)? {
+        Parsed::Frame(frame) => frame,
+        Parsed::Icmp => return Ok(Next::Icmp),
+        Parsed::LaterFragment => return Ok(Next::LaterFragment),
+        Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
+    };
+    *gist = frame.gist();
+    match lookup::flow(tables, &frame, new)? {
         Match::Request { server: id } => {
-            *server = id;
-            Next::Send
+            if frame.is_first_fragment() {
+                *server = id;
+                return Ok(Next::Send);
+            }
+            forward::to_server(packet, tables, &frame, id, &new.flow, detail)
         }
         Match::Reply { entry } => {
             entry.copy_to(&mut new.flow);
-            Next::SendBack
+            if frame.is_first_fragment() {
+                return Ok(Next::SendBack);
+            }
+            forward::to_client(packet, tables, &frame, &new.flow, detail).map(Next::Done)
         }
         Match::Unknown { is_stale } => {
             if is_stale {
                 gist.marks |= Gist::STALE;
             }
-            Next::FindService
+            Ok(Next::FindService)
         }
-    })
+    }
 }
 
 /// The stage of a packet of no flow: which service it begins one with.

@@ -80,8 +80,6 @@ mod stage {
     pub(super) const SCHEDULE: u32 = 0x10c;
     /// The packet's flow begins.
     pub(super) const BEGIN: u32 = 0x10d;
-    /// The packet is to be looked up.
-    pub(super) const LOOK_UP: u32 = 0x10a;
     /// The packet is of no flow that is known.
     pub(super) const FIND_SERVICE: u32 = 0x10e;
     /// The packet is an ICMP error about a tunnel.
@@ -115,17 +113,17 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $read:ident, $look_up:ident, $find_service:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
+     $steer:ident, $find_service:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
      $requote:ident, $hear:ident, $relay:ident,
      $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
-            let mut code = $read(ctx);
-            if code == stage::LOOK_UP {
-                code = $look_up(ctx);
-                if code == stage::FIND_SERVICE {
-                    code = $find_service(ctx);
-                }
+            let mut code = $steer(ctx);
+            if code < stage::ON {
+                return code;
+            }
+            if code == stage::FIND_SERVICE {
+                code = $find_service(ctx);
             }
             if code == stage::NEW {
                 code = $choose(ctx);
@@ -180,11 +178,8 @@ macro_rules! family {
             code
         }
 
-        stage!($read, $room, |packet, _tables, room, link| {
-            pipeline::read::<$family, _>(packet, room, link)
-        });
-        stage!($look_up, $room, |_packet, tables, room, link| {
-            pipeline::look_up::<$family, _>(tables, room, link)
+        stage!($steer, $room, |packet, tables, room, link| {
+            pipeline::steer::<$family, _, _>(packet, tables, room, link)
         });
         stage!($find_service, $room, |_packet, tables, room, link| {
             Ok::<_, Reason>(pipeline::find_service::<$family, _>(tables, room, link))
@@ -243,10 +238,10 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, read_v4, look_up_v4, find_service_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4, hear_v4,
+family!(V4, maps::room4: balance_v4, steer_v4, find_service_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4, hear_v4,
     relay_v4,
     follow_v4, let_pass_v4, enter_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, read_v6, look_up_v6, find_service_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6, hear_v6,
+family!(V6, maps::room6: balance_v6, steer_v6, find_service_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6, hear_v6,
     relay_v6,
     follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
@@ -286,7 +281,6 @@ impl Code {
             Self::Next(Next::Done(Verdict::Transmit)) => back(ctx),
             Self::Next(Next::Done(Verdict::Redirect(interface))) => away(interface),
             Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
-            Self::Next(Next::LookUp) => stage::LOOK_UP,
             Self::Next(Next::New) => stage::NEW,
             Self::Next(Next::Schedule) => stage::SCHEDULE,
             Self::Next(Next::Begin) => stage::BEGIN,

@@ -18,8 +18,9 @@ use crate::{
     wire::protocol,
 };
 
-/// Sends a client's packet to a real server, or as far as to its tunnel ([`tunnel::enter`]). `flow` has what the server is to see as its source if
-/// that is not the client ([`Server::SOURCE_NAT`]).
+/// Sends a client's packet to a real server, or as far as to a tunnel with a header of its own
+/// ([`tunnel::enter`]). `flow` has what the server is to see as its source if that is not the client
+/// ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
 /// Why it cannot get there. With [`Reason::TooBig`] what could is in `detail`.
@@ -49,9 +50,8 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
     check_intact(packet, frame)?;
     take_hop(packet, frame)?;
     match server.method {
-        MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => {
-            return Ok(Next::Tunnel { server: id });
-        }
+        MethodKind::GRE | MethodKind::GUE => return Ok(Next::Tunnel { server: id }),
+        MethodKind::TUNNEL => tunnel::wrap::<F, P, T>(packet, tables, &frame.link, server)?,
         MethodKind::NAT => {
             nat::translate(
                 packet,

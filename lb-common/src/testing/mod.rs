@@ -92,7 +92,7 @@ fn stages_in<F: Quoting>(
 where
     HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
-    let steered = pipeline::read::<F, _>(packet, room, link)
+    let steered = pipeline::steer::<F, _, _>(packet, tables, room, link)
         .and_then(|next| finish::<F>(packet, tables, room, link, next));
     let Err(reason) = steered else {
         return steered;
@@ -121,10 +121,6 @@ where
 {
     match next {
         Next::Done(verdict) => Ok(verdict),
-        Next::LookUp => {
-            let next = pipeline::look_up::<F, _>(tables, room, link)?;
-            finish::<F>(packet, tables, room, link, next)
-        }
         Next::FindService => {
             let next = pipeline::find_service::<F, _>(tables, room, link);
             finish::<F>(packet, tables, room, link, next)

@@ -19,7 +19,8 @@ use crate::{
 };
 use inner::Inner;
 
-/// Sends a packet of family `F` to the real server `id` in another one.
+/// Sends a packet of family `F` to the real server `id` in another one, behind a header of GRE or GUE.
+/// Those that have just the outer IP header ([`wrap`]) need no stage of their own.
 ///
 /// # Errors
 /// [`Reason::NoHeadroom`] if the frame cannot grow.
@@ -31,20 +32,18 @@ pub fn enter<F: Parse, P: Packet, T: Tables>(
     id: u32,
 ) -> Result<Verdict, Reason> {
     let server = tables.server(id).ok_or(Reason::NoServer)?;
-    let mut facts = F::facts(packet.header(link.length).ok_or(Reason::Malformed)?);
-    let length = facts.length;
-    facts.whole &= !tables.is_set(Settings::CUT_TUNNELS);
+    let facts = facts::<F, P, T>(packet, tables, link)?;
     if server.has(Server::IPV6) {
-        wrap::<V6, F, P>(packet, link, server, facts)?;
+        enter_in::<V6, F, P>(packet, link, server, facts)?;
     } else {
-        wrap::<V4, F, P>(packet, link, server, facts)?;
+        enter_in::<V4, F, P>(packet, link, server, facts)?;
     }
-    tables.count_request(id, length);
+    tables.count_request(id, facts.length);
     Ok(departure(packet, &server.hop))
 }
 
 #[inline(always)]
-fn wrap<Outer: Family, F: Parse, P: Packet>(
+fn enter_in<Outer: Family, F: Parse, P: Packet>(
     packet: &mut P,
     link: &Link,
     server: &Server,
@@ -53,14 +52,63 @@ fn wrap<Outer: Family, F: Parse, P: Packet>(
     let (protocol, shim) = match server.method {
         MethodKind::GRE => (protocol::GRE, shim_length(server)),
         MethodKind::GUE => (protocol::UDP, shim_length(server)),
-        _ => (F::IN_IP, 0),
+        // Changed a moment ago.
+        _ => return Err(Reason::NoServer),
     };
-    let inner = if shim == 0 {
-        Inner::default()
-    } else {
-        Inner::look::<F, P>(packet, link, server.has(Server::TUNNEL_CHECKSUM))?
-    };
+    let is_summed = server.has(Server::TUNNEL_CHECKSUM);
+    let inner = Inner::look::<F, P>(packet, link, is_summed)?;
     facts.length += shim;
+    let at = put::<Outer, P>(packet, link, server, facts, shim, protocol)?;
+    match server.method {
+        MethodKind::GRE => gre::write::<F, P>(packet, at, server, &inner),
+        _ => gue::write::<Outer, F, P>(packet, at, server, facts.length as u16, &inner),
+    }
+}
+
+/// Makes a packet of family `F` one in another to `server`, which stands right behind the outer IP
+/// header.
+///
+/// # Errors
+/// As [`enter`].
+#[inline(always)]
+pub(super) fn wrap<F: Family, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    link: &Link,
+    server: &Server,
+) -> Result<(), Reason> {
+    let facts = facts::<F, P, T>(packet, tables, link)?;
+    if server.has(Server::IPV6) {
+        put::<V6, P>(packet, link, server, facts, 0, F::IN_IP)?;
+    } else {
+        put::<V4, P>(packet, link, server, facts, 0, F::IN_IP)?;
+    }
+    Ok(())
+}
+
+/// What the outer header takes over from the inner one.
+#[inline(always)]
+fn facts<F: Family, P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    link: &Link,
+) -> Result<Facts, Reason> {
+    let mut facts = F::facts(packet.header(link.length).ok_or(Reason::Malformed)?);
+    facts.whole &= !tables.is_set(Settings::CUT_TUNNELS);
+    Ok(facts)
+}
+
+/// Puts the link header and the outer IP header in front, with `shim` bytes of any content behind
+/// them. `facts.length` includes those. Gives the offset of what follows the outer header.
+#[inline(always)]
+fn put<Outer: Family, P: Packet>(
+    packet: &mut P,
+    link: &Link,
+    server: &Server,
+    facts: Facts,
+    shim: usize,
+    protocol: u8,
+) -> Result<usize, Reason> {
     let room = size_of::<Outer::Header>() + shim;
     let at = link.replace(packet, &server.hop, Outer::ETHERTYPE, room)?;
     Outer::wrap(
@@ -70,14 +118,7 @@ fn wrap<Outer: Family, F: Parse, P: Packet>(
         &server.tunnel_source,
         &server.address,
     );
-    let at = at + size_of::<Outer::Header>();
-    match server.method {
-        MethodKind::GRE => gre::write::<F, P>(packet, at, server, &inner),
-        MethodKind::GUE => {
-            gue::write::<Outer, F, P>(packet, at, server, facts.length as u16, &inner)
-        }
-        _ => Ok(()),
-    }
+    Ok(at + size_of::<Outer::Header>())
 }
 
 /// Length of what stands between the outer and the inner IP header, in bytes.
