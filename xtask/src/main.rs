@@ -54,7 +54,7 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Build the BPF object only
+    /// Build the BPF objects only
     Bpf,
     /// Run the lab; with arguments after --, build and run `lb run ARGS` on this machine
     Run {
@@ -128,8 +128,9 @@ fn perform(task: Task) -> Result<()> {
             )
         }
         Task::Bpf => {
-            let object = Builder::provide(&packages)?.build(&workspace)?;
-            show(&object.display().to_string())
+            let builder = Builder::provide(&packages)?;
+            builder.build_driver(&workspace)?;
+            show(&builder.build(&workspace)?.display().to_string())
         }
         Task::Run {
             options,
