@@ -8,7 +8,10 @@
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(internal_features, reason = "`packet` has an intrinsic of the compiler's")
+    expect(
+        internal_features,
+        reason = "`packet` has an intrinsic of the compiler's"
+    )
 )]
 
 #[cfg(target_arch = "bpf")]
@@ -75,7 +78,8 @@ mod program {
         vary(recipe, next(recipe, progress));
         let frame = recipe.frame.as_mut_ptr().cast();
         // SAFETY: the context is the kernel's, and the frame is as long as that.
-        let written = unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, Recipe::LENGTH as u32) };
+        let written =
+            unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, Recipe::LENGTH as u32) };
         (written == 0).then_some(recipe.target)
     }
 

@@ -4,6 +4,7 @@
 //! linker for BPF) and [`packages::Packages::provide`] (Debian packages). The rest calls cargo.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bpf;
 mod cache;
 mod command;
@@ -68,6 +69,13 @@ enum Task {
     Test {
         /// Further arguments of `cargo test`
         #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Measure what the data plane costs: `bench help` tells what there is
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What to measure, and how
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
     /// Run a command as root on Debian's own kernel, in an emulated machine
@@ -149,6 +157,7 @@ fn perform(task: Task) -> Result<()> {
             test::run(&workspace, &packages, &builder, &arguments, &mut report)?;
             report.finish()
         }
+        Task::Bench { arguments } => bench::run(&workspace, &packages, &arguments),
         Task::Vm {
             options,
             job: Some(job),
