@@ -32,6 +32,8 @@ pub mod packet;
 pub mod parse;
 pub mod persistence;
 pub mod pipeline;
+#[cfg(any(test, feature = "bench"))]
+pub mod recipe;
 pub mod room;
 pub mod schedule;
 pub mod state;

@@ -33,6 +33,8 @@ const TARGET_LINKER: &str = if cfg!(target_endian = "little") {
 pub(crate) const OBJECT: &str = "LB_BPF_OBJECT";
 /// The object with the decision log, which lies beside it.
 const LOG_OBJECT: &str = "balancer-log.o";
+/// What makes the packets for measurements, which lies there too.
+const DRIVER: &str = "driver.o";
 
 /// What builds the object.
 pub(crate) struct Builder {
@@ -50,22 +52,32 @@ impl Builder {
 
     /// Builds the object, and the one with the decision log beside it; the first one's path.
     pub(crate) fn build(&self, workspace: &Workspace) -> Result<PathBuf> {
-        let built = workspace.bpf().join(TARGET).join("bpf/balancer");
-        let mut cargo = self.cargo("build", workspace);
+        let built = built(workspace, "balancer");
+        let mut cargo = self.cargo("build", "balancer", workspace);
         cargo.args(["--features", "log"]);
         command::run(&mut cargo).context("the BPF object with the decision log was not built")?;
         publish(&built, &workspace.bpf().join(LOG_OBJECT), object::check_log)?;
-        let mut cargo = self.cargo("build", workspace);
+        let mut cargo = self.cargo("build", "balancer", workspace);
         command::run(&mut cargo).context("the BPF object was not built")?;
         let object = workspace.bpf().join("balancer.o");
         publish(&built, &object, object::check)?;
         Ok(object)
     }
 
+    /// Builds the object that makes the packets for measurements; its path.
+    pub(crate) fn build_driver(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", "driver", workspace);
+        cargo.args(["--features", "bench"]);
+        command::run(&mut cargo).context("the driver of measurements was not built")?;
+        let object = workspace.bpf().join(DRIVER);
+        publish(&built(workspace, "driver"), &object, object::check)?;
+        Ok(object)
+    }
+
     /// Clippy over the code for BPF, if this compiler has it.
     pub(crate) fn clippy(&self, workspace: &Workspace) -> Option<Command> {
-        let mut cargo = self.cargo("clippy", workspace);
-        cargo.args(["--", "-Dwarnings"]);
+        let mut cargo = self.cargo("clippy", "balancer", workspace);
+        cargo.args(["--bin=driver", "--features=bench", "--", "-Dwarnings"]);
         self.toolchain.has_clippy().then_some(cargo)
     }
 
@@ -79,11 +91,11 @@ impl Builder {
         format!("{}, {}", self.toolchain.describe(), self.linker.display())
     }
 
-    fn cargo(&self, what: &str, workspace: &Workspace) -> Command {
+    fn cargo(&self, what: &str, program: &str, workspace: &Workspace) -> Command {
         let mut cargo = self.toolchain.cargo();
         cargo
             .current_dir(&workspace.root)
-            .args([what, "--quiet", "--package=lb-ebpf", "--bin=balancer"])
+            .args([what, "--quiet", "--package=lb-ebpf", "--bin", program])
             .args(["--profile=bpf", "--target", TARGET, "-Zbuild-std=core"])
             .arg("--target-dir")
             .arg(workspace.bpf())
@@ -92,6 +104,11 @@ impl Builder {
             .env("CARGO_ENCODED_RUSTFLAGS", flags().join("\x1f"));
         cargo
     }
+}
+
+/// Where cargo puts a program.
+fn built(workspace: &Workspace, program: &str) -> PathBuf {
+    workspace.bpf().join(TARGET).join("bpf").join(program)
 }
 
 fn flags() -> [String; 4] {

@@ -4,6 +4,7 @@
 //! linker for BPF) and [`packages::Packages::provide`] (Debian packages). The rest calls cargo.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bpf;
 mod cache;
 mod command;
@@ -54,7 +55,7 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Build the BPF object only
+    /// Build the BPF objects only
     Bpf,
     /// Run the lab; with arguments after --, build and run `lb run ARGS` on this machine
     Run {
@@ -68,6 +69,13 @@ enum Task {
     Test {
         /// Further arguments of `cargo test`
         #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Measure what the data plane costs: `bench help` tells what there is
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What to measure, and how
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
     /// Run a command as root on Debian's own kernel, in an emulated machine
@@ -128,8 +136,9 @@ fn perform(task: Task) -> Result<()> {
             )
         }
         Task::Bpf => {
-            let object = Builder::provide(&packages)?.build(&workspace)?;
-            show(&object.display().to_string())
+            let builder = Builder::provide(&packages)?;
+            builder.build_driver(&workspace)?;
+            show(&builder.build(&workspace)?.display().to_string())
         }
         Task::Run {
             options,
@@ -148,6 +157,7 @@ fn perform(task: Task) -> Result<()> {
             test::run(&workspace, &packages, &builder, &arguments, &mut report)?;
             report.finish()
         }
+        Task::Bench { arguments } => bench::run(&workspace, &packages, &arguments),
         Task::Vm {
             options,
             job: Some(job),

@@ -14,7 +14,7 @@ use crate::{
 
 /// Becomes `lb run ARGUMENTS`, as root: exit code and signals are those of `lb`.
 pub(crate) fn lb(lb: &Path, arguments: &[OsString]) -> Result<()> {
-    let mut command = as_root(lb)?;
+    let mut command = as_root(lb, "run")?;
     command.arg("run").args(arguments);
     become_program(command)
 }
@@ -25,7 +25,10 @@ pub(crate) fn lab(lb: &Path, options: LabOptions, packages: &Packages) -> Result
     if Privilege::find() == Privilege::Root {
         return lab::lab_run(lb, options);
     }
-    let mut command = as_root(&env::current_exe().context("cannot tell where xtask is")?)?;
+    let mut command = as_root(
+        &env::current_exe().context("cannot tell where xtask is")?,
+        "run",
+    )?;
     // The words after `lab` are those that came after `run`.
     command
         .arg("lab")
@@ -35,10 +38,11 @@ pub(crate) fn lab(lb: &Path, options: LabOptions, packages: &Packages) -> Result
     become_program(command)
 }
 
-fn as_root(program: &Path) -> Result<Command> {
+/// The command that runs `program` as root; `words` are what would follow it.
+pub(crate) fn as_root(program: &Path, words: &str) -> Result<Command> {
     let Some(command) = Privilege::find().command(program) else {
         bail!(
-            "{}. Type as root:\n    {} run",
+            "{}. Type as root:\n    {} {words}",
             Privilege::REFUSED,
             program.display()
         );
@@ -46,7 +50,7 @@ fn as_root(program: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn become_program(mut command: Command) -> Result<()> {
+pub(crate) fn become_program(mut command: Command) -> Result<()> {
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", command::typed(&command)))
 }

@@ -1,0 +1,295 @@
+//! The test bed: a router of the lab with the data plane of one case on it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use lb_common::{
+    maps::{InterfaceTraffic, Server},
+    verdict::Reason,
+};
+use lb_control::{
+    dataplane::{
+        Sizes,
+        bpffs::Pins,
+        kernel::{self, Back},
+    },
+    model::{self, Timeouts, Tunnel},
+};
+use lb_tests::{Host, Lab};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+use crate::{
+    case::{Case, Method, Traffic},
+    driver::Driver,
+    frame::{Numbers, Packet},
+    site::{self, GUE_PORT, Site},
+};
+
+/// The number of the router's interface.
+const INTERFACE: u32 = 11;
+
+/// A router on one interface: clients and real servers are behind the same gateway.
+pub(crate) fn router(lab: &Lab) -> Result<Host> {
+    let router = lab.host("router")?;
+    router.set(&[
+        ("ipv4/conf/all/forwarding", "1"),
+        ("ipv6/conf/all/forwarding", "1"),
+    ])?;
+    router.ip(&format!(
+        "link add front index {INTERFACE} address 02:00:00:00:00:01 type veth peer front-end"
+    ))?;
+    for line in [
+        "link set front up",
+        "link set front-end up",
+        "address add 192.0.2.1/24 dev front",
+        "address add 2001:db8:a::1/64 dev front nodad",
+        "neighbour add 192.0.2.254 lladdr 02:00:00:00:00:c1 dev front",
+        "neighbour add 2001:db8:a::fe lladdr 02:00:00:00:00:c1 dev front",
+        "route add 198.18.0.0/15 via 192.0.2.254",
+        "route add 2001:2::/48 via 2001:db8:a::fe",
+    ] {
+        router.ip(line)?;
+    }
+    Ok(router)
+}
+
+/// Keeps this thread on one CPU.
+pub(crate) fn stay_on(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("there is no CPU {cpu}"))
+}
+
+/// The data plane of a case, with its flows, and the driver.
+pub(crate) struct Bed {
+    pub(crate) pins: Pins,
+    pub(crate) driver: Driver,
+    case: Case,
+    /// How many entries the flow table has.
+    entries: u32,
+}
+
+/// How many packets met which fate, and why.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Fates {
+    /// Sent on.
+    pub(crate) steered: u64,
+    /// Given to the kernel's own stack.
+    pub(crate) passed: u64,
+    /// Dropped.
+    pub(crate) dropped: u64,
+    /// Why they were not sent on.
+    pub(crate) reasons: Vec<(&'static str, u64)>,
+}
+
+/// So many flows are begun and established together.
+const BATCH: u32 = 65_536;
+/// Packets of flows that are to be new have numbers from here on.
+const NEW: Numbers = Numbers::InOrder {
+    first: 1 << 23,
+    count: 1 << 30,
+};
+
+impl Bed {
+    /// Loads the program and fills its tables, for this many entries of flows without masquerading. To be
+    /// called on the router.
+    pub(crate) fn load(case: Case, entries: u32, driver: &Path) -> Result<Self> {
+        let entries = if case.method.is_masquerading() {
+            entries * 2
+        } else {
+            entries
+        };
+        let pins = Pins::below(Path::new("/sys/fs/bpf/lb"));
+        pins.create()?;
+        let sizes = Sizes {
+            flows: entries,
+            half_open: match case.traffic {
+                Traffic::New | Traffic::Established(_) => entries,
+                Traffic::Foreign | Traffic::Full | Traffic::Flood | Traffic::Stateless(_) => {
+                    entries / 2
+                }
+            },
+            ..Sizes::default()
+        };
+        let (_program, dataplane) = kernel::load(&pins, sizes, Back::Transmit)?;
+        site::fill(&[site(&case, INTERFACE)], dataplane)?;
+        let driver = Driver::load(driver, &pins.programs().join("balance"), INTERFACE)?;
+        Ok(Self {
+            pins,
+            driver,
+            case,
+            entries,
+        })
+    }
+
+    /// Sends what has to come before the packets that are measured.
+    pub(crate) fn prepare(&mut self) -> Result<()> {
+        let room = self.entries
+            / if self.case.method.is_masquerading() {
+                2
+            } else {
+                1
+            };
+        match self.case.traffic {
+            Traffic::Foreign | Traffic::New | Traffic::Stateless(_) => Ok(()),
+            Traffic::Established(flows) => self.establish(flows),
+            Traffic::Full => self.establish(room),
+            // The half of the room that they may have, and a few that displace others.
+            Traffic::Flood => self.send(Packet::Opening, NEW, room / 2 + BATCH),
+        }
+    }
+
+    /// Has so many flows established, by packets of their own.
+    fn establish(&mut self, flows: u32) -> Result<()> {
+        let count = flows.min(BATCH);
+        let opening: &[Packet] = if self.case.method.is_masquerading() {
+            // Where replies are seen, a datagram is no flow until it has been answered.
+            &[Packet::Opening, Packet::Welcome, Packet::Request]
+        } else {
+            &[Packet::Opening, Packet::Request]
+        };
+        for first in (0..flows).step_by(count as usize) {
+            for packet in opening {
+                self.send(*packet, Numbers::InOrder { first, count }, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, packet: Packet, numbers: Numbers, packets: u32) -> Result<()> {
+        let recipe = packet.recipe(&self.case, numbers);
+        self.driver.run(&recipe, packets).map(drop)
+    }
+
+    /// The packets to be measured, and how many of them there may be.
+    pub(crate) fn traffic(&self) -> (Packet, Numbers, u64) {
+        let endless = u64::MAX;
+        match self.case.traffic {
+            Traffic::Foreign => (Packet::Foreign, Numbers::ByLot { count: 1 << 20 }, endless),
+            Traffic::Established(count) => {
+                let packet = if self.case.method == Method::Reply {
+                    Packet::Reply
+                } else {
+                    Packet::Request
+                };
+                (packet, Numbers::ByLot { count }, endless)
+            }
+            // Half the table: it never gets crowded.
+            Traffic::New => {
+                let entries = if self.case.method.is_masquerading() {
+                    4
+                } else {
+                    2
+                };
+                (Packet::Opening, NEW, u64::from(self.entries / entries))
+            }
+            Traffic::Full | Traffic::Flood => (Packet::Opening, NEW, endless),
+            Traffic::Stateless(count) => (Packet::Opening, Numbers::ByLot { count }, endless),
+        }
+    }
+
+    /// What became of the packets so far.
+    pub(crate) fn fates(&self) -> Result<Fates> {
+        let interfaces = PerCpuArray::<_, InterfaceTraffic>::try_from(Map::PerCpuArray(
+            self.map("interfaces")?,
+        ))?;
+        let mut fates = Fates::default();
+        for cpu in interfaces.get(&INTERFACE, 0)?.iter() {
+            fates.steered += cpu.steered;
+            fates.passed += cpu.passed;
+            fates.dropped += cpu.dropped;
+        }
+        let counters = PerCpuArray::<_, u64>::try_from(Map::PerCpuArray(self.map("reasons")?))?;
+        for reason in Reason::ALL {
+            let count = counters.get(&(*reason as u32), 0)?.iter().sum();
+            fates.reasons.push((reason.name(), count));
+        }
+        Ok(fates)
+    }
+
+    /// Takes all real servers away, and with them the right of their flows to be there.
+    pub(crate) fn take_servers_away(&self) -> Result<()> {
+        let mut servers = Array::<_, Server>::try_from(Map::Array(self.map("servers")?))?;
+        // Ids count from 1.
+        for id in 1..=self.case.services * self.case.servers {
+            let mut server = servers.get(&id, 0)?;
+            server.flags &= !Server::PRESENT;
+            servers.set(id, server, 0)?;
+        }
+        Ok(())
+    }
+
+    /// How many flows wait for the sweeper: all that there are.
+    pub(crate) fn waiting(&self) -> Result<u32> {
+        let queued = Array::<_, u32>::try_from(Map::Array(self.map("queued")?))?;
+        let mut sum = 0;
+        for queue in 0..queued.len() {
+            sum += queued.get(&queue, 0)?;
+        }
+        Ok(sum)
+    }
+
+    fn map(&self, name: &str) -> Result<MapData> {
+        let path = self.pins.maps().join(name);
+        MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))
+    }
+
+    /// Frees everything.
+    pub(crate) fn clear(self) -> Result<()> {
+        drop(self.driver);
+        self.pins.remove().map(drop)
+    }
+}
+
+impl Fates {
+    /// What came after `before`.
+    pub(crate) fn since(self, before: &Self) -> Self {
+        let reasons = self.reasons.into_iter().zip(&before.reasons);
+        Self {
+            steered: self.steered - before.steered,
+            passed: self.passed - before.passed,
+            dropped: self.dropped - before.dropped,
+            reasons: reasons
+                .map(|((name, after), (_, before))| (name, after - before))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        }
+    }
+}
+
+/// The site of a case.
+pub(crate) fn site(case: &Case, interface: u32) -> Site {
+    Site {
+        family: case.family,
+        protocol: case.protocol,
+        method: match case.method {
+            Method::Nat | Method::Reply => model::Method::Nat,
+            Method::Direct => model::Method::Direct,
+            Method::Tunnel | Method::Gue => model::Method::Tunnel,
+        },
+        tunnel: match case.method {
+            Method::Gue => Tunnel::Gue {
+                port: GUE_PORT,
+                checksum: false,
+            },
+            Method::Nat | Method::Reply | Method::Direct | Method::Tunnel => Tunnel::Ipip,
+        },
+        scheduler: case.scheduler,
+        services: case.services,
+        servers: case.servers,
+        stateless_above: match case.traffic {
+            Traffic::Stateless(_) => 1,
+            Traffic::Foreign
+            | Traffic::Established(_)
+            | Traffic::New
+            | Traffic::Full
+            | Traffic::Flood => 0,
+        },
+        tcp_timeout: Timeouts::default().tcp,
+        interface,
+    }
+}

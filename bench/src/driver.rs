@@ -1,0 +1,105 @@
+//! The driver in the kernel: makes packets by a recipe and hands them to the balancer.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, ProgramArray},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use aya_obj::programs::XdpAttachType;
+use lb_common::recipe::{Progress, Recipe, Target};
+
+/// The driver.
+pub(crate) struct Driver {
+    ebpf: Ebpf,
+    /// Where packets come in.
+    interface: u32,
+}
+
+/// What was run in one call of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// What a packet took, in whole nanoseconds: the kernel divides.
+    pub(crate) per_packet: Duration,
+    /// What became of the last packet: an action of XDP.
+    pub(crate) action: u32,
+}
+
+/// `XDP_ABORTED`.
+const ABORTED: u32 = 0;
+
+impl Driver {
+    /// Loads the object, for a balancer that is pinned.
+    pub(crate) fn load(object: &Path, balancer: &Path, interface: u32) -> Result<Self> {
+        let bytes = fs::read(object).with_context(|| format!("reading {}", object.display()))?;
+        let mut ebpf = EbpfLoader::new()
+            .load(&bytes)
+            .context("loading the driver of measurements")?;
+        let random = Progress {
+            made: 0,
+            random: 0x2545_f491,
+        };
+        let map = ebpf.map_mut("progress").context("the map `progress`")?;
+        Array::try_from(map)?.set(0, random, 0)?;
+        for name in ["drive", "bare"] {
+            let program: &mut Xdp = program(&mut ebpf, name)?;
+            program
+                .load()
+                .with_context(|| format!("the kernel refused the program `{name}`"))?;
+        }
+        let balancer = Xdp::from_pin(balancer, XdpAttachType::Interface)
+            .with_context(|| format!("opening {}", balancer.display()))?;
+        let bare = program(&mut ebpf, "bare")?.fd()?.try_clone()?;
+        let map = ebpf.map_mut("targets").context("the map `targets`")?;
+        let mut targets = ProgramArray::try_from(map)?;
+        targets.set(Target::Bare as u32, &bare, 0)?;
+        targets
+            .set(Target::Balancer as u32, balancer.fd()?, 0)
+            .context("the balancer cannot be called from the driver")?;
+        Ok(Self { ebpf, interface })
+    }
+
+    /// As many packets by this recipe.
+    pub(crate) fn run(&mut self, recipe: &Recipe, packets: u32) -> Result<Run> {
+        let map = self.ebpf.map_mut("recipe").context("the map `recipe`")?;
+        Array::<_, Recipe>::try_from(map)?.set(0, recipe, 0)?;
+        let run = self.repeat("drive", packets)?;
+        if run.action == ABORTED {
+            bail!("the driver or the balancer gave a packet up");
+        }
+        Ok(run)
+    }
+
+    /// As many repetitions of nothing but `XDP_TX`.
+    pub(crate) fn run_bare(&mut self, packets: u32) -> Result<Run> {
+        self.repeat("bare", packets)
+    }
+
+    fn repeat(&mut self, name: &str, packets: u32) -> Result<Run> {
+        let frame = [0; Recipe::LENGTH];
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+        // egress_ifindex.
+        let context: [u32; 6] = [0, Recipe::LENGTH as u32, 0, self.interface, 0, 0];
+        let result = program(&mut self.ebpf, name)?
+            .test_run(TestRunOptions {
+                data_in: Some(&frame),
+                ctx_in: Some(bytemuck::bytes_of(&context)),
+                repeat: packets,
+                ..TestRunOptions::default()
+            })
+            .context("the kernel does not run the program (BPF_PROG_TEST_RUN)")?;
+        Ok(Run {
+            per_packet: result.duration,
+            action: result.return_value,
+        })
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = ebpf.program_mut(name);
+    Ok(program
+        .with_context(|| format!("there is no program `{name}`"))?
+        .try_into()?)
+}

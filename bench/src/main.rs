@@ -1,0 +1,63 @@
+//! What the data plane costs. `cargo xtask bench` builds and runs this, as root.
+//!
+//! [`packet`] is the time per packet, [`flows`] the memory of flows, [`peers`] is for others to measure. A [`case`](case::Case) is one measurement; [`bed`] is the router
+//! that it is made on, filled by [`site`] as the daemon would, and [`driver`] makes the packets inside the
+//! kernel, which [`frame`] describes to it. Nothing here passes or fails on a figure.
+#![forbid(unsafe_code)]
+
+mod bed;
+mod case;
+mod driver;
+mod flows;
+mod frame;
+mod machine;
+mod packet;
+mod peers;
+mod samples;
+mod site;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+
+/// What the data plane costs.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
+    #[command(flatten)]
+    build: machine::Build,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Time per packet in the kernel, the balancer's own
+    Packet(packet::Options),
+    /// Memory of many flows, the time to begin them and to take them away
+    Flows(flows::Options),
+    /// Pin the balancer, its tables filled, for somebody else's harness
+    Peers(peers::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if !lb_tests::lab::is_root() {
+        bail!("this loads programs into the kernel and makes network namespaces, which needs root");
+    }
+    match &arguments.bench {
+        Bench::Packet(options) => packet::run(options, &arguments.build),
+        Bench::Flows(options) => flows::run(options, &arguments.build),
+        Bench::Peers(options) => peers::run(options, &arguments.build),
+    }
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: builds what measures, and becomes it.
+
+use std::{ffi::OsString, process::Command};
+
+use anyhow::Result;
+
+use crate::{
+    bpf::Builder,
+    command,
+    packages::Packages,
+    product::{self, Profile, Program},
+    run, test,
+    workspace::Workspace,
+};
+
+/// Becomes `lb-bench ARGUMENTS`, as root.
+pub(crate) fn run(
+    workspace: &Workspace,
+    packages: &Packages,
+    arguments: &[OsString],
+) -> Result<()> {
+    let builder = Builder::provide(packages)?;
+    let driver = builder.build_driver(workspace)?;
+    let object = builder.build(workspace)?;
+    let bench = product::build_program(workspace, Program::BENCH, &object, Profile::Release)?;
+    // The lab calls them.
+    packages.provide(&test::PACKAGES)?;
+    let options = format!("--driver {} …", driver.display());
+    let mut command = run::as_root(&bench, &options)?;
+    command.arg("--driver").arg(driver);
+    if let Some(commit) = commit(workspace) {
+        command.arg("--commit").arg(commit);
+    }
+    command.args(arguments);
+    run::become_program(command)
+}
+
+/// The commit that is checked out, and whether something was changed since; `None` if git does not know.
+fn commit(workspace: &Workspace) -> Option<String> {
+    let mut git = Command::new("git");
+    git.current_dir(&workspace.root)
+        .args(["describe", "--always", "--dirty", "--abbrev=12"]);
+    Some(command::answer(&mut git)?.trim().to_owned())
+}
