@@ -293,8 +293,9 @@ fn remember_way_back<F: Family, T: Tables + FlowTable<F>>(
     other: &mut FlowKey<F::Address>,
     now: u32,
 ) -> Result<(), Reason> {
-    let state = flow.state;
+    let (state, timeout) = (flow.state, flow.timeout);
     flow.state = State::REPLY;
+    flow.timeout = 0;
     let remembered = if server.has(Server::SOURCE_NAT) {
         take_port(tables, server, frame, flow, other)
     } else {
@@ -302,6 +303,7 @@ fn remember_way_back<F: Family, T: Tables + FlowTable<F>>(
         insert_way_back(tables, other, flow, now)
     };
     flow.state = state;
+    flow.timeout = timeout;
     remembered?;
     if server.has(Server::SOURCE_NAT) {
         flow.client_address = other.destination;

@@ -116,14 +116,17 @@ pub struct Flow<A> {
     /// What was seen of it last; also what kind of entry this is. Changed by compare-and-exchange
     /// only, since every change is counted at the real server.
     pub state: State,
-    /// When its last packet came, in [`crate::state::ticks`].
+    /// When its last packet came, in [`crate::state::ticks`]. Of a reply: when its flow and its way
+    /// were looked at.
     pub seen: u32,
-    /// How long it is remembered after that, in the same unit.
+    /// How long it is remembered after that, in the same unit. Of a reply: how long both are taken for
+    /// granted.
     pub timeout: u32,
     /// The real server's id.
     pub server: u32,
-    /// Of a reply: the way that the client's first packet came, taken back when the kernel knows
-    /// the route to the client but not its neighbour.
+    /// Of a reply: the way to the client when it was looked at. Before that it is the way that the
+    /// client's first packet came, taken back when the kernel knows the route to the client but not
+    /// its neighbour.
     pub way_back: NextHop,
     /// The port that the client knows.
     pub virtual_port: Be16,
@@ -144,6 +147,15 @@ impl<A> Flow<A> {
         // Another CPU may have stamped it a moment after this one read its clock: that is a
         // silence of "almost 2^32 ticks", and no expiry.
         silence >= self.timeout && silence < u32::MAX / 2
+    }
+}
+
+impl<A> Flow<A> {
+    /// Of a way back: whether flow and way need not be looked at.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_granted(&self, now: u32) -> bool {
+        now.wrapping_sub(self.seen) < self.timeout
     }
 }
 

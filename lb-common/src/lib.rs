@@ -1,7 +1,7 @@
 //! The data plane of lvs-xdp: everything that happens to a packet, as code that runs in the kernel
 //! and in ordinary tests alike.
 //!
-//! [`pipeline::process`] is the way of a packet and the page to read first. It asks the packet
+//! [`pipeline`] is the way of a packet and the page to read first. It asks the packet
 //! ([`packet::Packet`]) and the maps ([`tables::Tables`]) through traits; `lb-ebpf` implements them
 //! on packet pointers and BPF maps, `testing` on a `Vec` and collections.
 //!
@@ -36,6 +36,7 @@ pub mod pipeline;
 pub mod recipe;
 pub mod room;
 pub mod schedule;
+pub mod sieve;
 pub mod state;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]

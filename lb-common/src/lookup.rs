@@ -2,11 +2,11 @@
 
 use crate::{
     family::Family,
-    flow::Flow,
+    flow::{Flow, FlowKey},
     maps::{RangeKey, Server, Service, ServiceKey, Settings},
     parse::Frame,
     room::NewFlow,
-    state::{Sight, State},
+    state::{Sight, State, ticks},
     tables::{FlowEntry, FlowTable, Tables},
     verdict::Reason,
     wire::Be16,
@@ -24,6 +24,8 @@ pub enum Match<E> {
     Reply {
         /// The entry of the way back.
         entry: E,
+        /// For how many ticks it can be taken for granted from now on, if it is not yet.
+        term: Option<u32>,
     },
     /// Of no flow that is alive.
     Unknown {
@@ -32,8 +34,13 @@ pub enum Match<E> {
     },
 }
 
-/// Finds the flow of a packet and moves it on. What the server is to see as the source of a request is
-/// left in `room.flow` if it is not the client ([`Server::SOURCE_NAT`]).
+/// So many ticks the flow and the way of a reply are taken for granted: about a second. That saves two
+/// look-ups for each packet of a busy flow, and is what a change of routes takes to be noticed.
+pub const TERM: u32 = ticks(1);
+
+/// Finds the flow of a packet and moves it on. Of a reply the way back is left in `room.flow`; of a
+/// request what the server is to see as the source, if that is not the client
+/// ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
 /// Why the packet belongs to a service and yet to no flow.
@@ -50,10 +57,16 @@ pub fn flow<F: Family, T: Tables + FlowTable<F>>(
             State::RETIRED => return Err(Reason::FlowExpiring),
             // If its request is gone, what comes now is judged by itself, as below.
             State::REPLY => {
-                if answer(tables, frame, entry, room, now) {
-                    return Ok(Match::Reply {
-                        entry: entry.clone(),
-                    });
+                entry.copy_to(&mut room.flow);
+                let is_granted = frame.is_plain() && entry.get().is_granted(now);
+                let term = if is_granted {
+                    None
+                } else {
+                    answer(tables, frame, room, now)
+                };
+                if is_granted || term.is_some() {
+                    let entry = entry.clone();
+                    return Ok(Match::Reply { entry, term });
                 }
             }
             _ => {
@@ -150,34 +163,44 @@ fn is_over<F: Family, T: Tables>(
     })
 }
 
-/// A real server's packet whose key is that of a way back. `false` if the flow has ended.
+/// A real server's packet whose key is that of the way back in the room: moves its flow on. Gives for how
+/// long the way back may be taken for granted, or `None` if the flow has ended.
 #[inline(always)]
 fn answer<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     frame: &Frame<'_, F>,
-    way_back: &T::Entry,
     room: &mut NewFlow<F::Address>,
     now: u32,
-) -> bool {
-    let Some(entry) = request(tables, &way_back.get(), frame.key.protocol, room, now) else {
-        return false;
-    };
+) -> Option<u32> {
+    let NewFlow { flow, other, .. } = room;
+    let entry = request(tables, flow, frame.key.protocol, other, now)?;
     entry.touch(now);
     advance(tables, frame, &entry, Sight::Reply);
-    true
+    // Where packets like this one change nothing, whatever the client does meanwhile, there is nothing
+    // to miss but the time of the last.
+    let flow = entry.get();
+    let next = flow
+        .state
+        .after(frame.key.protocol, Sight::Reply, frame.flags);
+    let is_settled = next == flow.state && !flow.state.is_half_open();
+    Some(if is_settled && frame.is_plain() {
+        TERM.min(flow.timeout / 4)
+    } else {
+        0
+    })
 }
 
-/// The living flow that a way back belongs to.
+/// The living flow that a way back belongs to. Its key is left in `other`.
 #[inline(always)]
 pub fn request<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     reply: &Flow<F::Address>,
     protocol: u8,
-    room: &mut NewFlow<F::Address>,
+    other: &mut FlowKey<F::Address>,
     now: u32,
 ) -> Option<T::Entry> {
-    room.other = reply.request_key(protocol);
-    let entry = tables.find(&room.other)?;
+    *other = reply.request_key(protocol);
+    let entry = tables.find(other)?;
     let flow = entry.get();
     let is_its = flow.server == reply.server && flow.state != State::RETIRED;
     (is_its && !flow.is_expired(now)).then_some(entry)

@@ -122,6 +122,20 @@ impl<'a, F: Family> Frame<'a, F> {
         }
     }
 
+    /// Whether the packet is one of many in the midst of a connection, which says nothing of its
+    /// beginning or end.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        match self.key.protocol {
+            protocol::TCP => {
+                self.flags & (flags::SYN | flags::ACK | flags::RST | flags::FIN) == flags::ACK
+            }
+            protocol::SCTP => self.flags == event::DATA,
+            _ => true,
+        }
+    }
+
     /// Whether the packet breaks a connection off.
     #[must_use]
     #[inline(always)]

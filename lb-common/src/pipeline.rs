@@ -92,6 +92,10 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
         Parsed::LaterFragment => return Ok(Next::LaterFragment),
         Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
     };
+    let [source, destination] = [frame.key.source, frame.key.destination].map(F::widen);
+    if !tables.may_concern(&destination) && !tables.may_concern(&source) {
+        return Ok(Next::Done(Verdict::Pass));
+    }
     *gist = frame.gist();
     match lookup::flow(tables, &frame, new)? {
         Match::Request { server: id } => {
@@ -101,12 +105,21 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
             }
             forward::to_server(packet, tables, &frame, id, &new.flow, detail)
         }
-        Match::Reply { entry } => {
-            entry.copy_to(&mut new.flow);
+        Match::Reply { entry, term } => {
+            let flow = &mut new.flow;
             if frame.is_first_fragment() {
                 return Ok(Next::SendBack);
             }
-            forward::to_client(packet, tables, &frame, &new.flow, detail).map(Next::Done)
+            if term.is_some() || frame.length > flow.way_back.mtu as usize {
+                flow.way_back = forward::way_to_client(packet, tables, &frame, flow, detail)?;
+                let hop = &flow.way_back;
+                if let Some(term) = term
+                    && hop.mtu != 0
+                {
+                    entry.grant(hop, tables.now(), term);
+                }
+            }
+            forward::to_client(packet, tables, &frame, flow).map(Next::Done)
         }
         Match::Unknown { is_stale } => {
             if is_stale {
@@ -257,7 +270,8 @@ pub fn send_back<F: Parse, P: Packet, T: Tables + FragmentTable<F>>(
     if frame.is_first_fragment() {
         fragment::remember(packet, tables, &frame, way)?;
     }
-    forward::to_client(packet, tables, &frame, way, &mut room.detail)
+    way.way_back = forward::way_to_client(packet, tables, &frame, way, &mut room.detail)?;
+    forward::to_client(packet, tables, &frame, way)
 }
 
 /// The last stage, for packets that were refused for a reason whose fate is to be answered: the

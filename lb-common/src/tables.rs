@@ -34,6 +34,9 @@ pub trait Tables {
         self.role(address).has(Role::VIRTUAL)
     }
 
+    /// Whether an address may be anything to the balancer ([`crate::sieve`]); if not, it has no role.
+    fn may_concern(&self, address: &Address6) -> bool;
+
     /// How long the clients of a service stay with their server.
     fn persistence(&self, service: u32) -> Option<&Persistence>;
 
@@ -251,6 +254,10 @@ pub trait FlowEntry<F: Family> {
 
     /// Notes that a packet of it came `now`.
     fn touch(&self, now: u32);
+
+    /// Notes of a way back that its flow and its way, which is `hop`, were looked at `now`, and for how
+    /// many ticks both are taken for granted ([`Flow::is_granted`]).
+    fn grant(&self, hop: &NextHop, now: u32, term: u32);
 
     /// Changes its state and timeout if the state still is `from`.
     fn advance(&self, from: State, to: State, timeout: u32) -> bool;

@@ -1,7 +1,7 @@
 //! Schedulers: who gets the next flow, against tables worked by hand.
 
 use lb_common::{
-    maps::{Load, MethodKind, SchedulerKind, Server, Service},
+    maps::{Load, MethodKind, Role, SchedulerKind, Server, Service},
     state::ticks,
     tables::Tables,
     testing::{FRONT, HostPacket, HostTables, Site, balance, server, service_key, tcp},
@@ -620,7 +620,9 @@ fn caches(scheduler: SchedulerKind, weights: &[u16]) -> HostTables {
     });
     let key = service_key(TCP, CACHES[0]);
     let service = tables.services[&key];
-    tables.services.insert(service_key(TCP, CACHES[1]), service);
+    let other = service_key(TCP, CACHES[1]);
+    tables.services.insert(other, service);
+    tables.roles.insert(other.address, Role::VIRTUAL);
     tables
 }
 

@@ -32,6 +32,13 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
             changes.push(Change::Persistence(*id, *persistence));
         }
     }
+    let (old, new) = (actual.sieve(), desired.sieve());
+    for (&word, &bits) in &new {
+        let known = old.get(&word).copied().unwrap_or(0);
+        if bits & !known != 0 {
+            changes.push(Change::Sieve(word, bits | known));
+        }
+    }
     for (address, role) in &desired.addresses {
         if actual.addresses.get(address) != Some(role) {
             changes.push(Change::Address(*address, *role));
@@ -85,6 +92,12 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
             changes.push(Change::NoAddress(*address));
         }
     }
+    for (&word, &known) in &old {
+        let bits = new.get(&word).copied().unwrap_or(0);
+        if known & !bits != 0 {
+            changes.push(Change::Sieve(word, bits));
+        }
+    }
     for index in actual.vlans.keys() {
         if !desired.vlans.contains_key(index) {
             changes.push(Change::NoVlan(*index));
@@ -106,6 +119,8 @@ pub fn note(actual: &mut Tables, change: &Change) {
         Change::Address(address, role) => {
             actual.addresses.insert(*address, *role);
         }
+        // It follows from the addresses.
+        Change::Sieve(..) => {}
         Change::NoAddress(address) => {
             actual.addresses.remove(address);
         }

@@ -162,7 +162,8 @@ pub(crate) fn route<F: Family>(ctx: *mut xdp_md, interface: u32, packet: &Routed
             vlan: 0,
             mac: query.dmac,
             source_mac: query.smac,
-            mtu: 0,
+            // SAFETY: the kernel has put the MTU where the length was.
+            mtu: unsafe { query.__bindgen_anon_1.mtu_result },
         }),
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
         // SAFETY: the kernel has put the MTU where the length was.

@@ -20,11 +20,13 @@ use lb_common::{
     fragment::FragmentKey,
     icmp::Complaint,
     maps::{
-        Census, HeldFrame, InterfaceTraffic, Load, Locality, LocalityKey, Persistence, RangeKey,
-        Rate, Role, Server, Service, ServiceKey, Settings, Thresholds, Traffic, Vlan, size,
+        Census, HeldFrame, InterfaceTraffic, Load, Locality, LocalityKey, NextHop, Persistence,
+        RangeKey, Rate, Role, Server, Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
+        size,
     },
     packet::Packet,
     room::Room,
+    sieve,
     state::State,
     tables::{self, Change, FlowEntry, FlowTable, FragmentTable, Inserted, Route, Routed, Tables},
     verdict::{Event, Reason},
@@ -121,6 +123,9 @@ static EVENTS: PerCpuArray<u64, { Event::ALL.len() }> = PerCpuArray::new();
 #[btf_map(name = "interfaces")]
 static INTERFACES: PerCpuArray<InterfaceTraffic, { size::INTERFACES as usize }> =
     PerCpuArray::new();
+/// Which addresses may be anything to us: [`sieve::place`].
+#[btf_map(name = "sieve")]
+static SIEVE: Array<u64, { sieve::WORDS as usize }> = Array::new();
 /// Settings and timeouts.
 #[btf_map(name = "settings")]
 static SETTINGS: Array<Settings, 1> = Array::new();
@@ -441,6 +446,12 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn may_concern(&self, address: &Address6) -> bool {
+        let (word, bit) = sieve::place(address);
+        SIEVE.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    #[inline(always)]
     fn persistence(&self, service: u32) -> Option<&Persistence> {
         PERSISTENCE.get(service)
     }
@@ -662,6 +673,32 @@ impl<F: Family> FlowEntry<F> for KernelEntry<F::Address> {
             if *seen != now && !is_dry() {
                 seen.write_volatile(now);
             }
+        }
+    }
+
+    #[inline(always)]
+    fn grant(&self, hop: &NextHop, now: u32, term: u32) {
+        if is_dry() {
+            return;
+        }
+        // SAFETY: as above.
+        unsafe {
+            let timeout = &raw mut (*self.flow).timeout;
+            if (*self.flow).way_back != *hop {
+                // Nothing is granted while the way is half written: whoever copies it looks at this
+                // afterwards. Both exchanges are barriers.
+                kernel::compare_exchange(timeout, *timeout, 0);
+                let (from, to): (*const u32, *mut u32) = (
+                    core::ptr::from_ref(hop).cast(),
+                    (&raw mut (*self.flow).way_back).cast(),
+                );
+                for word in 0..size_of::<NextHop>() / size_of::<u32>() {
+                    to.add(word).write_volatile(from.add(word).read_volatile());
+                }
+                kernel::compare_exchange(timeout, 0, 0);
+            }
+            (&raw mut (*self.flow).seen).write_volatile(now);
+            timeout.write_volatile(term);
         }
     }
 

@@ -416,7 +416,7 @@ fn route(interface: u32, destination: Address6, length: usize) -> Route {
         vlan,
         mac: mac(last),
         source_mac: mac(0x01),
-        mtu: 0,
+        mtu: 1_500,
     })
 }
 

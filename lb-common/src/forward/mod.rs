@@ -75,18 +75,18 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
     Ok(Next::Done(departure(packet, hop)))
 }
 
-/// Sends a real server's reply to the client, as if it came from the virtual service.
+/// The way of a real server's reply to the client, as the kernel's routes are now.
 ///
 /// # Errors
-/// Why it cannot get there. With [`Reason::TooBig`] what could is in `detail`.
+/// Why there is none. With [`Reason::TooBig`] what could get there is in `detail`.
 #[inline(always)]
-pub fn to_client<F: Family, P: Packet, T: Tables>(
-    packet: &mut P,
+pub fn way_to_client<F: Family, P: Packet, T: Tables>(
+    packet: &P,
     tables: &T,
     frame: &Frame<'_, F>,
     flow: &Flow<F::Address>,
     detail: &mut u32,
-) -> Result<Verdict, Reason> {
+) -> Result<NextHop, Reason> {
     let ip: &F::Header = packet.header(frame.link.length).ok_or(Reason::Malformed)?;
     let route = tables.route(
         packet.interface(),
@@ -97,15 +97,30 @@ pub fn to_client<F: Family, P: Packet, T: Tables>(
             service: F::facts(ip).service,
         },
     );
-    let hop: NextHop = match route {
-        Route::Via(hop) => hop,
-        Route::NoNeighbour => flow.way_back,
+    match route {
+        Route::Via(hop) => Ok(hop),
+        Route::NoNeighbour => Ok(flow.way_back),
         Route::TooBig(mtu) => {
             *detail = mtu;
-            return Err(Reason::TooBig);
+            Err(Reason::TooBig)
         }
-        Route::None(reason) => return Err(reason),
-    };
+        Route::None(reason) => Err(reason),
+    }
+}
+
+/// Sends a real server's reply to the client, as if it came from the virtual service, the way that is
+/// in `flow`.
+///
+/// # Errors
+/// Why it cannot get there.
+#[inline(always)]
+pub fn to_client<F: Family, P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame<'_, F>,
+    flow: &Flow<F::Address>,
+) -> Result<Verdict, Reason> {
+    let hop = &flow.way_back;
     check_intact(packet, frame)?;
     take_hop(packet, frame)?;
     nat::translate(
@@ -122,9 +137,9 @@ pub fn to_client<F: Family, P: Packet, T: Tables>(
         let (address, port) = (flow.client_address, flow.client_port);
         nat::translate(packet, frame, End::Destination, address, port)?;
     }
-    frame.link.replace(packet, &hop, F::ETHERTYPE, 0)?;
+    frame.link.replace(packet, hop, F::ETHERTYPE, 0)?;
     tables.count_reply(flow.server, frame.length);
-    Ok(departure(packet, &hop))
+    Ok(departure(packet, hop))
 }
 
 /// A router takes one hop.

@@ -164,8 +164,8 @@ fn flow<F: Quoting, T: Tables + FlowTable<F>>(
     match flow.state {
         State::RETIRED => None,
         State::REPLY => {
-            let way_back = *flow;
-            lookup::request(tables, &way_back, room.key.protocol, &mut room.new, now)?;
+            let NewFlow { flow, other, .. } = &mut room.new;
+            lookup::request(tables, flow, room.key.protocol, other, now)?;
             Some(Next::Error)
         }
         _ => {

@@ -70,7 +70,7 @@ impl Default for Site {
                 vlan: 0,
                 mac: mac(0xc1),
                 source_mac: mac(0x01),
-                mtu: 0,
+                mtu: 1_500,
             }),
         }
     }

@@ -364,7 +364,7 @@ fn replies() -> Vec<Case> {
                         vlan,
                         mac: mac(0xc2),
                         source_mac: mac(0x01),
-                        mtu: 0,
+                        mtu: 1_500,
                     })),
                     ends.vlan_client,
                 )

@@ -21,6 +21,7 @@ use crate::{
     },
     packet::Packet,
     room::Room,
+    sieve,
     state::State,
     tables::{
         Change, FlowEntry, FlowTable, FragmentTable, Inserted, Queue, Route, Routed, Tables,
@@ -257,6 +258,11 @@ impl Tables for HostTables {
         narrowest.map(|(_, service)| *service)
     }
 
+    fn may_concern(&self, address: &Address6) -> bool {
+        let place = sieve::place(address);
+        self.roles.keys().any(|ours| sieve::place(ours) == place)
+    }
+
     fn role(&self, address: &Address6) -> Role {
         self.roles.get(address).copied().unwrap_or_default()
     }
@@ -410,6 +416,15 @@ impl<F: Family> FlowEntry<F> for HostEntry<F::Address> {
     fn touch(&self, now: u32) {
         self.0.set(Flow {
             seen: now,
+            ..self.0.get()
+        });
+    }
+
+    fn grant(&self, hop: &NextHop, now: u32, term: u32) {
+        self.0.set(Flow {
+            seen: now,
+            timeout: term,
+            way_back: *hop,
             ..self.0.get()
         });
     }

@@ -18,6 +18,7 @@ use lb_common::{
         InterfaceTraffic, Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings,
         Thresholds, Traffic, Vlan,
     },
+    sieve,
     verdict::{Event, Reason},
 };
 
@@ -54,6 +55,16 @@ impl Tables {
         *roles = roles.and(role);
     }
 
+    /// The words of the sieve that are not zero.
+    #[must_use]
+    pub fn sieve(&self) -> BTreeMap<u32, u64> {
+        let mut words = BTreeMap::new();
+        for (word, bit) in self.addresses.keys().map(sieve::place) {
+            *words.entry(word).or_default() |= bit;
+        }
+        words
+    }
+
     /// The entries of all services; one that has several keys comes several times.
     pub fn entries(&self) -> impl Iterator<Item = &Service> {
         self.services.values().chain(self.ranges.values())
@@ -73,6 +84,8 @@ pub enum Change {
     Address(Address6, Role),
     /// An address is nothing to us any more.
     NoAddress(Address6),
+    /// A word of the sieve ([`sieve`]).
+    Sieve(u32, u64),
     /// How long the clients of a service stay; zero for not at all.
     Persistence(u32, Persistence),
     /// How many flows a real server may have.

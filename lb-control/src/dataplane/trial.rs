@@ -34,6 +34,7 @@ const SHARED: &[&str] = &[
     "services",
     "service_ranges",
     "addresses",
+    "sieve",
     "persistence",
     "turns",
     "ring",

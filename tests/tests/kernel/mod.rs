@@ -23,6 +23,7 @@ use lb_common::{
         Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
     },
     room::Room,
+    sieve,
     testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site, Write},
     verdict::{Event, Reason},
 };
@@ -159,6 +160,8 @@ fn router(lab: &Lab) -> Result<Host> {
 /// The program and its maps.
 pub(crate) struct Program {
     ebpf: Ebpf,
+    /// The words of the sieve that are not zero.
+    sieve: BTreeMap<u32, u64>,
 }
 
 impl Program {
@@ -183,7 +186,27 @@ impl Program {
                 .try_into()?;
             program.load().with_context(|| format!("loading {name}"))?;
         }
-        Ok(Self { ebpf })
+        Ok(Self {
+            ebpf,
+            sieve: BTreeMap::new(),
+        })
+    }
+
+    /// Writes the sieve of these addresses.
+    fn set_sieve(&mut self, roles: &BTreeMap<Address6, Role>) -> Result<()> {
+        let old = std::mem::take(&mut self.sieve);
+        for (word, bit) in roles.keys().map(sieve::place) {
+            *self.sieve.entry(word).or_default() |= bit;
+        }
+        let new = self.sieve.clone();
+        let mut words = Array::<_, u64>::try_from(self.map_mut("sieve")?)?;
+        for word in old.keys().filter(|word| !new.contains_key(word)) {
+            words.set(*word, 0, 0)?;
+        }
+        for (word, bits) in new {
+            words.set(word, bits, 0)?;
+        }
+        Ok(())
     }
 
     /// Empties all maps and writes what the control plane would write.
@@ -203,6 +226,7 @@ impl Program {
         for (address, role) in site.roles() {
             roles.insert(address, role, 0)?;
         }
+        self.set_sieve(&site.roles())?;
         let mut ranges =
             LpmTrie::<_, RangeKey, Service>::try_from(self.map_mut("service_ranges")?)?;
         let old: Vec<_> = ranges.keys().collect::<Result<_, _>>()?;
