@@ -3,11 +3,14 @@
 //! The balancer, a program that does nothing in its place, and the kernel's empty loop are measured in
 //! turn, in chunks of a few milliseconds each: what disturbs one of them disturbs the others.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use lb_common::recipe::{Recipe, Target};
+use lb_common::{
+    recipe::{Recipe, Target},
+    testing::checksums,
+};
 use lb_control::model::Scheduler;
 use lb_tests::Lab;
 use serde::Serialize;
@@ -16,6 +19,7 @@ use crate::{
     bed::{self, Bed, Fates},
     case::{Case, Traffic},
     machine::{Build, Machine},
+    printer::Printer,
     samples::Samples,
 };
 
@@ -94,19 +98,17 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
     if cases.is_empty() {
         bail!("no case has all of these words: --list names them, --all --list names more");
     }
-    let mut out = std::io::stdout().lock();
     if options.list {
-        for case in cases {
-            writeln!(out, "{case}")?;
-        }
-        return Ok(());
+        return cases.iter().try_for_each(|case| Printer::Table.line(case));
     }
     let machine = Machine::find();
     let cpu = options.cpu.unwrap_or(machine.cpus.saturating_sub(1));
-    if !options.json {
-        writeln!(out, "{machine}, on CPU {cpu}, commit {}", build.commit)?;
-        writeln!(out, "{}", Outcome::HEADER)?;
-    }
+    let printer = Printer::new(options.json);
+    printer.line(format_args!(
+        "{machine}, on CPU {cpu}, commit {}",
+        build.commit
+    ))?;
+    printer.line(Outcome::HEADER)?;
     let lab = Lab::new()?;
     let router = bed::router(&lab)?;
     let mut report = Report {
@@ -118,16 +120,10 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
     };
     for case in cases {
         let outcome = router.inside(|| measure(case, cpu, options, &build.driver))?;
-        if !options.json {
-            writeln!(out, "{}", outcome.line())?;
-        }
+        printer.line(outcome.line())?;
         report.cases.push(outcome);
     }
-    if options.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    }
-    Ok(())
+    printer.end(&report)
 }
 
 fn measure(case: Case, cpu: usize, options: &Options, driver: &Path) -> Result<Outcome> {
@@ -140,6 +136,10 @@ fn measure(case: Case, cpu: usize, options: &Options, driver: &Path) -> Result<O
         target: Target::Bare as u32,
         ..recipe
     };
+    for _ in 0..16 {
+        let frame = bed.driver.look(&recipe)?;
+        checksums(&frame).map_err(|wrong| anyhow!("the driver made a wrong packet: {wrong:?}"))?;
+    }
     let before = bed.fates()?;
     let (packets, tried) = size_of_chunk(&mut bed, &recipe, limit, options)?;
     let mut outcome = Outcome {
