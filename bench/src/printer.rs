@@ -22,10 +22,11 @@ impl Printer {
 
     /// A line of the table.
     pub(crate) fn line(self, line: impl std::fmt::Display) -> Result<()> {
-        Ok(match self {
+        match self {
             Self::Table => writeln!(stdout(), "{line}")?,
             Self::Json => writeln!(stderr(), "{line}")?,
-        })
+        }
+        Ok(())
     }
 
     /// Everything, if that is wanted.
