@@ -60,6 +60,9 @@ impl Options {
     }
 }
 
+/// Fewer rounds than this say nothing.
+const FEW: usize = 10;
+
 /// All that was measured.
 #[derive(Serialize)]
 struct Report {
@@ -76,7 +79,7 @@ struct Outcome {
     case: String,
     packets_per_chunk: u32,
     /// How many rounds were quiet: the empty loop took no more than a quarter longer than it ever did. What
-    /// follows is of those, or of all if there are none.
+    /// follows is of those, or of all if they are fewer than [`FEW`].
     quiet_rounds: usize,
     /// The balancer's own cost: the 10th percentile of `balancer` less that of `driver`.
     net_p10: i64,
@@ -266,7 +269,7 @@ impl Outcome {
         let quiet: Vec<_> = self.quiet_ones().collect();
         self.quiet_rounds = quiet.len();
         let of = |samples: &Samples| {
-            if quiet.is_empty() {
+            if quiet.len() < FEW {
                 samples.clone()
             } else {
                 samples.only(&quiet)
