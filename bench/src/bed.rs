@@ -1,6 +1,9 @@
 //! The test bed: a router of the lab with the data plane of one case on it.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, Map, MapData, PerCpuArray};
@@ -21,6 +24,7 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
+use tokio::{runtime, time};
 
 use crate::{
     case::{Case, Method, Traffic},
@@ -86,6 +90,13 @@ pub(crate) struct Fates {
     pub(crate) reasons: Vec<(&'static str, u64)>,
 }
 
+/// The sweeper's queues.
+const QUEUES: &[u32] = &[0, 1, 2, 3];
+/// Those of half-open flows: of IPv4, of IPv6.
+const HALF_OPEN: &[u32] = &[0, 2];
+/// It sees 204,800 flows in a second.
+const SETTLED: Duration = Duration::from_secs(120);
+
 /// So many flows are begun and established together.
 const BATCH: u32 = 65_536;
 /// Packets of flows that are to be new have numbers from here on.
@@ -137,10 +148,21 @@ impl Bed {
         match self.case.traffic {
             Traffic::Foreign | Traffic::New | Traffic::Stateless(_) => Ok(()),
             Traffic::Established(flows) => self.establish(flows),
-            Traffic::Full => self.establish(room),
+            Traffic::Full => {
+                self.establish(room)?;
+                self.settle()
+            }
             // The half of the room that they may have, and a few that displace others.
             Traffic::Flood => self.send(Packet::Opening, NEW, room / 2 + BATCH),
         }
+    }
+
+    /// Waits until the sweeper has seen of all flows that they are established. Until then a new one takes
+    /// them for half-open ones that could make room for it.
+    fn settle(&self) -> Result<()> {
+        wait(SETTLED, || Ok(self.queued(HALF_OPEN)? == 0))?
+            .map(drop)
+            .context("the sweeper takes too long to see that flows are established")
     }
 
     /// Has so many flows established, by packets of their own.
@@ -223,14 +245,16 @@ impl Bed {
         Ok(())
     }
 
-    /// How many flows wait for the sweeper: all that there are.
-    pub(crate) fn waiting(&self) -> Result<u32> {
+    /// How long it is until the sweeper has taken the last flow away; `None` if it takes longer than that.
+    pub(crate) fn wait_for_the_last(&self, limit: Duration) -> Result<Option<Duration>> {
+        wait(limit, || Ok(self.queued(QUEUES)? == 0))
+    }
+
+    /// How many flows wait in these of the sweeper's queues.
+    fn queued(&self, queues: &[u32]) -> Result<u32> {
         let queued = Array::<_, u32>::try_from(Map::Array(self.map("queued")?))?;
-        let mut sum = 0;
-        for queue in 0..queued.len() {
-            sum += queued.get(&queue, 0)?;
-        }
-        Ok(sum)
+        let lengths = queues.iter().map(|queue| queued.get(queue, 0));
+        Ok(lengths.sum::<Result<u32, _>>()?)
     }
 
     fn map(&self, name: &str) -> Result<MapData> {
@@ -243,6 +267,25 @@ impl Bed {
         drop(self.driver);
         self.pins.remove().map(drop)
     }
+}
+
+/// Waits until something is so; how long that took, or `None` if longer than that.
+fn wait(limit: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<Option<Duration>> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let begun = Instant::now();
+    runtime.block_on(async {
+        // The kernel tells nobody.
+        let mut look = time::interval(Duration::from_millis(10));
+        while !is_so()? {
+            if begun.elapsed() > limit {
+                return Ok(None);
+            }
+            look.tick().await;
+        }
+        Ok(Some(begun.elapsed()))
+    })
 }
 
 impl Fates {

@@ -63,21 +63,37 @@ impl Driver {
 
     /// As many packets by this recipe.
     pub(crate) fn run(&mut self, recipe: &Recipe, packets: u32) -> Result<Run> {
-        let map = self.ebpf.map_mut("recipe").context("the map `recipe`")?;
-        Array::<_, Recipe>::try_from(map)?.set(0, recipe, 0)?;
-        let run = self.repeat("drive", packets)?;
+        self.set(recipe)?;
+        let run = self.call("drive", packets, None)?;
         if run.action == ABORTED {
             bail!("the driver or the balancer gave a packet up");
         }
         Ok(run)
     }
 
-    /// As many repetitions of nothing but `XDP_TX`.
-    pub(crate) fn run_bare(&mut self, packets: u32) -> Result<Run> {
-        self.repeat("bare", packets)
+    /// The next packet by this recipe.
+    pub(crate) fn look(&mut self, recipe: &Recipe) -> Result<Vec<u8>> {
+        let recipe = Recipe {
+            target: Target::Bare as u32,
+            ..*recipe
+        };
+        self.set(&recipe)?;
+        let mut frame = vec![0; Recipe::LENGTH];
+        self.call("drive", 1, Some(&mut frame))?;
+        Ok(frame)
     }
 
-    fn repeat(&mut self, name: &str, packets: u32) -> Result<Run> {
+    /// As many repetitions of nothing but `XDP_TX`.
+    pub(crate) fn run_bare(&mut self, packets: u32) -> Result<Run> {
+        self.call("bare", packets, None)
+    }
+
+    fn set(&mut self, recipe: &Recipe) -> Result<()> {
+        let map = self.ebpf.map_mut("recipe").context("the map `recipe`")?;
+        Ok(Array::<_, Recipe>::try_from(map)?.set(0, recipe, 0)?)
+    }
+
+    fn call(&mut self, name: &str, packets: u32, last: Option<&mut [u8]>) -> Result<Run> {
         let frame = [0; Recipe::LENGTH];
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
         // egress_ifindex.
@@ -85,6 +101,7 @@ impl Driver {
         let result = program(&mut self.ebpf, name)?
             .test_run(TestRunOptions {
                 data_in: Some(&frame),
+                data_out: last,
                 ctx_in: Some(bytemuck::bytes_of(&context)),
                 repeat: packets,
                 ..TestRunOptions::default()

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
     time::{Duration, Instant},
@@ -15,12 +14,12 @@ use clap::Args;
 use lb_control::model::{Protocol, Scheduler};
 use lb_tests::{Family, Lab};
 use serde::Serialize;
-use tokio::{runtime, time};
 
 use crate::{
     bed::{self, Bed},
     case::{Case, Method, Traffic},
     machine::{Build, Machine},
+    printer::Printer,
 };
 
 /// How many, and how to tell.
@@ -71,11 +70,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
     let machine = Machine::find();
     let cpu = options.cpu.unwrap_or(machine.cpus.saturating_sub(1));
-    let mut out = std::io::stdout().lock();
-    if !options.json {
-        writeln!(out, "{machine}, on CPU {cpu}, commit {}", build.commit)?;
-        writeln!(out, "{}", Outcome::HEADER)?;
-    }
+    let printer = Printer::new(options.json);
+    printer.line(format_args!(
+        "{machine}, on CPU {cpu}, commit {}",
+        build.commit
+    ))?;
+    printer.line(Outcome::HEADER)?;
     let lab = Lab::new()?;
     let router = bed::router(&lab)?;
     let mut report = Report {
@@ -86,17 +86,11 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
     for method in [Method::Direct, Method::Nat] {
         for family in [Family::V4, Family::V6] {
             let outcome = router.inside(|| measure(method, family, options.flows, cpu, build))?;
-            if !options.json {
-                writeln!(out, "{}", outcome.line())?;
-            }
+            printer.line(outcome.line())?;
             report.cases.push(outcome);
         }
     }
-    if options.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    }
-    Ok(())
+    printer.end(&report)
 }
 
 fn measure(
@@ -127,7 +121,8 @@ fn measure(
     let begun = Instant::now();
     bed.prepare()?;
     let filled_in = begun.elapsed();
-    let swept_in = sweep(&bed)?;
+    bed.take_servers_away()?;
+    let swept_in = bed.wait_for_the_last(LIMIT)?;
     bed.clear()?;
     let bytes = sum(&|name| growing.contains(name));
     Ok(Outcome {
@@ -159,25 +154,6 @@ fn memory(maps: &Path) -> Result<Vec<(String, u64)>> {
         memory.push((name.into_owned(), bytes));
     }
     Ok(memory)
-}
-
-/// Takes the real servers away; how long it is until no flow is left.
-fn sweep(bed: &Bed) -> Result<Option<Duration>> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
-    let begun = Instant::now();
-    bed.take_servers_away()?;
-    runtime.block_on(async {
-        let mut look = time::interval(Duration::from_millis(10));
-        while bed.waiting()? > 0 {
-            if begun.elapsed() > LIMIT {
-                return Ok(None);
-            }
-            look.tick().await;
-        }
-        Ok(Some(begun.elapsed()))
-    })
 }
 
 impl Outcome {

@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Args)]
 pub(crate) struct Build {
     /// The object of the driver
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, default_value = "target/bpf/driver.o")]
     pub(crate) driver: PathBuf,
     /// The commit that is measured
     #[arg(long, hide = true, default_value = "unknown")]

@@ -13,6 +13,7 @@ mod frame;
 mod machine;
 mod packet;
 mod peers;
+mod printer;
 mod samples;
 mod site;
 

@@ -1,7 +1,7 @@
 //! `peers`: the balancer where a harness of others can find it, beside a program of theirs: pinned, with its
 //! tables filled.
 
-use std::{io::Write as _, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -21,6 +21,7 @@ use crate::{
     bed,
     case::{Case, Method, Traffic},
     machine::Build,
+    printer::Printer,
     site::{self, Site},
 };
 
@@ -104,26 +105,22 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
             .map(|key| key.to_string())
             .collect(),
     };
-    let mut out = std::io::stdout().lock();
     if options.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-        return Ok(());
+        return Printer::Json.end(&report);
     }
-    writeln!(out, "program   {}", report.program.display())?;
-    writeln!(out, "maps      {}", report.maps.display())?;
-    writeln!(
-        out,
+    let printer = Printer::Table;
+    printer.line(format_args!("program   {}", report.program.display()))?;
+    printer.line(format_args!("maps      {}", report.maps.display()))?;
+    printer.line(format_args!(
         "services  {} with {} real servers each, {}:",
         report.services.len(),
         report.servers_per_service,
         report.method
-    )?;
+    ))?;
     for service in report.services.iter().take(8) {
-        writeln!(out, "          {service}")?;
+        printer.line(format_args!("          {service}"))?;
     }
-    writeln!(out, "--remove takes it away again")?;
-    Ok(())
+    printer.line("--remove takes it away again")
 }
 
 /// Both families and protocols, in one data plane.

@@ -13,6 +13,17 @@ impl Samples {
         self.0.push(nanoseconds);
     }
 
+    /// All of them.
+    pub(crate) fn values(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// Those of these chunks.
+    pub(crate) fn only(&self, chunks: &[usize]) -> Self {
+        let chunks = chunks.iter().filter_map(|chunk| self.0.get(*chunk));
+        Self(chunks.copied().collect())
+    }
+
     /// What so many percent of the chunks do not exceed; 0 without chunks.
     pub(crate) fn percentile(&self, percent: usize) -> u64 {
         let mut sorted = self.0.clone();
@@ -41,5 +52,6 @@ mod tests {
         let found = [0, 10, 50, 90, 100].map(|percent| samples.percentile(percent));
         assert_eq!(found, [10, 20, 60, 100, 110]);
         assert_eq!(samples.spread(), 80);
+        assert_eq!(samples.only(&[0, 10, 11]).values(), [110, 10]);
     }
 }

@@ -22,7 +22,8 @@ pub(crate) fn run(
     let builder = Builder::provide(packages)?;
     let driver = builder.build_driver(workspace)?;
     let object = builder.build(workspace)?;
-    let bench = product::build_program(workspace, Program::BENCH, &object, Profile::Release)?;
+    // What is measured runs in the kernel, and its object is always as it is used.
+    let bench = product::build_program(workspace, Program::BENCH, &object, Profile::Debug)?;
     // The lab calls them.
     packages.provide(&test::PACKAGES)?;
     let options = format!("--driver {} …", driver.display());
