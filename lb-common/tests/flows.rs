@@ -6,12 +6,13 @@ use lb_common::{
     age::Step,
     family::{V4, V6},
     flow::reply_key,
+    lookup::TERM,
     maps::{
-        Census, Load, MethodKind, Persistence, RangeKey, SchedulerKind, Server, Service, Settings,
-        Thresholds,
+        Census, Load, MethodKind, NextHop, Persistence, RangeKey, SchedulerKind, Server, Service,
+        Settings, Thresholds,
     },
     state::{DEFAULT_REUSE, Sight, State, ticks},
-    tables::Queue,
+    tables::{Queue, Route},
     testing::{
         BACK, FRONT, HostPacket, HostTables, PacketBuilder, Site, balance, checksums, server,
         service_key, tcp, udp,
@@ -207,6 +208,76 @@ fn packets_of_either_end_keep_a_flow() {
     empties(&tables, "UDP");
     // What the server still says belongs to nobody.
     assert_eq!(send(&tables, &reply), Ok(Verdict::Pass));
+}
+
+#[test]
+fn the_way_of_replies_is_looked_up_once_a_second() {
+    const OTHER_WAY: u32 = 7;
+    type Row = (&'static str, u8, usize, u32, Result<Verdict, Reason>);
+    let table: [Row; 6] = [
+        ("in the midst of it", ACK, 0, TERM - 1, REPLIED),
+        (
+            "a second later",
+            ACK,
+            0,
+            TERM,
+            Ok(Verdict::Redirect(OTHER_WAY)),
+        ),
+        ("an end", FIN | ACK, 0, 1, Ok(Verdict::Redirect(OTHER_WAY))),
+        ("a reset", RST, 0, 1, Ok(Verdict::Redirect(OTHER_WAY))),
+        ("a SYN", SYN | ACK, 0, 1, Ok(Verdict::Redirect(OTHER_WAY))),
+        (
+            "a long one",
+            ACK,
+            1_500,
+            1,
+            Ok(Verdict::Redirect(OTHER_WAY)),
+        ),
+    ];
+    for (name, flags, length, later, expected) in table {
+        let mut tables = one(TCP, MethodKind::NAT);
+        for (from, to, flags) in [
+            (CLIENT, VIRTUAL, SYN),
+            (REAL, CLIENT, SYN | ACK),
+            (CLIENT, VIRTUAL, ACK),
+            (REAL, CLIENT, ACK),
+        ] {
+            assert!(send(&tables, &tcp(from, to).flags(flags)).is_ok(), "{name}");
+        }
+        let Route::Via(hop) = tables.route else {
+            panic!("the site has a route");
+        };
+        tables.route = Route::Via(NextHop {
+            interface: OTHER_WAY,
+            ..hop
+        });
+        tables.clock.set(tables.clock.get() + later);
+        let reply = tcp(REAL, CLIENT).flags(flags).payload(&vec![0; length]);
+        assert_eq!(send(&tables, &reply), expected, "{name}");
+        check(&tables);
+    }
+}
+
+/// Nothing that a client or a server can do within the second is missed.
+#[test]
+fn what_is_granted_to_a_way_back_ends_with_its_flow() {
+    let mut tables = one(TCP, MethodKind::NAT);
+    for (from, to, flags) in [
+        (CLIENT, VIRTUAL, SYN),
+        (REAL, CLIENT, SYN | ACK),
+        (CLIENT, VIRTUAL, ACK),
+        (REAL, CLIENT, ACK),
+    ] {
+        assert!(send(&tables, &tcp(from, to).flags(flags)).is_ok());
+    }
+    remove(&mut tables, 1);
+    // The client learns at once, and the way back goes with its flow.
+    assert_ne!(send(&tables, &tcp(CLIENT, VIRTUAL).flags(ACK)), FORWARDED);
+    empties(&tables, "after the removal");
+    assert_eq!(
+        send(&tables, &tcp(REAL, CLIENT).flags(ACK)),
+        Ok(Verdict::Pass)
+    );
 }
 
 #[test]
