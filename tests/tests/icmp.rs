@@ -60,17 +60,13 @@ fn narrow_way(plan: Plan) {
         let stage = Stage::set(lab, lb, plan, &web_site(plan))?;
         stage.await_servers()?;
         let Beyond { far, .. } = &Beyond::plugged(lab, &stage.network)?;
-        let sums: Vec<_> = stage
-            .webs
-            .iter()
-            .map(|web| web.offer_big_file(BIG_FILE_MEBIBYTES))
-            .collect::<Result<_>>()?;
+        let sum = stage.offer_big_file(BIG_FILE_MEBIBYTES)?;
         for family in FAMILIES {
             let told = || servers_told(&stage.network, family);
             ensure!(told()?.is_empty(), "{family}: {:?} know already", told()?);
-            let sum = client::sha256(far, &format!("{}big", family.url()))
+            let came = client::sha256(far, &format!("{}big", family.url()))
                 .with_context(|| family.to_string())?;
-            ensure!(sum == sums[0], "{family}: the file differs");
+            ensure!(came == sum, "{family}: the file differs");
             // The one that sent the file, and nobody else.
             ensure!(told()?.len() == 1, "{family}: {:?} know", told()?);
         }
@@ -97,30 +93,11 @@ fn a_client_learns_what_a_tunnel_takes() {
         let plan = Plan::new(Method::Tunnel);
         let stage = Stage::set(lab, lb, plan, &web_site(plan))?;
         stage.await_servers()?;
+        let sum = stage.offer_big_file(BIG_FILE_MEBIBYTES)?;
         for family in FAMILIES {
-            for server in &stage.network.servers {
-                // Without the advice to send shorter ones.
-                server.ip(&format!("route replace {} dev eth0", family.outside()))?;
-            }
-        }
-        let sums: Vec<_> = stage
-            .webs
-            .iter()
-            .map(|web| web.offer_big_file(BIG_FILE_MEBIBYTES))
-            .collect::<Result<_>>()?;
-        for family in FAMILIES {
-            let (down, up) = (
-                format!("{}big", family.url()),
-                format!("{}put", family.url()),
-            );
-            let name = client::pass_on(&stage.network.client, &down, &up)
-                .with_context(|| family.to_string())?;
-            let web = stage.webs.iter().find(|web| web.host().name() == name);
-            let web = web.with_context(|| format!("“{name}” took the file"))?;
-            ensure!(
-                web.sha256_of_put()? == sums[0],
-                "{family}: the file differs"
-            );
+            stage.network.ask_for_long_segments(family)?;
+            let passed = stage.pass_on(family, &sum);
+            passed.with_context(|| family.to_string())?;
         }
         Ok(())
     });
