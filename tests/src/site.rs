@@ -117,6 +117,19 @@ impl Service {
         service
     }
 
+    /// The same with real servers that are reached by the other family, which only a tunnel can.
+    pub fn across(mut self) -> Self {
+        let outer = if self.address.is_ipv4() {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        for (index, server) in (0..).zip(&mut self.servers) {
+            server.address = outer.server(index);
+        }
+        self
+    }
+
     fn new(kind: &str, family: Family, port: u16, protocol: &'static str, servers: u8) -> Self {
         let name = match family {
             Family::V4 => kind.to_owned(),
