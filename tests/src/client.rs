@@ -100,10 +100,12 @@ pub fn sha256(host: &Host, url: &str) -> Result<String> {
 
 /// Uploads to `to` what it downloads from `from`. The real server that took it.
 pub fn pass_on(host: &Host, from: &str, to: &str) -> Result<String> {
-    let pipe = "set -o pipefail; curl --silent --show-error --globoff \"$0\" | \
-                curl --silent --show-error --globoff --fail --upload-file - \
+    let pipe = "set -o pipefail; curl --silent --show-error --globoff --connect-timeout \"$2\" \
+                --speed-limit 1 --speed-time \"$2\" \"$0\" | \
+                curl --silent --show-error --globoff --connect-timeout \"$2\" \
+                --speed-limit 1 --speed-time \"$2\" --fail --upload-file - \
                 --output /dev/null --write-out '%header{real-server}' \"$1\"";
-    host.run("bash", ["-c", pipe, from, to])
+    host.run("bash", ["-c", pipe, from, to, STALL])
 }
 
 /// Asks a name server who it is.

@@ -103,6 +103,53 @@ fn a_client_learns_what_a_tunnel_takes() {
     });
 }
 
+/// The tunnel leads over a gateway that takes shorter packets only, and says so to the director. The client
+/// is told what fits into the tunnel.
+#[test]
+fn a_client_learns_what_the_way_to_a_tunnelled_server_takes() {
+    on_stage(|lab, lb| {
+        let plan = Plan {
+            servers: 1,
+            ..Plan::new(Method::Tunnel)
+        };
+        let stage = Stage::set(lab, lb, plan, &web_site(plan))?;
+        let _gateway = put_in_between(lab, &stage.network)?;
+        stage.await_servers()?;
+        let sum = stage.offer_big_file(BIG_FILE_MEBIBYTES)?;
+        // Without the outer header.
+        for (family, inner) in [(Family::V4, "mtu 1380"), (Family::V6, "mtu 1360")] {
+            stage.network.ask_for_long_segments(family)?;
+            let passed = stage.pass_on(family, &sum);
+            passed.with_context(|| family.to_string())?;
+            let (client, vip) = (&stage.network.client, family.vip().to_string());
+            let route = client.run("ip", ["route", "get", &vip])?;
+            ensure!(route.contains(inner), "{family}: {route}");
+        }
+        Ok(())
+    });
+}
+
+/// A gateway on the way from the director to the real server, whose link to it takes 1400 bytes. The
+/// server's own packets take the way that they took.
+fn put_in_between(lab: &Lab, network: &Network) -> Result<Host> {
+    let (gateway, server) = (lab.host("gateway")?, &network.servers[0]);
+    gateway.set(&[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")])?;
+    network.inside.plug(&gateway, "eth0")?;
+    wire::connect(&gateway, "eth1", server, "eth1")?;
+    gateway.ip("link set eth1 mtu 1400")?;
+    server.ip("link set eth1 gro_max_size 1")?;
+    for (family, here) in [(Family::V4, "10.88.1.20"), (Family::V6, "fd00:88:1::20")] {
+        let address = family.alone(family.server(0));
+        add_address(&gateway, "eth0", &family.with_length(here.parse()?))?;
+        add_address(server, "eth1", &address)?;
+        gateway.ip(&format!("route add {address} dev eth1"))?;
+        network
+            .router()
+            .ip(&format!("route add {address} via {here}"))?;
+    }
+    Ok(gateway)
+}
+
 fn web_site(plan: Plan) -> Site {
     FAMILIES
         .into_iter()
