@@ -312,6 +312,10 @@ fn what_is_said() {
             "mh_secret = short",
             &["1:13 error: the secret is too short"],
         ),
+        (
+            "mh_secret = correct horse battery staple",
+            &["1:21 error: unexpected arguments from the second word on"],
+        ),
         ("flow_table = 63", &["1:14 error: 63 is out of range"]),
         (
             "flow_table = 1000|half_open = 1001",

@@ -18,6 +18,14 @@ pub enum Family {
 pub const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 impl Family {
+    /// The one that this is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
     /// The client, on the clients' network.
     pub fn client(self) -> IpAddr {
         self.address(0, 10)

@@ -30,6 +30,8 @@ impl Answer {
 const REPORT: &str = "%{http_code}\t%header{real-server}\t%{time_total}\t%{errormsg}\n";
 /// In seconds; what lasts longer has failed.
 const PATIENCE: &str = "3";
+/// A long transfer has failed when nothing has come for so many seconds.
+const STALL: &str = "10";
 
 /// Asks once.
 pub fn get(host: &Host, url: &str) -> Result<Answer> {
@@ -86,8 +88,9 @@ pub fn get_many_with(
 
 /// Downloads and gives the SHA-256 of what came.
 pub fn sha256(host: &Host, url: &str) -> Result<String> {
-    let pipe = "set -o pipefail; curl --silent --show-error --globoff \"$0\" | sha256sum";
-    let sum = host.run("bash", ["-c", pipe, url])?;
+    let pipe = "set -o pipefail; curl --silent --show-error --globoff --connect-timeout \"$1\" \
+                --speed-limit 1 --speed-time \"$1\" \"$0\" | sha256sum";
+    let sum = host.run("bash", ["-c", pipe, url, STALL])?;
     Ok(sum
         .split_whitespace()
         .next()
@@ -97,10 +100,12 @@ pub fn sha256(host: &Host, url: &str) -> Result<String> {
 
 /// Uploads to `to` what it downloads from `from`. The real server that took it.
 pub fn pass_on(host: &Host, from: &str, to: &str) -> Result<String> {
-    let pipe = "set -o pipefail; curl --silent --show-error --globoff \"$0\" | \
-                curl --silent --show-error --globoff --fail --upload-file - \
+    let pipe = "set -o pipefail; curl --silent --show-error --globoff --connect-timeout \"$2\" \
+                --speed-limit 1 --speed-time \"$2\" \"$0\" | \
+                curl --silent --show-error --globoff --connect-timeout \"$2\" \
+                --speed-limit 1 --speed-time \"$2\" --fail --upload-file - \
                 --output /dev/null --write-out '%header{real-server}' \"$1\"";
-    host.run("bash", ["-c", pipe, from, to])
+    host.run("bash", ["-c", pipe, from, to, STALL])
 }
 
 /// Asks a name server who it is.

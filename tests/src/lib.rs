@@ -13,6 +13,7 @@ pub mod host;
 pub mod lab;
 pub mod network;
 pub mod process;
+pub mod sctp;
 pub mod showcase;
 pub mod site;
 pub mod stage;

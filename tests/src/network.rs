@@ -155,6 +155,14 @@ impl Network {
             .try_for_each(|family| add_address(router, OUTSIDE, &family.alone(family.vip())))
     }
 
+    /// Lets the real servers behind tunnels ask clients for segments as long as their links take: longer
+    /// than a tunnel does.
+    pub fn ask_for_long_segments(&self, family: Family) -> Result<()> {
+        let route = format!("route replace {} dev {OUTSIDE}", family.outside());
+        let mut servers = self.servers.iter();
+        servers.try_for_each(|server| server.ip(&route))
+    }
+
     fn connect_client(&self) -> Result<()> {
         self.outside.plug(&self.client, OUTSIDE)?;
         for family in FAMILIES {

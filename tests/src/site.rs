@@ -38,7 +38,7 @@ pub struct Service {
     pub address: IpAddr,
     /// The port, also of the real servers.
     pub port: u16,
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp` or `sctp`.
     pub protocol: &'static str,
     /// `scheduler`.
     pub scheduler: String,
@@ -102,6 +102,32 @@ impl Service {
             r#"send_program = "/usr/bin/nslookup -type=TXT -timeout=1 -retry=0 {name} %h""#
         )];
         service
+    }
+
+    /// Servers of SCTP `rs1`, `rs2`, … which stay in use whatever happens: a nanny would need a kernel
+    /// that speaks SCTP. The port of the real servers is `inside`.
+    pub fn echo(family: Family, servers: u8, inside: u16) -> Self {
+        let mut service = Self::new("echo", family, 7, "sctp", servers);
+        service.directives = vec![r#"send_program = "/bin/true""#.to_owned()];
+        if inside != service.port {
+            for server in &mut service.servers {
+                server.directives.push(format!("port = {inside}"));
+            }
+        }
+        service
+    }
+
+    /// The same with real servers that are reached by the other family, which only a tunnel can.
+    pub fn across(mut self) -> Self {
+        let outer = if self.address.is_ipv4() {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        for (index, server) in (0..).zip(&mut self.servers) {
+            server.address = outer.server(index);
+        }
+        self
     }
 
     fn new(kind: &str, family: Family, port: u16, protocol: &'static str, servers: u8) -> Self {

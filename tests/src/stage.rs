@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use crate::{
-    Dns, Lab, Network, Plan, Site, Web,
+    Dns, Family, Lab, Network, Plan, Site, Web, client,
     director::{self, Director},
     in_lab,
     lab::skip,
@@ -54,6 +54,28 @@ impl Stage {
     pub fn names(&self) -> Vec<String> {
         let servers = self.network.servers.iter();
         servers.map(|server| server.name().to_owned()).collect()
+    }
+
+    /// Puts the same file of so many MiB on all web servers. Its SHA-256, for [`Stage::pass_on`].
+    pub fn offer_big_file(&self, mebibytes: usize) -> Result<String> {
+        let mut sums = self.webs.iter().map(|web| web.offer_big_file(mebibytes));
+        let sum = sums.next().context("there are no web servers")??;
+        sums.try_for_each(|other| {
+            ensure!(other? == sum, "the files differ");
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// The client downloads that file and uploads it at the same time, both by the virtual address: long
+    /// packets both ways. An error if what a server gets is another file.
+    pub fn pass_on(&self, family: Family, sum: &str) -> Result<()> {
+        let [down, up] = ["big", "put"].map(|page| format!("{}{page}", family.url()));
+        let name = client::pass_on(&self.network.client, &down, &up)?;
+        let web = self.webs.iter().find(|web| web.host().name() == name);
+        let web = web.with_context(|| format!("“{name}” took the file"))?;
+        ensure!(web.sha256_of_put()? == sum, "the file differs");
+        Ok(())
     }
 
     /// Waits until all real servers get connections.

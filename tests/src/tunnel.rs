@@ -21,7 +21,10 @@ use anyhow::{Context, Result};
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{address::Family, host::Host};
+use crate::{
+    address::{FAMILIES, Family},
+    host::Host,
+};
 pub use shim::GUE_PORT;
 
 /// `IPPROTO_IPIP`, `IPPROTO_IPV6`, `IPPROTO_GRE` and `IPPROTO_UDP`: what stands behind the outer header.
@@ -33,11 +36,21 @@ const WITH_HEADER: i32 = 255;
 /// What has a wrong checksum outside is thrown away.
 #[derive(Debug)]
 pub struct TunnelEnd {
-    unwrapped: Arc<AtomicU64>,
-    checked: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     workers: Vec<(Arc<Socket>, Option<JoinHandle<()>>)>,
     /// While they are open the kernel does not answer that nobody listens on the port.
     listeners: Vec<UdpSocket>,
+}
+
+/// Packets that came through.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Wrapped in IPv4.
+    v4: AtomicU64,
+    /// Wrapped in IPv6.
+    v6: AtomicU64,
+    /// With a checksum outside.
+    checked: AtomicU64,
 }
 
 /// One outer family and protocol.
@@ -47,8 +60,7 @@ struct Worker {
     /// The host's own address, of which raw sockets for IPv6 do not tell.
     own: IpAddr,
     doorstep: Arc<Doorstep>,
-    unwrapped: Arc<AtomicU64>,
-    checked: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 /// Where inner packets go on.
@@ -62,8 +74,7 @@ impl TunnelEnd {
     /// Starts to unwrap what the host gets as the real server of this number.
     pub fn open(host: &Host, index: u8) -> Result<Self> {
         let mut end = Self {
-            unwrapped: Arc::default(),
-            checked: Arc::default(),
+            counts: Arc::default(),
             workers: Vec::new(),
             listeners: Vec::new(),
         };
@@ -81,8 +92,7 @@ impl TunnelEnd {
                         protocol,
                         own,
                         doorstep: Arc::clone(&doorstep),
-                        unwrapped: Arc::clone(&end.unwrapped),
-                        checked: Arc::clone(&end.checked),
+                        counts: Arc::clone(&end.counts),
                     });
                 }
             }
@@ -99,12 +109,26 @@ impl TunnelEnd {
 
     /// How many packets came through the tunnel.
     pub fn packets(&self) -> u64 {
-        self.unwrapped.load(Ordering::Relaxed)
+        FAMILIES.map(|outer| self.packets_in(outer)).iter().sum()
+    }
+
+    /// How many of them were wrapped in packets of this family.
+    pub fn packets_in(&self, outer: Family) -> u64 {
+        self.counts.of(outer).load(Ordering::Relaxed)
     }
 
     /// How many of them had a right checksum outside.
     pub fn checked_packets(&self) -> u64 {
-        self.checked.load(Ordering::Relaxed)
+        self.counts.checked.load(Ordering::Relaxed)
+    }
+}
+
+impl Counts {
+    fn of(&self, outer: Family) -> &AtomicU64 {
+        match outer {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
     }
 }
 
@@ -141,9 +165,14 @@ impl Worker {
                 continue;
             };
             if self.doorstep.send(unwrapped.packet).is_some() {
-                self.unwrapped.fetch_add(1, Ordering::Relaxed);
+                let outer = if self.own.is_ipv4() {
+                    Family::V4
+                } else {
+                    Family::V6
+                };
+                self.counts.of(outer).fetch_add(1, Ordering::Relaxed);
                 if unwrapped.is_checked {
-                    self.checked.fetch_add(1, Ordering::Relaxed);
+                    self.counts.checked.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }

@@ -98,7 +98,24 @@ fn arguments<K>(
     }
     // The words behind a bad quote would only repeat its error.
     if sound {
-        sound = nothing_more(extra, diagnostics);
+        sound = match entry.kind {
+            // They are likely a part of it.
+            Kind::Secret => nothing_more_than(extra, "the second word", diagnostics),
+            Kind::HostAndDevice
+            | Kind::List
+            | Kind::Integer
+            | Kind::Entries
+            | Kind::Boolean
+            | Kind::Host
+            | Kind::Socket
+            | Kind::Mask
+            | Kind::Port
+            | Kind::Ports
+            | Kind::Choice(_)
+            | Kind::Flags(_)
+            | Kind::Match
+            | Kind::Text => nothing_more(extra, diagnostics),
+        };
     }
     (taken.to_vec(), sound)
 }
@@ -138,6 +155,12 @@ fn unknown<K>(table: &[Entry<K>], place: &str, name: &Word) -> Diagnostic {
 
 /// Says so if there is something after the end of a directive, and whether that can be borne.
 pub(super) fn nothing_more(extra: &[Word], diagnostics: &mut Diagnostics) -> bool {
+    let first = extra.first().map(|word| quote(&word.text));
+    nothing_more_than(extra, &first.unwrap_or_default(), diagnostics)
+}
+
+/// The same, with what the message calls the first word of it.
+fn nothing_more_than(extra: &[Word], called: &str, diagnostics: &mut Diagnostics) -> bool {
     let Some(first) = extra.first() else {
         return true;
     };
@@ -150,7 +173,7 @@ pub(super) fn nothing_more(extra: &[Word], diagnostics: &mut Diagnostics) -> boo
         liberty(span, "a comment after a directive", diagnostics);
         return true;
     }
-    let message = format!("unexpected arguments from {} on", quote(&first.text));
+    let message = format!("unexpected arguments from {called} on");
     diagnostics
         .push(Diagnostic::error(span, message).help("text with blanks needs quotes around it"));
     false

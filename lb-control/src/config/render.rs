@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     diagnostic::{Diagnostic, Severity, printable},
+    directives::{GLOBALS, Kind},
     source::Source,
 };
 
@@ -71,15 +72,18 @@ struct Excerpt {
     carets: usize,
 }
 
-/// The part of the line around the caret that fits a screen.
+/// The part of the line around the caret that fits a screen. Of a secret there are as many asterisks.
 fn excerpt(diagnostic: &Diagnostic, source: &Source, column: usize) -> Excerpt {
     let (_, line) = source.line_of(diagnostic.span);
     let caret = column.saturating_sub(1);
     let skipped = caret.saturating_sub(BEFORE);
+    let open = before_secret(line).chars().count();
     let mut shown: String = line
         .chars()
+        .enumerate()
         .skip(skipped)
         .take(WIDTH)
+        .map(|(at, c)| if at < open || is_around(c) { c } else { '*' })
         .map(printable)
         .collect();
     let length = shown.chars().count();
@@ -98,6 +102,21 @@ fn excerpt(diagnostic: &Diagnostic, source: &Source, column: usize) -> Excerpt {
         indent,
         carets: marked.min(room).max(1),
     }
+}
+
+/// The line up to where the value of a secret may begin: wherever its name stands, the rest is nobody's
+/// business.
+fn before_secret(line: &str) -> &str {
+    let secrets = GLOBALS
+        .iter()
+        .filter(|entry| matches!(entry.kind, Kind::Secret));
+    let ends = secrets.filter_map(|entry| Some(line.find(entry.name)? + entry.name.len()));
+    ends.min().map_or(line, |end| &line[..end])
+}
+
+/// Whether a character stands beside values, and is hardly a part of one.
+fn is_around(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '=' | '"' | '\'')
 }
 
 #[cfg(test)]
@@ -127,6 +146,30 @@ mod tests {
             rendered("a\n\tkeepalve = 6\n", "keepalve"),
             "lvs.cf:2:2: error: no\n   2 |  keepalve = 6\n     |  ^^^^^^^^\n     = help: do\n"
         );
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let table = [
+            (
+                "mh_secret = \"tell no one\"\n",
+                "   1 | mh_secret = \"**** ** ***\"",
+            ),
+            (
+                "x = 1 mh_secret=tell no one\n",
+                "   1 | x = 1 mh_secret=**** ** ***",
+            ),
+            (
+                "# mh_secret tell # no one\n",
+                "   1 | # mh_secret **** * ** ***",
+            ),
+        ];
+        for (text, line) in table {
+            let shown = rendered(text, "no");
+            assert_eq!(shown.lines().nth(1), Some(line), "{shown}");
+            let caret = shown.lines().nth(2).and_then(|line| line.find('^'));
+            assert_eq!(caret, text.find("no").map(|at| at + 7), "{shown}");
+        }
     }
 
     #[test]

@@ -28,11 +28,18 @@ pub(super) fn unwrap(
     match protocol {
         GRE => gre(payload),
         UDP => gue(payload, &octets(source), &octets(destination)),
-        _ => Some(Unwrapped {
-            packet: payload,
-            is_checked: false,
-        }),
+        IPIP => bare(4, payload),
+        IPV6 => bare(6, payload),
+        _ => None,
     }
+}
+
+/// A packet of the IP version that the outer header says.
+fn bare(version: u8, packet: &[u8]) -> Option<Unwrapped<'_>> {
+    (packet.first()? >> 4 == version).then_some(Unwrapped {
+        packet,
+        is_checked: false,
+    })
 }
 
 /// RFC 2784: without keys and sequence numbers.
@@ -105,8 +112,11 @@ mod tests {
     fn what_is_in_a_tunnel_comes_out() {
         let gue = [0xc0, 0, 0x17, 0xc0, 0, 14, 0, 0, 0, 4, 0, 0, 0x45, 7];
         type Row<'a> = (&'static str, i32, &'a [u8], Option<(usize, bool)>);
-        let table: [Row<'_>; 10] = [
+        let table: [Row<'_>; 13] = [
             ("bare", IPIP, &[0x45, 7], Some((0, false))),
+            ("bare IPv6", IPV6, &[0x60, 7], Some((0, false))),
+            ("IPv6 that is said to be IPv4", IPIP, &[0x60, 7], None),
+            ("IPv4 that is said to be IPv6", IPV6, &[0x45, 7], None),
             ("GRE", GRE, &[0, 0, 8, 0, 0x45, 7], Some((4, false))),
             (
                 "GRE with a checksum",
