@@ -14,7 +14,6 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use lb_common::{
-    address::Address6,
     family::{V4, V6},
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
@@ -372,11 +371,11 @@ fn action_of(verdict: Result<Verdict, Reason>) -> u32 {
 }
 
 /// What the router of these tests answers when it is asked for a way: the host's side of `ip route`.
-fn route(interface: u32, destination: Address6, length: usize) -> Route {
+fn route(interface: u32, destination: IpAddr, length: usize) -> Route {
     if interface == CLOSED {
         return Route::None(Reason::ForwardingOff);
     }
-    let way = match IpAddr::from(destination) {
+    let way = match destination {
         IpAddr::V4(address) => match address.octets() {
             [192, 0, 2, 0 | 1 | 255]
             | [192, 168, 20, 0 | 1 | 255]
