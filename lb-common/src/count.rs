@@ -34,8 +34,13 @@ pub fn changed<F: Family, T: Tables + FlowTable<F>>(
         }
     }
     if (old.half_open, old.standing) != (new.half_open, new.standing) {
-        // A way back is an entry too.
-        let entries = if server.is_masqueraded() { 2 } else { 1 };
+        // A way back is an entry too. A template has none, and never becomes a flow.
+        let is_template = before == Some(State::TEMPLATE) || after == Some(State::TEMPLATE);
+        let entries = if server.is_masqueraded() && !is_template {
+            2
+        } else {
+            1
+        };
         tables.adjust_census(
             (new.half_open - old.half_open) * entries,
             (new.standing - old.standing) * entries,
