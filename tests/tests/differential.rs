@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt::Debug,
+    fmt::{Debug, Display},
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -265,7 +265,7 @@ impl<'a> Both<'a> {
             v6.standing.len(),
         ]) {
             let queued = program.queued(queue)? as usize;
-            same(&format!("length of queue {queue}"), &queued, &length)?;
+            same(format_args!("length of queue {queue}"), &queued, &length)?;
         }
         for (family, census) in (0..).zip([v4.census, v6.census]) {
             same("census", &program.census(family)?, &census)?;
@@ -273,14 +273,14 @@ impl<'a> Both<'a> {
         for id in 0..host.servers.len() as u32 {
             let load = host.loads.borrow().get(&id).copied().unwrap_or_default();
             same(
-                &format!("load of server {id}"),
+                format_args!("load of server {id}"),
                 &program.load_of(id)?,
                 &load,
             )?;
             let traffic = host.traffic.borrow().get(&id).copied();
             let traffic = traffic.unwrap_or_default();
             same(
-                &format!("traffic of server {id}"),
+                format_args!("traffic of server {id}"),
                 &program.traffic_of(id)?,
                 &traffic,
             )?;
@@ -315,7 +315,7 @@ fn survived(run: impl FnOnce()) -> Result<()> {
     })
 }
 
-fn same<T: PartialEq + Debug>(what: &str, kernel: &T, host: &T) -> Result<()> {
+fn same<T: PartialEq + Debug>(what: impl Display, kernel: &T, host: &T) -> Result<()> {
     ensure!(
         kernel == host,
         "{what}:\n  {kernel:?} in the kernel\n  {host:?} on the host"
@@ -352,7 +352,7 @@ fn same_entries<K: Ord + Copy + Debug, V: PartialEq + Debug>(
 ) -> Result<()> {
     for key in kernel.keys().chain(host.keys()) {
         let (kernel, host) = (kernel.get(key), host.get(key));
-        same(&format!("{what}, {key:?}"), &kernel, &host)?;
+        same(format_args!("{what}, {key:?}"), &kernel, &host)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunAttrs, TestRunOptions,
     maps::{
-        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue, RingBuf,
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, Queue, RingBuf,
         lpm_trie::{self, LpmTrie},
     },
     programs::Xdp,
@@ -162,6 +162,7 @@ pub(crate) struct Program {
     ebpf: Ebpf,
     /// The words of the sieve that are not zero.
     sieve: BTreeMap<u32, u64>,
+    held: RingBuf<MapData>,
 }
 
 impl Program {
@@ -186,9 +187,12 @@ impl Program {
                 .try_into()?;
             program.load().with_context(|| format!("loading {name}"))?;
         }
+        let held = ebpf.take_map("held").context("no map held")?;
+        let held = RingBuf::try_from(held)?;
         Ok(Self {
             ebpf,
             sieve: BTreeMap::new(),
+            held,
         })
     }
 
@@ -377,9 +381,8 @@ impl Program {
     /// Takes the frames that were given into the daemon's hands.
     pub(crate) fn held(&mut self) -> Result<Vec<Vec<u8>>> {
         const BYTES: usize = std::mem::offset_of!(HeldFrame, bytes);
-        let mut ring = RingBuf::try_from(self.map_mut("held")?)?;
         let mut frames = Vec::new();
-        while let Some(record) = ring.next() {
+        while let Some(record) = self.held.next() {
             let length = std::mem::offset_of!(HeldFrame, length);
             let length: [u8; 4] = record[length..length + 4].try_into()?;
             let length = u32::from_ne_bytes(length) as usize;
@@ -498,7 +501,7 @@ impl Program {
     fn hash<K: Pod, V: Pod>(
         &mut self,
         name: &str,
-    ) -> Result<HashMap<&mut aya::maps::MapData, K, V>> {
+    ) -> Result<HashMap<&mut MapData, K, V>> {
         Ok(HashMap::try_from(self.map_mut(name)?)?)
     }
 
