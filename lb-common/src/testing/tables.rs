@@ -210,6 +210,13 @@ impl HostTables {
         age::step::<F, _>(self, queue, self.clock.get(), &mut key, &mut other)
     }
 
+    /// The sweeper takes so many steps through each queue.
+    pub fn sweep_on(&self, steps: u32) {
+        let queues = [Queue::HalfOpen, Queue::Standing].map(|queue| (queue, steps as usize));
+        self.sweep_family::<V4>(queues);
+        self.sweep_family::<V6>(queues);
+    }
+
     /// The sweeper looks at every entry once.
     pub fn sweep_all(&self) {
         let lengths =

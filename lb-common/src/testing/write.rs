@@ -39,6 +39,9 @@ pub enum Write {
 }
 
 impl Write {
+    /// How many kinds there are.
+    pub const KINDS: usize = 12;
+
     /// The writes that make one site into another, in the order of the control plane: what is referred
     /// to comes before what refers to it, and goes after it.
     #[must_use]
