@@ -4,7 +4,8 @@ use std::fs;
 
 use lb_common::{
     testing::{
-        Scenario, Step, audit, balanced, corpus, corpus_folder, fuzz, neighbours, seeds, stories,
+        Scenario, Step, audit, balanced, beginnings, corpus, corpus_folder, fuzz, neighbours,
+        seeds, stories,
     },
     verdict::Verdict,
 };
@@ -69,7 +70,7 @@ fn what_a_fuzzer_found_does_no_harm() {
     if std::env::var_os("UPDATE_CORPUS").is_some() {
         let folder = corpus_folder();
         fs::create_dir_all(&folder).unwrap();
-        for (number, story) in stories.iter().enumerate() {
+        for (number, story) in beginnings().iter().enumerate() {
             fs::write(folder.join(format!("seed-{number}")), story).unwrap();
         }
     }

@@ -175,11 +175,10 @@ pub fn story(data: &[u8]) -> Option<(Site, Vec<Step>)> {
     Some((site, steps))
 }
 
-/// What a fuzzer begins with: the packets of [`seeds`], each as the bytes of a story, and what fuzzers
-/// have found before, in `fuzz/corpus/balance`.
+/// What a fuzzer begins with: the packets of [`seeds`], each as the bytes of a story.
 #[must_use]
-pub fn stories() -> Vec<Vec<u8>> {
-    let mut stories: Vec<_> = (0_u16..)
+pub fn beginnings() -> Vec<Vec<u8>> {
+    (0_u16..)
         .zip(sites())
         .filter_map(|(number, case)| {
             let interface = INTERFACES.iter().position(|it| *it == case.interface)?;
@@ -190,7 +189,13 @@ pub fn stories() -> Vec<Vec<u8>> {
             story.extend(&case.input);
             Some(story)
         })
-        .collect();
+        .collect()
+}
+
+/// What a fuzzer begins with, and what fuzzers have found before, in `fuzz/corpus/balance`.
+#[must_use]
+pub fn stories() -> Vec<Vec<u8>> {
+    let mut stories = beginnings();
     let Ok(found) = std::fs::read_dir(corpus_folder()) else {
         // Not where it was built.
         return stories;

@@ -26,7 +26,7 @@ mod write;
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
 pub use fragments::cut;
-pub use fuzz::{audit, balanced, corpus_folder, fuzz, stories, story};
+pub use fuzz::{audit, balanced, beginnings, corpus_folder, fuzz, stories, story};
 pub use mutation::{corpus, mutate, neighbours, seeds};
 pub use random::Lot;
 pub use scenario::{SERVERS, Scenario, Step};
