@@ -396,10 +396,8 @@ fn route(interface: u32, destination: IpAddr, length: usize) -> Route {
     }
     let way = match destination {
         IpAddr::V4(address) => match address.octets() {
-            [192, 0, 2, 0 | 1 | 255]
-            | [192, 168, 20, 0 | 1 | 255]
-            | [10, 0, 0, 0 | 1 | 255]
-            | [10, 0, 3, 0 | 1 | 255] => Way::None,
+            // The router's own, and broadcast; a net's lowest address is a host's since Linux 5.14.
+            [192, 0, 2, 1 | 255] | [192, 168, 20, 1 | 255] | [10, 0, 0 | 3, 1 | 255] => Way::None,
             [192, 0, 2, 254] | [198, 51, 100, _] => Way::Gateway,
             [192, 168, 20, 254] | [198, 51, 101, _] => Way::Vlan,
             [192, 0, 2, _] | [192, 168, 20, _] | [10, 0, 0 | 3, _] | [203, 0, 113, _] => {
