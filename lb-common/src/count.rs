@@ -30,12 +30,17 @@ pub fn changed<F: Family, T: Tables + FlowTable<F>>(
         };
         tables.adjust_load(id, change);
         if server.has(Server::LIMITED) && change.active + change.inactive != 0 {
-            tables.set_overloaded(id, is_overloaded(tables.thresholds(id), tables.load(id)));
+            weigh(tables, id);
         }
     }
     if (old.half_open, old.standing) != (new.half_open, new.standing) {
-        // A way back is an entry too.
-        let entries = if server.is_masqueraded() { 2 } else { 1 };
+        // A way back is an entry too. A template has none, and never becomes a flow.
+        let is_template = before == Some(State::TEMPLATE) || after == Some(State::TEMPLATE);
+        let entries = if server.is_masqueraded() && !is_template {
+            2
+        } else {
+            1
+        };
         tables.adjust_census(
             (new.half_open - old.half_open) * entries,
             (new.standing - old.standing) * entries,
@@ -43,14 +48,24 @@ pub fn changed<F: Family, T: Tables + FlowTable<F>>(
     }
 }
 
+/// Looks whether the real server `id` gets new flows, by its thresholds and its load as they are.
+/// Whoever changes either calls this.
+#[inline(always)]
+pub fn weigh<T: Tables>(tables: &T, id: u32) {
+    tables.set_overloaded(id, is_overloaded(tables.thresholds(id), tables.load(id)));
+}
+
 /// Whether a real server with this load gets no new flows: `ip_vs_bind_dest` and
-/// `ip_vs_unbind_dest`.
+/// `ip_vs_unbind_dest`. One without thresholds always does.
 #[must_use]
 #[inline(always)]
 pub const fn is_overloaded(thresholds: Thresholds, load: Load) -> bool {
     let Thresholds { upper, lower } = thresholds;
     let flows = load.active as u64 + load.inactive as u64;
-    if upper != 0 && flows >= upper as u64 {
+    if upper == 0 {
+        return false;
+    }
+    if flows >= upper as u64 {
         return true;
     }
     // In between it stays as it is.
@@ -102,6 +117,8 @@ mod tests {
         // Upper, lower, flows, was overloaded, is overloaded.
         let table = [
             (0, 0, 1_000, false, false),
+            (0, 0, 1_000, true, false),
+            (0, 5, 7, true, false),
             (4, 0, 3, false, false),
             (4, 0, 4, false, true),
             (4, 0, 3, true, true),

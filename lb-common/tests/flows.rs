@@ -717,6 +717,7 @@ fn settings_of_ipvs_mean_what_they_mean_there() {
         Err(Reason::NoFlow)
     );
     assert_eq!(send(&tables, &ack), FORWARDED);
+    assert_eq!(tables.loads.borrow()[&1].active, 1, "it is taken to stand");
 
     // expire_nodest_conn = 0: silence until the server is back.
     tables.settings.flags = Settings::KEEP_FLOWS;

@@ -1,9 +1,12 @@
 //! Strange packets on the host: nothing panics, and the books stay right.
 
+use std::fs;
+
 use lb_common::{
-    family::{V4, V6},
-    tables::Queue,
-    testing::{Scenario, Step, audit, balanced, corpus, fuzz, neighbours, seeds},
+    testing::{
+        Scenario, Step, audit, balanced, beginnings, corpus, corpus_folder, fuzz, neighbours,
+        seeds, stories,
+    },
     verdict::Verdict,
 };
 
@@ -44,14 +47,7 @@ fn the_books_stay_right() {
                     }
                 }
                 Step::Time(ticks) => tables.advance(ticks),
-                Step::Sweep(steps) => {
-                    for queue in [Queue::HalfOpen, Queue::Standing] {
-                        for _ in 0..steps {
-                            let _ = tables.sweep::<V4>(queue);
-                            let _ = tables.sweep::<V6>(queue);
-                        }
-                    }
-                }
+                Step::Sweep(steps) => tables.sweep_on(steps),
                 Step::Write(write) => write.apply(&mut tables),
             }
             if number % 20 == 0 {
@@ -61,18 +57,36 @@ fn the_books_stay_right() {
     }
 }
 
-/// What a fuzzer would begin with.
+/// What a fuzzer begins with, and has found before. `UPDATE_CORPUS=1` writes the former to where it
+/// looks for it.
+#[test]
+fn what_a_fuzzer_found_does_no_harm() {
+    let stories = stories();
+    for story in &stories {
+        fuzz(story);
+        fuzz(&story[..story.len() / 2]);
+    }
+    assert!(stories.len() > 200, "only {}", stories.len());
+    if std::env::var_os("UPDATE_CORPUS").is_some() {
+        let folder = corpus_folder();
+        fs::create_dir_all(&folder).unwrap();
+        for (number, story) in beginnings().iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number}")), story).unwrap();
+        }
+    }
+}
+
 #[test]
 fn the_fuzzer_s_entry_takes_anything() {
-    for site in 0..32 {
-        let mut data = vec![site];
-        for (interface, frame) in corpus() {
-            data.push(*interface as u8);
-            data.extend((frame.len() as u16).to_be_bytes());
-            data.extend(frame);
-        }
-        fuzz(&data);
-        fuzz(&data[..data.len() / 2]);
+    let mut data = Vec::new();
+    for (interface, frame) in corpus() {
+        data.push(*interface as u8);
+        data.extend((frame.len() as u16 | 0x8800).to_be_bytes());
+        data.extend(frame);
+    }
+    for site in 0_u16..32 {
+        let story = [site.wrapping_neg().to_be_bytes().as_slice(), &data].concat();
+        fuzz(&story);
     }
     fuzz(&[]);
     fuzz(&[1, 2, 3]);

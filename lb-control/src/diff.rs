@@ -4,7 +4,7 @@
 //! to it, and goes after it.
 
 use bytemuck::Zeroable;
-use lb_common::maps::Persistence;
+use lb_common::maps::{Persistence, Thresholds};
 
 use crate::dataplane::{Change, Tables};
 
@@ -25,6 +25,11 @@ pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
     for (id, thresholds) in &desired.thresholds {
         if actual.thresholds.get(id) != Some(thresholds) {
             changes.push(Change::Thresholds(*id, *thresholds));
+        }
+    }
+    for id in actual.thresholds.keys() {
+        if !desired.thresholds.contains_key(id) && desired.servers.contains_key(id) {
+            changes.push(Change::Thresholds(*id, Thresholds::default()));
         }
     }
     for (id, persistence) in &desired.persistence {
@@ -132,7 +137,11 @@ pub fn note(actual: &mut Tables, change: &Change) {
             }
         }
         Change::Thresholds(id, thresholds) => {
-            actual.thresholds.insert(*id, *thresholds);
+            if thresholds.upper == 0 {
+                actual.thresholds.remove(id);
+            } else {
+                actual.thresholds.insert(*id, *thresholds);
+            }
         }
         Change::Range(key, service) => {
             actual.ranges.insert(*key, *service);
@@ -202,6 +211,17 @@ mod tests {
             "{removing:?}"
         );
         assert_eq!(diff(&full, &full), []);
+    }
+
+    #[test]
+    fn thresholds_that_a_server_has_no_longer_are_taken_away() {
+        let (mut with, without) = (tables(), tables());
+        with.thresholds.insert(7, Thresholds { upper: 4, lower: 2 });
+        let changes = diff(&with, &without);
+        assert_eq!(changes, [Change::Thresholds(7, Thresholds::default())]);
+        note(&mut with, &changes[0]);
+        assert_eq!(with, without);
+        assert_eq!(diff(&with, &without), []);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     age::{self, Step},
+    count,
     family::{Family, V4, V6},
     flow::FlowKey,
     fragment, icmp,
@@ -350,6 +351,19 @@ fn wind(_ctx: XdpContext) -> u32 {
         Ok(()) => xdp_action::XDP_PASS,
         Err(_) => xdp_action::XDP_ABORTED,
     }
+}
+
+/// Looks whether a real server gets new flows by thresholds that were written just now: the one whose id
+/// the packet begins with, in the byte order of the machine. The daemon runs it, since it must not write
+/// counters that packets change meanwhile.
+#[xdp]
+fn weigh(ctx: XdpContext) -> u32 {
+    let packet = XdpPacket::new(ctx.ctx);
+    let Some(id) = packet.header::<[u8; 4]>(0) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    count::weigh(&KernelTables::without_packet(), u32::from_ne_bytes(*id));
+    xdp_action::XDP_PASS
 }
 
 /// Runs every [`age::TICK_MS`]: takes a few steps through each queue.

@@ -48,6 +48,30 @@ fn a_server_gets_no_more_than_its_upper_threshold() {
 }
 
 #[test]
+fn a_changed_threshold_holds_at_once() {
+    on_stage(|lab, lb| {
+        let limited = |upper: u32| {
+            let mut service = Service::web(FAMILY, 1);
+            service.servers[0]
+                .directives
+                .push(format!("upper_threshold = {upper}"));
+            Site::new(Method::Nat).with(service)
+        };
+        let mut stage = Stage::set(lab, lb, plan(1), &limited(0))?;
+        stage.await_servers()?;
+        let _connections = [connect(&stage)?, connect(&stage)?];
+        stage.director.reload(&limited(2))?;
+        ensure!(connect(&stage).is_err(), "a third of two was accepted");
+        stage.director.reload(&limited(3))?;
+        let _third = connect(&stage)?;
+        ensure!(connect(&stage).is_err(), "a fourth of three was accepted");
+        stage.director.reload(&limited(0))?;
+        let _fourth = connect(&stage)?;
+        Ok(())
+    });
+}
+
+#[test]
 fn what_is_above_the_threshold_goes_to_another_server() {
     on_stage(|lab, lb| {
         let mut service = Service::web(FAMILY, 2);

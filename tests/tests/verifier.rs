@@ -12,7 +12,7 @@ use kernel::object;
 const MAX_VERIFIED: u32 = 450_000;
 const MAX_VERIFIED_BEFORE_6_18: u32 = 600_000;
 
-const PROGRAMS: [&str; 3] = ["balance", "wind", "sweep"];
+const PROGRAMS: [&str; 4] = ["balance", "wind", "sweep", "weigh"];
 
 #[test]
 fn the_verifier_is_done_soon() {

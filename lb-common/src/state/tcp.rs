@@ -77,7 +77,7 @@ const fn row(next: [u8; 11]) -> Nibbles {
 const INPUT: Rows = Rows {
     syn: row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]),
     fin: row([CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW]),
-    ack: row([CL, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]),
+    ack: row([ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]),
     rst: row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR]),
 };
 const OUTPUT: Rows = Rows {
@@ -89,7 +89,7 @@ const OUTPUT: Rows = Rows {
 const INPUT_ONLY: Rows = Rows {
     syn: row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]),
     fin: row([CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW]),
-    ack: row([CL, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]),
+    ack: row([ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]),
     rst: row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]),
 };
 
@@ -106,7 +106,7 @@ mod tests {
     const TABLE: &str = "
         request       syn  SR ES ES SR SR SR SR SR SR SR SR
         request       fin  CL CW SS TW TW TW CL CW LA LI TW
-        request       ack  CL ES SS ES FW TW CL CW CL LI ES
+        request       ack  ES ES SS ES FW TW CL CW CL LI ES
         request       rst  CL CL CL SR CL CL CL CL LA LI SR
         reply         syn  SS ES SS SR SS SS SS SS SS LI SR
         reply         fin  TW FW SS TW FW TW CL TW LA LI TW
@@ -114,7 +114,7 @@ mod tests {
         reply         rst  CL CL SS CL CL TW CL CL CL CL CL
         request-only  syn  SR ES ES SR SR SR SR SR SR SR SR
         request-only  fin  CL FW SS TW FW TW CL CW LA LI TW
-        request-only  ack  CL ES SS ES FW TW CL CW CL LI ES
+        request-only  ack  ES ES SS ES FW TW CL CW CL LI ES
         request-only  rst  CL CL CL SR CL CL CL CL LA LI CL";
 
     #[test]

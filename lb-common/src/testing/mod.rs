@@ -8,6 +8,7 @@
 mod answers;
 mod associations;
 mod builder;
+mod change;
 mod fragments;
 mod full_nat;
 mod fuzz;
@@ -20,14 +21,15 @@ mod table;
 mod tables;
 mod tunnels;
 mod verify;
+mod write;
 
 pub use answers::{Asked, answers};
 pub use builder::{PacketBuilder, icmp, sctp, tcp, udp};
 pub use fragments::cut;
-pub use fuzz::{audit, balanced, fuzz};
+pub use fuzz::{audit, balanced, beginnings, corpus_folder, fuzz, stories, story};
 pub use mutation::{corpus, mutate, neighbours, seeds};
 pub use random::Lot;
-pub use scenario::{Scenario, Step, Write};
+pub use scenario::{SERVERS, Scenario, Step};
 pub use site::{
     BACK, CLOSED, FRONT, FRONT_VLAN, FRONT_VLAN_ID, PROTOCOLS, Site, server, service_key,
 };
@@ -35,6 +37,7 @@ pub use table::{Case, table};
 use tables::HostRoom;
 pub use tables::{HostEntry, HostFlows, HostTables, mac};
 pub use verify::{GUE_PORT, checksums, crc32c};
+pub use write::Write;
 
 use bytemuck::{Pod, Zeroable};
 

@@ -1,11 +1,15 @@
 //! Scenarios: a site, and what happens there one thing after the other, all drawn by lot. There are few
 //! addresses and ports, so that things meet.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{
-    BACK, CLOSED, FRONT, HostTables, Lot, PacketBuilder, Site, corpus, icmp, mac, mutate, sctp,
-    server, tcp, udp, verify,
+    BACK, CLOSED, FRONT, Lot, PacketBuilder, Site, Write,
+    change::{Withdrawn, change},
+    corpus, icmp, mac, mutate, sctp, server, tcp, udp, verify,
 };
 use crate::{
     address::Address6,
@@ -25,11 +29,14 @@ use crate::{
 const MEMORY: usize = 48;
 /// How many flows a table may have at most.
 const FLOWS: usize = 32;
-/// How many real servers there are at most, the none at number 0 among them.
-const SERVERS: usize = 16;
+/// How many real servers a scenario has at most, the none at number 0 among them.
+pub const SERVERS: usize = 24;
+
+/// How many of them there are in the beginning.
+const SERVERS_AT_FIRST: usize = 16;
 
 /// The ends of one family.
-struct Ends {
+pub(super) struct Ends {
     clients: [&'static str; 6],
     virtual_addresses: [&'static str; 3],
     servers: [&'static str; 4],
@@ -126,36 +133,6 @@ pub enum Step {
     Write(Write),
 }
 
-/// What the control plane writes.
-#[derive(Debug, Clone)]
-pub enum Write {
-    /// A real server of this id.
-    Server(u32, Server),
-    /// A service.
-    Service(ServiceKey, Service),
-    /// A slot of the rings.
-    Slot(u32, u32),
-    /// Settings.
-    Settings(Settings),
-}
-
-impl Write {
-    /// Writes it into tables.
-    ///
-    /// # Panics
-    /// If there is no such slot or server.
-    pub fn apply(&self, tables: &mut HostTables) {
-        match self {
-            Self::Server(id, server) => tables.servers[*id as usize] = *server,
-            Self::Service(key, service) => {
-                tables.services.insert(*key, *service);
-            }
-            Self::Slot(index, server) => tables.ring[*index as usize] = *server,
-            Self::Settings(settings) => tables.settings = *settings,
-        }
-    }
-}
-
 /// A site and what happens there.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -166,6 +143,8 @@ pub struct Scenario {
     family: usize,
     sent: Vec<(u32, Vec<u8>)>,
     came_out: Vec<Vec<u8>>,
+    pending: VecDeque<Write>,
+    withdrawn: Vec<Withdrawn>,
 }
 
 impl Scenario {
@@ -181,6 +160,8 @@ impl Scenario {
             lot,
             sent: Vec::new(),
             came_out: Vec::new(),
+            pending: VecDeque::new(),
+            withdrawn: Vec::new(),
         }
     }
 
@@ -189,7 +170,9 @@ impl Scenario {
         match self.lot.below(1_000) {
             0..60 => Step::Time(self.time()),
             60..100 => Step::Sweep(self.lot.of(&[1, 2, 5, 64])),
-            100..120 => Step::Write(self.write()),
+            100..120 => self.write(),
+            // Packets come between the writes of one change.
+            120..500 if !self.pending.is_empty() => self.write(),
             _ => {
                 let (interface, frame) = self.packet();
                 self.sent.push((interface, frame.clone()));
@@ -219,69 +202,19 @@ impl Scenario {
         }
     }
 
-    fn write(&mut self) -> Write {
-        let id = 1 + self.lot.below(self.now.servers.len() - 1);
-        let server = self.now.servers[id];
-        match self.lot.below(7) {
-            0 | 1 => {
-                let weight = self.lot.of(&[0, 0, 1, 2, 5]);
-                self.server(id, server.weight(weight))
-            }
-            2 | 3 => {
-                let flags = server.flags ^ Server::PRESENT;
-                self.server(id, Server { flags, ..server })
-            }
-            4 => {
-                let (interface, mtu) = (self.lot.of(&[BACK, BACK, FRONT, 0]), self.mtu());
-                let changed = server.hop(|hop| {
-                    hop.interface = interface;
-                    hop.mtu = mtu;
-                });
-                self.server(id, changed)
-            }
-            5 => {
-                let settings = settings(&mut self.lot);
-                self.now.settings = settings;
-                Write::Settings(settings)
-            }
-            _ => {
-                let service = self.any_service();
-                if service.slots == 0 || self.lot.chance(20) {
-                    return self.service(service);
-                }
-                // Slots keep to the servers of their service.
-                let slot =
-                    |lot: &mut Lot| service.ring as usize + lot.below(service.slots as usize);
-                let (to, from) = (slot(&mut self.lot), slot(&mut self.lot));
-                self.now.ring[to] = self.now.ring[from];
-                Write::Slot(to as u32, self.now.ring[to])
+    /// The next write of those that are to be made; if there are none, the site changes.
+    fn write(&mut self) -> Step {
+        if self.pending.is_empty() {
+            let before = self.now.clone();
+            change(&mut self.lot, &mut self.now, &mut self.withdrawn);
+            self.pending.extend(Write::between(&before, &self.now));
+            if self.lot.chance(20) {
+                let turn = self.lot.below(1_000) as u64;
+                self.pending.push_back(Write::Turn(0, turn));
             }
         }
-    }
-
-    fn server(&mut self, id: usize, server: Server) -> Write {
-        self.now.servers[id] = server;
-        Write::Server(id as u32, server)
-    }
-
-    fn service(&mut self, mut service: Service) -> Write {
-        service.refusal = self.lot.of(&REFUSALS);
-        if let Some((key, before)) = self
-            .now
-            .services
-            .iter_mut()
-            .find(|(_, other)| other.id == service.id)
-        {
-            *before = service;
-            return Write::Service(*key, service);
-        }
-        Write::Settings(self.now.settings)
-    }
-
-    fn any_service(&mut self) -> Service {
-        let index = self.lot.below(self.now.services.len());
-        let service = self.now.services.values().nth(index);
-        *service.expect("there are services")
+        // Some changes change nothing.
+        self.pending.pop_front().map_or(Step::Time(0), Step::Write)
     }
 
     /// One of the services of a family.
@@ -295,10 +228,6 @@ impl Scenario {
             .copied()
             .collect();
         (!keys.is_empty()).then(|| self.lot.of(&keys))
-    }
-
-    fn mtu(&mut self) -> u16 {
-        self.lot.of(&[0, 1500, 1500, 1500, 1280, 100])
     }
 
     fn packet(&mut self) -> (u32, Vec<u8>) {
@@ -441,7 +370,7 @@ impl Scenario {
     }
 }
 
-const REFUSALS: [Refusal; 4] = [
+pub(super) const REFUSALS: [Refusal; 4] = [
     Refusal::RESET,
     Refusal::RESET,
     Refusal::UNREACHABLE,
@@ -453,35 +382,65 @@ fn socket(address: &str, port: u16) -> String {
     SocketAddr::new(address, port).to_string()
 }
 
+/// The ends of the family of a service.
+pub(super) fn ends_of(key: &ServiceKey) -> &'static Ends {
+    &ENDS[usize::from(!key.address.is_mapped())]
+}
+
 fn site(lot: &mut Lot) -> Site {
     let mut site = Site::default();
     while site.services.len() < 3 || (lot.chance(70) && site.services.len() < 8) {
-        let ends = &ENDS[lot.below(2)];
-        let protocol = lot.of(&[TCP, TCP, UDP, SCTP]);
-        let address = socket(lot.of(&ends.virtual_addresses), lot.of(&PORTS));
-        let key = super::service_key(protocol, &address);
-        if site.services.contains_key(&key) {
-            continue;
+        let id = site.services.len() as u32;
+        put_service(lot, &mut site, id, SERVERS_AT_FIRST);
+    }
+    if site.servers.len() == 1 {
+        return self::site(lot);
+    }
+    site.settings = settings(lot);
+    site
+}
+
+/// Adds a service of this id, unless its address is another's, with servers of its own as long as the site
+/// has less than `most`.
+pub(super) fn put_service(lot: &mut Lot, site: &mut Site, id: u32, most: usize) {
+    let ends = &ENDS[lot.below(2)];
+    let protocol = lot.of(&[TCP, TCP, UDP, SCTP]);
+    let address = socket(lot.of(&ends.virtual_addresses), lot.of(&PORTS));
+    let key = super::service_key(protocol, &address);
+    if site.services.contains_key(&key) {
+        return;
+    }
+    let room = most.saturating_sub(site.servers.len()).min(4);
+    let count = if room == 0 { 0 } else { lot.below(room + 1) };
+    let method = lot.of(&METHODS);
+    let before = site.ring.len() as u32;
+    for _ in 0..count {
+        let number = site.servers.len() as u32;
+        let server = Server {
+            service: id,
+            ..real_server(lot, ends, method)
+        };
+        if server.has(Server::LIMITED) {
+            let upper = 1 + lot.below(5) as u32;
+            let lower = lot.below(upper as usize + 1) as u32;
+            site.thresholds.insert(number, Thresholds { upper, lower });
         }
-        let room = (SERVERS - site.servers.len()).min(4);
-        let count = if room == 0 { 0 } else { lot.below(room + 1) };
-        let method = lot.of(&METHODS);
-        let servers: Vec<_> = (0..count).map(|_| real_server(lot, ends, method)).collect();
-        site = site.service(protocol, &address, lot.of(&SCHEDULERS), &servers);
-        let id = site.services.len() as u32 - 1;
-        let before = site.ring.len() as u32 - count as u32;
-        if count > 0 {
-            // Slots besides, as weights make them.
-            for _ in 0..lot.below(5) {
-                let again = site.ring[before as usize + lot.below(count)];
-                site.ring.push(again);
-            }
+        site.ring.push(number);
+        site.servers.push(server);
+    }
+    if count > 0 {
+        // Slots besides, as weights make them.
+        for _ in 0..lot.below(5) {
+            let again = site.ring[before as usize + lot.below(count)];
+            site.ring.push(again);
         }
-        let slots = site.ring.len() as u32 - before;
-        let service = site.services.get_mut(&key).expect("it was added just now");
-        service.slots = slots;
-        service.refusal = lot.of(&REFUSALS);
-        service.flags = lot.of(&[
+    }
+    let service = Service {
+        id,
+        ring: before,
+        slots: site.ring.len() as u32 - before,
+        scheduler: lot.of(&SCHEDULERS),
+        flags: lot.of(&[
             0,
             0,
             0,
@@ -490,37 +449,26 @@ fn site(lot: &mut Lot) -> Site {
             Service::ONE_PACKET,
             Service::FALLBACK,
             Service::HASH_PORT | Service::FALLBACK,
-        ]);
-        let service = *service;
-        if service.has(Service::PERSISTENT) {
-            site.persistence.insert(id, persistence(lot, ends));
-        }
-        if lot.chance(30) {
-            let bits = 16 - lot.of(&[0_u32, 3, 10, 15, 16]);
-            let port = (u32::from(lot.of(&PORTS)) >> (16 - bits) << (16 - bits)) as u16;
-            let range = RangeKey {
-                address: key.address.0,
-                protocol,
-                pad: 0,
-                port: Be16::new(port),
-            };
-            site.ranges
-                .insert((range, RangeKey::BITS - 16 + bits), service);
-        }
+        ]),
+        refusal: lot.of(&REFUSALS),
+        pad: 0,
+    };
+    site.services.insert(key, service);
+    if service.has(Service::PERSISTENT) {
+        site.persistence.insert(id, persistence(lot, ends));
     }
-    for id in 1..site.servers.len() {
-        if site.servers[id].has(Server::LIMITED) {
-            let upper = lot.below(6) as u32;
-            let lower = lot.below(upper as usize + 1) as u32;
-            site.thresholds
-                .insert(id as u32, Thresholds { upper, lower });
-        }
+    if lot.chance(30) {
+        let bits = 16 - lot.of(&[0_u32, 3, 10, 15, 16]);
+        let port = (u32::from(lot.of(&PORTS)) >> (16 - bits) << (16 - bits)) as u16;
+        let range = RangeKey {
+            address: key.address.0,
+            protocol,
+            pad: 0,
+            port: Be16::new(port),
+        };
+        site.ranges
+            .insert((range, RangeKey::BITS - 16 + bits), service);
     }
-    if site.servers.len() == 1 {
-        return self::site(lot);
-    }
-    site.settings = settings(lot);
-    site
 }
 
 const METHODS: [MethodKind; 9] = [
@@ -534,7 +482,7 @@ const METHODS: [MethodKind; 9] = [
     MethodKind::GUE,
     MethodKind::LOCAL,
 ];
-const SCHEDULERS: [SchedulerKind; 18] = [
+pub(super) const SCHEDULERS: [SchedulerKind; 18] = [
     SchedulerKind::TURNS,
     SchedulerKind::TURNS,
     SchedulerKind::TURNS,
@@ -599,7 +547,7 @@ fn real_server(lot: &mut Lot, ends: &Ends, method: MethodKind) -> Server {
     }
 }
 
-fn persistence(lot: &mut Lot, ends: &Ends) -> Persistence {
+pub(super) fn persistence(lot: &mut Lot, ends: &Ends) -> Persistence {
     let free: u32 = lot.of(&[0, 8, 32]);
     let bits: u128 = u128::MAX.checked_shl(free).unwrap_or(0);
     let mut mask = bits.to_be_bytes();
@@ -615,7 +563,7 @@ fn persistence(lot: &mut Lot, ends: &Ends) -> Persistence {
     }
 }
 
-fn settings(lot: &mut Lot) -> Settings {
+pub(super) fn settings(lot: &mut Lot) -> Settings {
     let mut settings = Settings::default();
     let faster = lot.of(&[1, 1, 10, 60]);
     settings.timeouts = DEFAULT_TIMEOUTS.map(|seconds| ticks(seconds) / faster);

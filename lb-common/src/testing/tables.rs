@@ -4,6 +4,7 @@ use core::ops::ControlFlow;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
     rc::Rc,
 };
 
@@ -126,7 +127,7 @@ pub struct HostTables {
     pub route: Route,
     /// Where the kernel's routing answers otherwise: by the interface that a packet came in by, its
     /// destination, and its length.
-    pub routes: Option<fn(u32, Address6, usize) -> Route>,
+    pub routes: Option<fn(u32, IpAddr, usize) -> Route>,
     /// How many flows each family's table holds.
     pub capacity: usize,
     /// What the last packet of IPv4 has left in its room, for the next.
@@ -207,6 +208,13 @@ impl HostTables {
     {
         let (mut key, mut other) = (FlowKey::empty::<F>(), FlowKey::empty::<F>());
         age::step::<F, _>(self, queue, self.clock.get(), &mut key, &mut other)
+    }
+
+    /// The sweeper takes so many steps through each queue.
+    pub fn sweep_on(&self, steps: u32) {
+        let queues = [Queue::HalfOpen, Queue::Standing].map(|queue| (queue, steps as usize));
+        self.sweep_family::<V4>(queues);
+        self.sweep_family::<V6>(queues);
     }
 
     /// The sweeper looks at every entry once.
@@ -402,7 +410,7 @@ impl Tables for HostTables {
 
     fn route<F: Family>(&self, interface: u32, packet: &Routed<'_, F>) -> Route {
         match self.routes {
-            Some(routes) => routes(interface, F::widen(*packet.destination), packet.length),
+            Some(routes) => routes(interface, asked::<F>(packet.destination), packet.length),
             None => self.route,
         }
     }
@@ -440,6 +448,17 @@ impl<F: Family> FlowEntry<F> for HostEntry<F::Address> {
             ..flow
         });
         true
+    }
+}
+
+/// The address that a routing table of this family is asked for. One of IPv6 that looks like an IPv4
+/// address in disguise is none to it.
+fn asked<F: Family>(address: &F::Address) -> IpAddr {
+    let wide = F::widen(*address);
+    if F::ETHERTYPE == V6::ETHERTYPE {
+        Ipv6Addr::from(wide.0).into()
+    } else {
+        wide.into()
     }
 }
 

@@ -1,8 +1,11 @@
 //! The kernel. Only this file, `attachment`, `held`, `trial` and `log` know aya.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -114,6 +117,7 @@ pub struct KernelDataplane {
     sieve: Array<MapData, u64>,
     persistence: Array<MapData, Persistence>,
     thresholds: Array<MapData, Thresholds>,
+    weigh: Xdp,
     events: PerCpuArray<MapData, u64>,
     turns: Array<MapData, u64>,
     ring: Array<MapData, u32>,
@@ -181,7 +185,8 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     let redirect_back = u8::from(back == Back::Redirect);
     loader.override_global("REDIRECT_BACK", &redirect_back, true);
     let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
-    let mut dataplane = KernelDataplane::take(&mut ebpf, sizes)?;
+    let weigh = weigh(&mut ebpf, pins)?;
+    let mut dataplane = KernelDataplane::take(&mut ebpf, weigh, sizes)?;
     dataplane.memory = memory_of_maps(pins)?;
     let balance = program(&mut ebpf, "balance")?;
     balance
@@ -294,6 +299,19 @@ fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The program that looks at thresholds. It is pinned to be had beside the others.
+fn weigh(ebpf: &mut Ebpf, pins: &Pins) -> anyhow::Result<Xdp> {
+    let weigh = program(ebpf, "weigh")?;
+    weigh
+        .load()
+        .context("the kernel refused the program `weigh`")?;
+    let pin = pins.programs().join("weigh");
+    // That of the program before this one.
+    let _ = std::fs::remove_file(&pin);
+    weigh.pin(&pin).context("pinning the program `weigh`")?;
+    held::pinned(&pin)
+}
+
 pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name);
     Ok(program
@@ -368,7 +386,21 @@ impl Program {
 }
 
 impl KernelDataplane {
-    fn take(ebpf: &mut Ebpf, sizes: Sizes) -> anyhow::Result<Self> {
+    /// Has the program look at the thresholds of a real server, which otherwise are looked at when its
+    /// flows become more or fewer.
+    fn weigh(&self, id: u32) -> Result<(), MapError> {
+        let mut packet = [0; 64];
+        packet[..4].copy_from_slice(&id.to_ne_bytes());
+        let outcome = self.weigh.test_run(TestRunOptions {
+            data_in: Some(&packet),
+            ..TestRunOptions::new()
+        });
+        outcome
+            .map(drop)
+            .map_err(|error| io::Error::other(error).into())
+    }
+
+    fn take(ebpf: &mut Ebpf, weigh: Xdp, sizes: Sizes) -> anyhow::Result<Self> {
         fn map<T: TryFrom<Map, Error = MapError>>(
             ebpf: &mut Ebpf,
             name: &str,
@@ -385,6 +417,7 @@ impl KernelDataplane {
             sieve: map(ebpf, "sieve")?,
             persistence: map(ebpf, "persistence")?,
             thresholds: map(ebpf, "thresholds")?,
+            weigh,
             events: map(ebpf, "events")?,
             turns: map(ebpf, "turns")?,
             ring: map(ebpf, "ring")?,
@@ -465,7 +498,10 @@ impl Dataplane for KernelDataplane {
             Change::NoAddress(address) => self.addresses.remove(address),
             Change::Sieve(word, bits) => self.sieve.set(*word, bits, 0),
             Change::Persistence(id, persistence) => self.persistence.set(*id, persistence, 0),
-            Change::Thresholds(id, thresholds) => self.thresholds.set(*id, thresholds, 0),
+            Change::Thresholds(id, thresholds) => {
+                self.thresholds.set(*id, thresholds, 0)?;
+                self.weigh(*id)
+            }
             Change::Range((key, bits), service) => {
                 self.ranges.insert(&Key::new(*bits, *key), service, 0)
             }

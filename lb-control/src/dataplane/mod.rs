@@ -88,7 +88,7 @@ pub enum Change {
     Sieve(u32, u64),
     /// How long the clients of a service stay; zero for not at all.
     Persistence(u32, Persistence),
-    /// How many flows a real server may have.
+    /// How many flows a real server may have, from now on; zero for any number.
     Thresholds(u32, Thresholds),
     /// A service with a range of ports appears or changes.
     Range((RangeKey, u32), Service),

@@ -7,6 +7,7 @@ use std::{
 
 use lb_common::{
     address::{Address4, Address6},
+    count,
     family::{Family, V4, V6},
     flow::FlowKey,
     maps::{self, MethodKind, Persistence, Refusal, Server, Settings, Thresholds},
@@ -201,6 +202,7 @@ impl World {
         }
         entry.weight = weight as u16;
         self.tables.thresholds.insert(id, thresholds);
+        count::weigh(&self.tables, id);
         self.lay(|members| {
             if let Some(socket) = joins {
                 let member = Member {

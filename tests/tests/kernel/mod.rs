@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun, TestRunAttrs, TestRunOptions,
     maps::{
-        Array, HashMap, Map, MapError, PerCpuArray, PerCpuValues, Queue, RingBuf,
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, Queue, RingBuf,
         lpm_trie::{self, LpmTrie},
     },
     programs::Xdp,
@@ -24,7 +24,7 @@ use lb_common::{
     },
     room::Room,
     sieve,
-    testing::{BACK, CLOSED, FRONT, FRONT_VLAN, Site, Write},
+    testing::{BACK, CLOSED, FRONT, FRONT_VLAN, SERVERS, Site, Write},
     verdict::{Event, Reason},
 };
 use lb_tests::{Host, Lab, lab::skip};
@@ -37,10 +37,10 @@ const SIZES: [(&str, u32); 23] = [
     ("persistence", 16),
     ("turns", 16),
     ("ring", 512),
-    ("servers", 16),
-    ("thresholds", 16),
-    ("loads", 16),
-    ("traffic", 16),
+    ("servers", SERVERS as u32),
+    ("thresholds", SERVERS as u32),
+    ("loads", SERVERS as u32),
+    ("traffic", SERVERS as u32),
     ("localities", 16),
     ("flows4", FLOWS),
     ("flows6", FLOWS),
@@ -162,6 +162,7 @@ pub(crate) struct Program {
     ebpf: Ebpf,
     /// The words of the sieve that are not zero.
     sieve: BTreeMap<u32, u64>,
+    held: RingBuf<MapData>,
 }
 
 impl Program {
@@ -179,16 +180,19 @@ impl Program {
             loader.override_global("VIRTUAL", &is_virtual, true);
         }
         let mut ebpf = loader.load(object).context("loading the BPF object")?;
-        for name in ["balance", "wind", "sweep"] {
+        for name in ["balance", "wind", "sweep", "weigh"] {
             let program: &mut Xdp = ebpf
                 .program_mut(name)
                 .with_context(|| format!("the program {name}"))?
                 .try_into()?;
             program.load().with_context(|| format!("loading {name}"))?;
         }
+        let held = ebpf.take_map("held").context("no map held")?;
+        let held = RingBuf::try_from(held)?;
         Ok(Self {
             ebpf,
             sieve: BTreeMap::new(),
+            held,
         })
     }
 
@@ -244,14 +248,16 @@ impl Program {
         for (service, stays) in &site.persistence {
             persistence[*service as usize] = *stays;
         }
-        let mut thresholds = [Thresholds::default(); 16];
+        let mut thresholds = [Thresholds::default(); SERVERS];
         for (server, limits) in &site.thresholds {
             thresholds[*server as usize] = *limits;
         }
         self.fill("persistence", &persistence)?;
         self.fill("thresholds", &thresholds)?;
         self.fill("ring", &site.ring)?;
-        self.fill("servers", &site.servers)?;
+        let mut servers = [Server::zeroed(); SERVERS];
+        servers[..site.servers.len()].copy_from_slice(&site.servers);
+        self.fill("servers", &servers)?;
         let settings = Settings {
             flows: site.settings.flows.min(FLOWS),
             half_open: site.settings.half_open.min(FLOWS),
@@ -259,7 +265,7 @@ impl Program {
         };
         self.fill("settings", &[settings])?;
         self.fill("turns", &[0_u64; 16])?;
-        self.fill("loads", &[Load::default(); 16])?;
+        self.fill("loads", &[Load::default(); SERVERS])?;
         self.fill("queued", &[0_u32; 4])?;
         self.fill("census", &[Census::default(); 2])?;
         for queue in ["half_open4", "standing4"] {
@@ -284,7 +290,7 @@ impl Program {
             reasons.set(index, per_cpu(0)?, 0)?;
         }
         let mut traffic = PerCpuArray::<_, Traffic>::try_from(self.map_mut("traffic")?)?;
-        for index in 0..16 {
+        for index in 0..SERVERS as u32 {
             traffic.set(index, per_cpu(bytemuck::Zeroable::zeroed())?, 0)?;
         }
         Ok(())
@@ -355,16 +361,69 @@ impl Program {
     /// Writes what the control plane would write.
     pub(crate) fn write(&mut self, write: &Write) -> Result<()> {
         match write {
-            Write::Server(id, server) => self.set_server(*id, *server)?,
-            Write::Service(key, service) => {
-                let mut services = self.hash::<ServiceKey, Service>("services")?;
-                services.insert(key, service, 0)?;
-            }
-            Write::Slot(index, server) => {
-                Array::<_, u32>::try_from(self.map_mut("ring")?)?.set(*index, *server, 0)?;
-            }
             Write::Settings(settings) => self.fill("settings", &[*settings])?,
+            Write::Thresholds(id, thresholds) => {
+                Array::<_, Thresholds>::try_from(self.map_mut("thresholds")?)?
+                    .set(*id, thresholds, 0)?;
+                self.weigh(*id)?;
+            }
+            Write::Persistence(id, persistence) => {
+                Array::<_, Persistence>::try_from(self.map_mut("persistence")?)?.set(
+                    *id,
+                    persistence,
+                    0,
+                )?;
+            }
+            Write::Address(address, role) => {
+                self.hash::<Address6, Role>("addresses")?
+                    .insert(address, role, 0)?;
+                self.set_sieve(&self.entries("addresses")?)?;
+            }
+            Write::NoAddress(address) => {
+                self.hash::<Address6, Role>("addresses")?.remove(address)?;
+                self.set_sieve(&self.entries("addresses")?)?;
+            }
+            Write::Server(id, server) => self.set_server(*id, *server)?,
+            Write::Ring(first, slots) => {
+                let mut ring = Array::<_, u32>::try_from(self.map_mut("ring")?)?;
+                for (index, id) in (*first..).zip(slots) {
+                    ring.set(index, id, 0)?;
+                }
+            }
+            Write::Turn(id, turn) => {
+                Array::<_, u64>::try_from(self.map_mut("turns")?)?.set(*id, turn, 0)?;
+            }
+            Write::Service(key, service) => {
+                self.hash::<ServiceKey, Service>("services")?
+                    .insert(key, service, 0)?;
+            }
+            Write::NoService(key) => {
+                self.hash::<ServiceKey, Service>("services")?.remove(key)?;
+            }
+            Write::Range((key, bits), service) => {
+                let ranges = self.map_mut("service_ranges")?;
+                let mut ranges = LpmTrie::<_, RangeKey, Service>::try_from(ranges)?;
+                ranges.insert(&lpm_trie::Key::new(*bits, *key), service, 0)?;
+            }
+            Write::NoRange((key, bits)) => {
+                let ranges = self.map_mut("service_ranges")?;
+                let mut ranges = LpmTrie::<_, RangeKey, Service>::try_from(ranges)?;
+                ranges.remove(&lpm_trie::Key::new(*bits, *key))?;
+            }
         }
+        Ok(())
+    }
+
+    /// Has the program look at the thresholds of a real server.
+    fn weigh(&self, id: u32) -> Result<()> {
+        const XDP_PASS: u32 = 2;
+        let mut packet = [0; 64];
+        packet[..4].copy_from_slice(&id.to_ne_bytes());
+        let result = self.program("weigh")?.test_run(TestRunOptions {
+            data_in: Some(&packet),
+            ..TestRunOptions::default()
+        })?;
+        ensure!(result.return_value == XDP_PASS, "{result:?}");
         Ok(())
     }
 
@@ -377,9 +436,8 @@ impl Program {
     /// Takes the frames that were given into the daemon's hands.
     pub(crate) fn held(&mut self) -> Result<Vec<Vec<u8>>> {
         const BYTES: usize = std::mem::offset_of!(HeldFrame, bytes);
-        let mut ring = RingBuf::try_from(self.map_mut("held")?)?;
         let mut frames = Vec::new();
-        while let Some(record) = ring.next() {
+        while let Some(record) = self.held.next() {
             let length = std::mem::offset_of!(HeldFrame, length);
             let length: [u8; 4] = record[length..length + 4].try_into()?;
             let length = u32::from_ne_bytes(length) as usize;
@@ -495,10 +553,7 @@ impl Program {
         Ok(())
     }
 
-    fn hash<K: Pod, V: Pod>(
-        &mut self,
-        name: &str,
-    ) -> Result<HashMap<&mut aya::maps::MapData, K, V>> {
+    fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<HashMap<&mut MapData, K, V>> {
         Ok(HashMap::try_from(self.map_mut(name)?)?)
     }
 
