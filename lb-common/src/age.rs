@@ -26,11 +26,16 @@ pub const TICK_MS: u32 = 20;
 /// The most steps of one run: what bounds the time for which packets wait.
 pub const MAX_STEPS: u32 = 4_096;
 
-/// How many steps the sweeper has to take this time so that a round takes [`ROUND_MS`].
+/// How many runs a round takes.
+pub const ROUND_TICKS: u32 = ROUND_MS / TICK_MS;
+
+/// How many steps the sweeper has to take this time so that a round takes [`ROUND_MS`]. `flows` is how
+/// many there were when it began, or are if more came: of those that are left, however many ended
+/// meanwhile, none waits for longer.
 #[must_use]
 #[inline(always)]
 pub const fn steps(flows: u32) -> u32 {
-    let fair = flows / (ROUND_MS / TICK_MS) + 1;
+    let fair = flows / ROUND_TICKS + 1;
     if fair < MAX_STEPS { fair } else { MAX_STEPS }
 }
 

@@ -102,6 +102,11 @@ static STANDING6: Queue<Key6, QUEUE> = Queue::new();
 /// The lengths of the queues: of half-open flows of IPv4, others of IPv4, the same of IPv6.
 #[btf_map(name = "queued")]
 static QUEUED: Array<u32, 4> = Array::new();
+/// How long each queue has been in this round of the sweeper, and the number of the next run.
+#[btf_map(name = "round")]
+static ROUND: Array<u32, 5> = Array::new();
+/// Where in [`ROUND`] the number of the next run is.
+const ROUND_RUN: u32 = 4;
 /// How many entries the flow tables have: of IPv4, of IPv6.
 #[btf_map(name = "census")]
 static CENSUS: Array<Census, 2> = Array::new();
@@ -322,11 +327,37 @@ pub(crate) enum Outcome {
     Dropped,
 }
 
-/// How many steps the sweeper has to take through a queue this time.
+/// How many steps the sweeper has to take through a queue this time. `run` is the number of this run in
+/// its round.
 #[inline(always)]
-pub(crate) fn steps<F: Family>(queue: tables::Queue) -> u32 {
-    let length = QUEUED.get(queue_index::<F>(queue));
-    age::steps(length.copied().unwrap_or(0))
+pub(crate) fn steps<F: Family>(queue: tables::Queue, run: u32) -> u32 {
+    let index = queue_index::<F>(queue);
+    let length = QUEUED.get(index).copied().unwrap_or(0);
+    let Some(longest) = ROUND.get_ptr_mut(index) else {
+        return age::steps(length);
+    };
+    // SAFETY: the pointer is to a map value, which nobody else writes: the clock strikes on one CPU.
+    let longest = unsafe { &mut *longest };
+    if run == 0 || length > *longest {
+        *longest = length;
+    }
+    age::steps(*longest)
+}
+
+/// The number of this run of the sweeper in its round, from zero on.
+#[inline(always)]
+pub(crate) fn run() -> u32 {
+    ROUND.get_ptr_mut(ROUND_RUN).map_or(0, |next| {
+        // SAFETY: as in `steps`.
+        let next = unsafe { &mut *next };
+        let run = *next;
+        *next = if run + 1 < age::ROUND_TICKS {
+            run + 1
+        } else {
+            0
+        };
+        run
+    })
 }
 
 #[inline(always)]

@@ -368,10 +368,11 @@ fn weigh(ctx: XdpContext) -> u32 {
 
 /// Runs every [`age::TICK_MS`]: takes a few steps through each queue.
 fn tick(_map: *mut c_void, _key: *mut u32, sweeper: *mut maps::Sweeper) -> i32 {
-    kernel::repeat(maps::steps::<V4>(Queue::HalfOpen), sweep_half_open::<V4>);
-    kernel::repeat(maps::steps::<V4>(Queue::Standing), sweep_standing::<V4>);
-    kernel::repeat(maps::steps::<V6>(Queue::HalfOpen), sweep_half_open::<V6>);
-    kernel::repeat(maps::steps::<V6>(Queue::Standing), sweep_standing::<V6>);
+    let (run, half_open, standing) = (maps::run(), Queue::HalfOpen, Queue::Standing);
+    kernel::repeat(maps::steps::<V4>(half_open, run), sweep_half_open::<V4>);
+    kernel::repeat(maps::steps::<V4>(standing, run), sweep_standing::<V4>);
+    kernel::repeat(maps::steps::<V6>(half_open, run), sweep_half_open::<V6>);
+    kernel::repeat(maps::steps::<V6>(standing, run), sweep_standing::<V6>);
     maps::wind_again(sweeper);
     0
 }

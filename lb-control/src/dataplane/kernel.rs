@@ -62,6 +62,7 @@ pub(super) const MAPS: &[&str] = &[
     "standing4",
     "standing6",
     "queued",
+    "round",
     "census",
     "fragments4",
     "fragments6",
