@@ -40,7 +40,7 @@ pub fn choose<F: Family, T: Tables + FlowTable<F>>(
     if !may_begin(tables, frame, service) {
         return Err(Reason::NoFlow);
     }
-    if frame.key.source == frame.key.destination {
+    if frame.key.source == frame.key.destination || !F::is_host(&frame.key.source) {
         return Err(Reason::Martian);
     }
     let now = tables.now();

@@ -67,6 +67,9 @@ pub trait Family: Copy + 'static {
     fn narrow(address: &Address6) -> Self::Address;
     /// The bits of an address that `mask` has.
     fn masked(address: &Self::Address, mask: &Address6) -> Self::Address;
+    /// Whether it may be the address of one host. That of a subnet's broadcast cannot be told from
+    /// it, but such packets come by a link broadcast.
+    fn is_host(address: &Self::Address) -> bool;
     /// The address at one end.
     fn address(header: &Self::Header, end: End) -> Self::Address;
     /// Writes the address at one end; a checksum of the header itself is kept right.
@@ -123,6 +126,12 @@ impl Family for V4 {
     fn masked(address: &Address4, mask: &Address6) -> Address4 {
         let (bits, mask) = (u32::from_ne_bytes(address.0), mask.unmapped());
         Address4((bits & u32::from_ne_bytes(mask.0)).to_ne_bytes())
+    }
+
+    /// Neither this network (0/8), nor loopback, nor multicast, reserved and broadcast (224/3).
+    #[inline(always)]
+    fn is_host(address: &Address4) -> bool {
+        !matches!(address.0, [0 | 127 | 224.., ..])
     }
 
     #[inline(always)]
@@ -227,6 +236,14 @@ impl Family for V6 {
         let ([high, low], [high_mask, low_mask]): ([u64; 2], [u64; 2]) =
             (bytemuck::cast(*address), bytemuck::cast(*mask));
         bytemuck::cast([high & high_mask, low & low_mask])
+    }
+
+    /// Neither multicast nor of `::/64`, where the unspecified address is, and loopback, and IPv4
+    /// in disguise, but no host.
+    #[inline(always)]
+    fn is_host(address: &Address6) -> bool {
+        let [high, _] = address.to_halves();
+        high[0] != 0xff && u64::from_ne_bytes(high) != 0
     }
 
     #[inline(always)]

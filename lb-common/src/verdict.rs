@@ -164,6 +164,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_reason_is_told_to_the_administrator() {
+        let page = include_str!("../../docs/operations.md");
+        for reason in Reason::ALL {
+            let fate = match reason.fate() {
+                Fate::Pass => "pass",
+                Fate::Drop => "drop",
+                Fate::Answer => "answer",
+            };
+            let row = format!("| `{}` | {fate} |", reason.name());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn reasons_are_numbered_in_order() {
         for (index, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index, "{}", reason.name());

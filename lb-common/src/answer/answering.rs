@@ -33,9 +33,6 @@ pub trait Answering: Family {
 
     /// The error: the packet is larger than `mtu` bytes.
     fn too_big(mtu: u16) -> Icmp;
-    /// Whether it may be the address of one host. That of a subnet's broadcast cannot be told from
-    /// it, but such packets come by a link broadcast.
-    fn is_host(address: &Self::Address) -> bool;
     /// Whether the header says that this is no fragment. It always does so for IPv6.
     fn is_whole(header: &Self::Header) -> bool;
     /// The protocol in the packet and where its header is, a fragment header looked through.
@@ -79,12 +76,6 @@ impl Answering for V4 {
             icmpv4::FRAGMENTATION_NEEDED,
             mtu as u32,
         )
-    }
-
-    /// Neither this network (0/8), nor loopback, nor multicast, reserved and broadcast (224/3).
-    #[inline(always)]
-    fn is_host(address: &Address4) -> bool {
-        !matches!(address.0, [0 | 127 | 224.., ..])
     }
 
     #[inline(always)]
@@ -151,14 +142,6 @@ impl Answering for V6 {
     #[inline(always)]
     fn too_big(mtu: u16) -> Icmp {
         message(icmpv6::PACKET_TOO_BIG, 0, mtu as u32)
-    }
-
-    /// Neither multicast nor of `::/64`, where the unspecified address is, and loopback, and IPv4
-    /// in disguise, but no host.
-    #[inline(always)]
-    fn is_host(address: &Address6) -> bool {
-        let [high, _] = address.to_halves();
-        high[0] != 0xff && u64::from_ne_bytes(high) != 0
     }
 
     #[inline(always)]

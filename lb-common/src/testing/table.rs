@@ -754,6 +754,36 @@ fn not_ours() -> Vec<Case> {
 /// Right packets to a service that are not steered.
 fn refused() -> Vec<Case> {
     let mut cases = Vec::new();
+    for (ends, source, name) in [
+        (&V4, "0.0.0.0:4321", "this host"),
+        (&V4, "127.0.0.1:4321", "loopback"),
+        (&V4, "224.0.0.1:4321", "multicast"),
+        (&V4, "255.255.255.255:4321", "everybody"),
+        (&V4, "192.0.2.10:80", "the virtual address"),
+        (&V6, "[::]:4321", "nowhere"),
+        (&V6, "[::1]:4321", "loopback"),
+        (&V6, "[::ffff:198.51.100.7]:4321", "IPv4 in disguise"),
+        (&V6, "[ff02::1]:4321", "multicast"),
+        (&V6, "[2001:db8:a::10]:80", "the virtual address"),
+    ] {
+        for (protocol, transport) in [(TCP, "TCP"), (UDP, "UDP")] {
+            for method in [MethodKind::NAT, MethodKind::DIRECT, MethodKind::TUNNEL] {
+                let frame = match protocol {
+                    TCP => tcp(source, ends.virtual_server).flags(SYN).build(),
+                    _ => udp(source, ends.virtual_server).build(),
+                };
+                cases.push(unchanged(
+                    format!(
+                        "martian {transport} from {name}, {}, {method:?}",
+                        ends.family
+                    ),
+                    site(protocol, ends, method),
+                    frame,
+                    Err(Reason::Martian),
+                ));
+            }
+        }
+    }
     for ends in FAMILIES {
         let family = ends.family;
         for (flags, name) in [
