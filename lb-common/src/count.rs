@@ -17,34 +17,33 @@ pub fn changed<F: Family, T: Tables + FlowTable<F>>(
     before: Option<State>,
     after: Option<State>,
 ) {
-    let (old, new) = (class(before), class(after));
+    let (old, new) = (Class::of(before), Class::of(after));
     let Some(server) = tables.server(id) else {
         return;
     };
-    if old.load != new.load {
+    let change = |kind| new.count(kind) - old.count(kind);
+    if (old.0 ^ new.0) & Class::OF_LOAD != 0 {
         let change = Change {
-            active: new.load.active - old.load.active,
-            inactive: new.load.inactive - old.load.inactive,
-            closing: new.load.closing - old.load.closing,
-            persistent: new.load.persistent - old.load.persistent,
+            active: change(Class::ACTIVE),
+            inactive: change(Class::INACTIVE),
+            closing: change(Class::CLOSING),
+            persistent: change(Class::PERSISTENT),
         };
         tables.adjust_load(id, change);
         if server.has(Server::LIMITED) && change.active + change.inactive != 0 {
             weigh(tables, id);
         }
     }
-    if (old.half_open, old.standing) != (new.half_open, new.standing) {
+    if (old.0 ^ new.0) & Class::OF_CENSUS != 0 {
         // A way back is an entry too. A template has none, and never becomes a flow.
-        let is_template = before == Some(State::TEMPLATE) || after == Some(State::TEMPLATE);
+        let is_template = (old.0 | new.0) & Class::PERSISTENT != 0;
         let entries = if server.is_masqueraded() && !is_template {
             2
         } else {
             1
         };
-        tables.adjust_census(
-            (new.half_open - old.half_open) * entries,
-            (new.standing - old.standing) * entries,
-        );
+        let (half_open, standing) = (change(Class::HALF_OPEN), change(Class::STANDING));
+        tables.adjust_census(half_open * entries, standing * entries);
     }
 }
 
@@ -77,34 +76,54 @@ pub const fn is_overloaded(thresholds: Thresholds, load: Load) -> bool {
     load.overloaded != 0 && !is_relieved
 }
 
-/// How much a flow in a state counts, and where.
-pub(crate) struct Class {
-    pub(crate) load: Change,
-    pub(crate) half_open: i32,
-    pub(crate) standing: i32,
-}
+/// What a flow in a state counts as. In one word, because this is at the end of the deepest chain of calls
+/// that the kernel's stack has to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Class(u32);
 
-#[inline(always)]
-pub(crate) fn class(state: Option<State>) -> Class {
-    let Some(state) = state else {
-        return Class {
-            load: Change::default(),
-            half_open: 0,
-            standing: 0,
+impl Class {
+    /// One of its server's active flows.
+    pub(crate) const ACTIVE: u32 = 1;
+    /// One of its server's inactive flows.
+    pub(crate) const INACTIVE: u32 = 2;
+    /// One of those that are closing.
+    pub(crate) const CLOSING: u32 = 4;
+    /// One of its server's templates.
+    pub(crate) const PERSISTENT: u32 = 8;
+    /// An entry that is half-open.
+    pub(crate) const HALF_OPEN: u32 = 16;
+    /// An entry that stands.
+    pub(crate) const STANDING: u32 = 32;
+    const OF_LOAD: u32 = Self::ACTIVE | Self::INACTIVE | Self::CLOSING | Self::PERSISTENT;
+    const OF_CENSUS: u32 = Self::HALF_OPEN | Self::STANDING;
+
+    /// Of a flow in this state; of none it is nothing.
+    #[inline(always)]
+    pub(crate) const fn of(state: Option<State>) -> Self {
+        let Some(state) = state else {
+            return Self(0);
         };
-    };
-    let is_flow = state != State::TEMPLATE;
-    let active = is_flow && state.is_active();
-    let half_open = is_flow && state.is_half_open();
-    Class {
-        load: Change {
-            active: i32::from(active),
-            inactive: i32::from(is_flow && !active),
-            closing: i32::from(is_flow && state.is_closing()),
-            persistent: i32::from(!is_flow),
-        },
-        half_open: i32::from(half_open),
-        standing: i32::from(!half_open),
+        if state.0 == State::TEMPLATE.0 {
+            return Self(Self::PERSISTENT | Self::STANDING);
+        }
+        let load = if state.is_active() {
+            Self::ACTIVE
+        } else {
+            Self::INACTIVE
+        };
+        let end = if state.is_closing() { Self::CLOSING } else { 0 };
+        let entry = if state.is_half_open() {
+            Self::HALF_OPEN
+        } else {
+            Self::STANDING
+        };
+        Self(load | end | entry)
+    }
+
+    /// One if it counts as one of this kind, else zero.
+    #[inline(always)]
+    pub(crate) const fn count(self, kind: u32) -> i32 {
+        (self.0 & kind != 0) as i32
     }
 }
 

@@ -310,6 +310,8 @@ impl Role {
     pub const VIRTUAL: Self = Self(1);
     /// A real server has it whose replies come this way.
     pub const MASQUERADED: Self = Self(2);
+    /// A service had it, some of whose flows may finish.
+    pub const FORMER: Self = Self(4);
 
     /// Whether this is one of its roles.
     #[must_use]

@@ -137,15 +137,15 @@ fn services_take_turns_by_themselves() {
 
 #[test]
 fn a_client_stays_with_the_server_of_its_hash() {
-    // 0.0.0.1 is in slot 0x61, 0.0.0.2 in 0xc3, 0.0.0.3 in 0x25, whatever the port.
+    // 1.0.0.1 is in slot 0xa8, 1.0.0.2 in 0x0a, 1.0.0.3 in 0x6c, whatever the port.
     let mut tables = site(SchedulerKind::SOURCE_HASH, 3, |_, server| server);
     tables.ring = vec![3; 256];
-    tables.ring[0x61] = 1;
-    tables.ring[0xc3] = 2;
+    tables.ring[0xa8] = 1;
+    tables.ring[0x0a] = 2;
     for service in tables.services.values_mut() {
         service.slots = 256;
     }
-    for (client, expected) in [("0.0.0.1", 1), ("0.0.0.2", 2), ("0.0.0.3", 3)] {
+    for (client, expected) in [("1.0.0.1", 1), ("1.0.0.2", 2), ("1.0.0.3", 3)] {
         for port in [1, 2, 65_535] {
             let got = chosen(&tables, &format!("{client}:{port}"));
             assert_eq!(got, Some(expected), "{client}:{port}");
@@ -153,8 +153,8 @@ fn a_client_stays_with_the_server_of_its_hash() {
     }
     // As IPVS without sh-fallback: who is quiesced is not replaced.
     tables.servers[1].weight = 0;
-    assert_eq!(chosen(&tables, "0.0.0.1:9"), None);
-    assert_eq!(chosen(&tables, "0.0.0.2:9"), Some(2));
+    assert_eq!(chosen(&tables, "1.0.0.1:9"), None);
+    assert_eq!(chosen(&tables, "1.0.0.2:9"), Some(2));
 }
 
 /// All schedulers of the data plane.
@@ -389,14 +389,15 @@ fn twos_draws_by_share_and_compares_by_weight() {
 #[test]
 fn sh_looks_at_the_port_and_at_other_slots_if_it_is_told_to() {
     let laid = |flags| {
-        // 0.0.0.1 is in slot 0x61. The slots after that are 2 * 0x61 and those that follow
+        // 1.0.0.1 is in slot 0xa8. The slots after that are 2 * 0xa8 and those that follow
         // (`ip_vs_sh_get_fallback`).
         let mut tables = site(SchedulerKind::SOURCE_HASH, 4, |_, server| server);
         tables.ring = vec![4; 256];
-        tables.ring[0x61] = 1;
-        tables.ring[0xc2] = 1;
-        tables.ring[0xc3] = 2;
-        tables.ring[0x25] = 3;
+        tables.ring[0xa8] = 1;
+        tables.ring[0x50] = 1;
+        tables.ring[0x51] = 2;
+        tables.ring[0x0a] = 2;
+        tables.ring[0x6c] = 3;
         for service in tables.services.values_mut() {
             service.slots = 256;
             service.flags = flags;
@@ -404,19 +405,19 @@ fn sh_looks_at_the_port_and_at_other_slots_if_it_is_told_to() {
         tables
     };
     let tables = laid(Service::HASH_PORT);
-    for (client, expected) in [("0.0.0.0:1", 1), ("0.0.0.1:1", 2), ("0.0.0.1:2", 3)] {
-        // Address and port are added: 1, 2 and 3.
+    for (client, expected) in [("1.0.0.0:1", 1), ("1.0.0.1:1", 2), ("1.0.0.1:2", 3)] {
+        // Address and port are added: those of 1.0.0.1, 1.0.0.2 and 1.0.0.3.
         assert_eq!(chosen(&tables, client), Some(expected), "{client}");
     }
     let mut tables = laid(Service::FALLBACK);
-    assert_eq!(chosen(&tables, "0.0.0.1:1"), Some(1));
+    assert_eq!(chosen(&tables, "1.0.0.1:1"), Some(1));
     tables.servers[1].weight = 0;
-    assert_eq!(chosen(&tables, "0.0.0.1:2"), Some(2));
+    assert_eq!(chosen(&tables, "1.0.0.1:2"), Some(2));
     tables.servers[2].weight = 0;
-    assert_eq!(chosen(&tables, "0.0.0.1:3"), Some(4));
+    assert_eq!(chosen(&tables, "1.0.0.1:3"), Some(4));
     tables.servers[4].hop.interface = 0;
     assert_eq!(
-        chosen(&tables, "0.0.0.1:4"),
+        chosen(&tables, "1.0.0.1:4"),
         Some(3),
         "not who cannot be reached"
     );
@@ -432,7 +433,7 @@ fn dh_looks_at_the_destination() {
         service.slots = 256;
         service.flags = Service::HASH_PORT;
     }
-    for client in ["198.51.100.7:1", "0.0.0.1:2", "203.0.113.9:4711"] {
+    for client in ["198.51.100.7:1", "1.0.0.1:2", "203.0.113.9:4711"] {
         assert_eq!(chosen(&tables, client), Some(1), "{client}");
     }
 }

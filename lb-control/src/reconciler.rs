@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_common::{address::Address6, maps::Server};
+use lb_common::{
+    address::Address6,
+    maps::{Role, Server},
+};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -280,8 +283,19 @@ impl<D: Dataplane> Reconciler<D> {
                         ..before
                     };
                     wanted.tables.servers.insert(id, entry);
+                    if entry.is_masqueraded() {
+                        wanted.tables.give_role(entry.address, Role::MASQUERADED);
+                    }
                 }
                 _ => state.forget_leaving(&identity),
+            }
+        }
+        if !state.leaving().is_empty() {
+            // Packets of flows that may finish come to addresses whose service may be gone.
+            for address in actual.addresses.keys() {
+                if !wanted.tables.addresses.contains_key(address) {
+                    wanted.tables.give_role(*address, Role::FORMER);
+                }
             }
         }
     }
@@ -638,7 +652,15 @@ mod tests {
             "{changes:?}"
         );
         assert!(
-            matches!(changes[..], [.., Change::NoServer(1), Change::NoAddress(_)]),
+            matches!(
+                changes[..],
+                [
+                    ..,
+                    Change::NoServer(1),
+                    Change::NoAddress(_),
+                    Change::Sieve(_, 0)
+                ]
+            ),
             "{changes:?}"
         );
         router.hear([up(1)]);
@@ -857,7 +879,14 @@ mod tests {
         assert_eq!(router.weights(), [(1, 0), (2, 1)]);
         let changes = router.at(70);
         assert!(
-            matches!(changes[..], [Change::NoServer(1), Change::NoAddress(_)]),
+            matches!(
+                changes[..],
+                [
+                    Change::NoServer(1),
+                    Change::NoAddress(_),
+                    Change::Sieve(_, 0)
+                ]
+            ),
             "{changes:?}"
         );
         assert!(

@@ -5,6 +5,7 @@ use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use lb_common::{
+    maps::VERSION,
     testing::{cut, tcp, udp},
     wire::tcp::flags,
 };
@@ -53,7 +54,7 @@ fn found<'a>(story: &'a Value, what: &str) -> &'a str {
 
 /// The entries of a map, as bpftool shows them.
 fn dump(stage: &Stage, map: &str) -> Result<String> {
-    let pin = format!("{PINS}/v2/maps/{map}");
+    let pin = format!("{PINS}/v{VERSION}/maps/{map}");
     let router = stage.network.router();
     router.run("bpftool", ["--json", "map", "dump", "pinned", &pin])
 }
@@ -256,7 +257,7 @@ fn the_decision_log_names_servers_while_it_is_on() {
         let router = stage.network.router();
         let url = Family::V4.url();
         let program = || {
-            let links = format!("{PINS}/v2/links/eth0");
+            let links = format!("{PINS}/v{VERSION}/links/eth0");
             router.run("bpftool", ["--json", "link", "show", "pinned", &links])
         };
         let quiet = program()?;

@@ -11,7 +11,7 @@ use super::{
     checksums, seeds,
 };
 use crate::{
-    count::class,
+    count::Class,
     flow::FlowKey,
     maps::{Census, Load},
     state::State,
@@ -96,17 +96,18 @@ fn audit_family<A: Ord + Copy + std::fmt::Debug>(
         assert_ne!(flow.state, State::RETIRED, "{key:?}");
         let count = places.get(key).copied().unwrap_or_default();
         assert_eq!(count, 1, "places in the queues of {key:?} {flow:?}");
-        let class = class(Some(flow.state));
+        let class = Class::of(Some(flow.state));
+        let count = |kind| class.count(kind) as u32;
         let load = loads.entry(flow.server).or_default();
-        load.active = load.active.wrapping_add_signed(class.load.active);
-        load.inactive = load.inactive.wrapping_add_signed(class.load.inactive);
-        load.closing = load.closing.wrapping_add_signed(class.load.closing);
-        load.persistent = load.persistent.wrapping_add_signed(class.load.persistent);
+        load.active += count(Class::ACTIVE);
+        load.inactive += count(Class::INACTIVE);
+        load.closing += count(Class::CLOSING);
+        load.persistent += count(Class::PERSISTENT);
         let server = tables.servers[flow.server as usize];
         let has_way_back = flow.state != State::TEMPLATE && server.is_masqueraded();
         let entries = if has_way_back { 2 } else { 1 };
-        census.half_open += class.half_open as u32 * entries;
-        census.standing += class.standing as u32 * entries;
+        census.half_open += count(Class::HALF_OPEN) * entries;
+        census.standing += count(Class::STANDING) * entries;
     }
     assert_eq!(family.census, census, "the census");
     // A flow that has ended may have lost its way back to another, and is counted with it until it goes.
