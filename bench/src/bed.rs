@@ -100,7 +100,7 @@ const SETTLED: Duration = Duration::from_secs(120);
 /// So many flows are begun and established together.
 const BATCH: u32 = 65_536;
 /// Packets of flows that are to be new have numbers from here on.
-const NEW: Numbers = Numbers::InOrder {
+pub(crate) const NEW: Numbers = Numbers::InOrder {
     first: 1 << 23,
     count: 1 << 30,
 };
@@ -168,14 +168,8 @@ impl Bed {
     /// Has so many flows established, by packets of their own.
     fn establish(&mut self, flows: u32) -> Result<()> {
         let count = flows.min(BATCH);
-        let opening: &[Packet] = if self.case.method.is_masquerading() {
-            // Where replies are seen, a datagram is no flow until it has been answered.
-            &[Packet::Opening, Packet::Welcome, Packet::Request]
-        } else {
-            &[Packet::Opening, Packet::Request]
-        };
         for first in (0..flows).step_by(count as usize) {
-            for packet in opening {
+            for packet in beginning(self.case.method) {
                 self.send(*packet, Numbers::InOrder { first, count }, count)?;
             }
         }
@@ -266,6 +260,16 @@ impl Bed {
     pub(crate) fn clear(self) -> Result<()> {
         drop(self.driver);
         self.pins.remove().map(drop)
+    }
+}
+
+/// The packets by which a flow is established.
+pub(crate) const fn beginning(method: Method) -> &'static [Packet] {
+    if method.is_masquerading() {
+        // Where replies are seen, a datagram is no flow until it has been answered.
+        &[Packet::Opening, Packet::Welcome, Packet::Request]
+    } else {
+        &[Packet::Opening, Packet::Request]
     }
 }
 
