@@ -49,12 +49,13 @@ impl Generator {
     }
 
     /// Sends packets by a recipe, whose target is the number of an interface. To be called on the host that
-    /// has it. All of them have to arrive.
-    pub(crate) fn send(&mut self, recipe: &Recipe, packets: u32) -> Result<()> {
+    /// has it. All of them have to arrive. What each took, in nanoseconds as the kernel counts them: those in
+    /// which it waits for others, before and after, are not among them.
+    pub(crate) fn send(&mut self, recipe: &Recipe, packets: u32) -> Result<u64> {
         set(&mut self.0, recipe)?;
         let before = self.sunk()?;
         let frame = [0; ROOM + Recipe::LENGTH];
-        program(&mut self.0, "lead")?
+        let run = program(&mut self.0, "lead")?
             .test_run(TestRunOptions {
                 data_in: Some(&frame),
                 repeat: packets,
@@ -68,7 +69,7 @@ impl Generator {
             arrived == u64::from(packets),
             "{arrived} of {packets} packets arrived"
         );
-        Ok(())
+        Ok(u64::try_from(run.duration.as_nanos())?)
     }
 
     fn sunk(&self) -> Result<u64> {

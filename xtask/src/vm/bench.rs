@@ -223,8 +223,9 @@ mod tests {
 
     #[test]
     fn what_is_too_far_away_is_told() {
+        type Row<'a> = (&'a str, &'a [(&'a str, u64, u64)], u64, bool, usize);
         let recorded = figures(1_000, &[("nat", 6_000, 1_000), ("direct", 5_000, 800)]);
-        let table: [(&str, &[(&str, u64, u64)], u64, bool, usize); 7] = [
+        let table: [Row<'_>; 7] = [
             (
                 "the same",
                 &[("nat", 6_000, 1_000), ("direct", 5_000, 800)],
