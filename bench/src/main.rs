@@ -20,6 +20,7 @@ mod peers;
 mod printer;
 mod samples;
 mod site;
+mod softirq;
 mod through;
 mod vm;
 
