@@ -246,14 +246,11 @@ impl Bed {
 
     /// How many flows wait in these of the sweeper's queues.
     fn queued(&self, queues: &[u32]) -> Result<u32> {
-        let queued = Array::<_, u32>::try_from(Map::Array(self.map("queued")?))?;
-        let lengths = queues.iter().map(|queue| queued.get(queue, 0));
-        Ok(lengths.sum::<Result<u32, _>>()?)
+        queued(&self.pins, queues)
     }
 
     fn map(&self, name: &str) -> Result<MapData> {
-        let path = self.pins.maps().join(name);
-        MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))
+        map(&self.pins, name)
     }
 
     /// Frees everything.
@@ -261,6 +258,22 @@ impl Bed {
         drop(self.driver);
         self.pins.remove().map(drop)
     }
+}
+
+/// How many flows a pinned balancer knows.
+pub(crate) fn known_flows(pins: &Pins) -> Result<u32> {
+    queued(pins, QUEUES)
+}
+
+fn queued(pins: &Pins, queues: &[u32]) -> Result<u32> {
+    let queued = Array::<_, u32>::try_from(Map::Array(map(pins, "queued")?))?;
+    let lengths = queues.iter().map(|queue| queued.get(queue, 0));
+    Ok(lengths.sum::<Result<u32, _>>()?)
+}
+
+fn map(pins: &Pins, name: &str) -> Result<MapData> {
+    let path = pins.maps().join(name);
+    MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))
 }
 
 /// The packets by which a flow is established.

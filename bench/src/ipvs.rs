@@ -44,9 +44,9 @@ pub(crate) fn set_up(case: &Case) -> Result<()> {
 }
 
 /// How many connections it knows.
-pub(crate) fn connections() -> Result<u64> {
+pub(crate) fn connections() -> Result<u32> {
     let text = fs::read_to_string(CONNECTIONS).with_context(|| format!("reading {CONNECTIONS}"))?;
-    Ok(text.lines().skip(1).count() as u64)
+    Ok(u32::try_from(text.lines().skip(1).count())?)
 }
 
 fn ipvsadm(line: &str) -> Result<()> {

@@ -170,13 +170,16 @@ fn with_ipvs(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
     through.receive_in_turns()?;
     through.router.inside(|| ipvs::set_up(case))?;
     let counted = send(&through, case, &build.driver)?;
-    let connections = through.router.inside(ipvs::connections)?;
-    let wanted = u64::from(case.flows().unwrap_or(WARM + PACKETS));
-    ensure!(
-        connections == wanted,
-        "{connections} connections instead of {wanted}"
-    );
+    let known = through.router.inside(ipvs::connections)?;
+    check(case, known)?;
     Ok(counted)
+}
+
+/// Whether as many flows are known as were begun.
+fn check(case: &Case, known: u32) -> Result<()> {
+    let begun = case.flows().unwrap_or(WARM + PACKETS);
+    ensure!(known == begun, "{known} flows are known of {begun}");
+    Ok(())
 }
 
 /// With the balancer.
@@ -187,8 +190,8 @@ fn with_ours(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
         half_open: ENTRIES,
         ..Sizes::default()
     };
+    let pins = Pins::below(Path::new("/sys/fs/bpf/lb"));
     through.router.inside(|| {
-        let pins = Pins::below(Path::new("/sys/fs/bpf/lb"));
         pins.create()?;
         let (mut program, dataplane) = kernel::load(&pins, sizes, Back::Redirect)?;
         site::fill(&[bed::site(case, BACK)], dataplane)?;
@@ -198,7 +201,10 @@ fn with_ours(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
         }
         Ok(())
     })?;
-    send(&through, case, &build.driver)
+    let counted = send(&through, case, &build.driver)?;
+    let known = through.router.inside(|| bed::known_flows(&pins))?;
+    check(case, known)?;
+    Ok(counted)
 }
 
 /// Begins the flows of a case and counts what its packets take on their way through.
