@@ -100,7 +100,7 @@ const SETTLED: Duration = Duration::from_secs(120);
 /// So many flows are begun and established together.
 const BATCH: u32 = 65_536;
 /// Packets of flows that are to be new have numbers from here on.
-const NEW: Numbers = Numbers::InOrder {
+pub(crate) const NEW: Numbers = Numbers::InOrder {
     first: 1 << 23,
     count: 1 << 30,
 };
@@ -168,14 +168,8 @@ impl Bed {
     /// Has so many flows established, by packets of their own.
     fn establish(&mut self, flows: u32) -> Result<()> {
         let count = flows.min(BATCH);
-        let opening: &[Packet] = if self.case.method.is_masquerading() {
-            // Where replies are seen, a datagram is no flow until it has been answered.
-            &[Packet::Opening, Packet::Welcome, Packet::Request]
-        } else {
-            &[Packet::Opening, Packet::Request]
-        };
         for first in (0..flows).step_by(count as usize) {
-            for packet in opening {
+            for packet in beginning(self.case.method) {
                 self.send(*packet, Numbers::InOrder { first, count }, count)?;
             }
         }
@@ -252,20 +246,43 @@ impl Bed {
 
     /// How many flows wait in these of the sweeper's queues.
     fn queued(&self, queues: &[u32]) -> Result<u32> {
-        let queued = Array::<_, u32>::try_from(Map::Array(self.map("queued")?))?;
-        let lengths = queues.iter().map(|queue| queued.get(queue, 0));
-        Ok(lengths.sum::<Result<u32, _>>()?)
+        queued(&self.pins, queues)
     }
 
     fn map(&self, name: &str) -> Result<MapData> {
-        let path = self.pins.maps().join(name);
-        MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))
+        map(&self.pins, name)
     }
 
     /// Frees everything.
     pub(crate) fn clear(self) -> Result<()> {
         drop(self.driver);
         self.pins.remove().map(drop)
+    }
+}
+
+/// How many flows a pinned balancer knows.
+pub(crate) fn known_flows(pins: &Pins) -> Result<u32> {
+    queued(pins, QUEUES)
+}
+
+fn queued(pins: &Pins, queues: &[u32]) -> Result<u32> {
+    let queued = Array::<_, u32>::try_from(Map::Array(map(pins, "queued")?))?;
+    let lengths = queues.iter().map(|queue| queued.get(queue, 0));
+    Ok(lengths.sum::<Result<u32, _>>()?)
+}
+
+fn map(pins: &Pins, name: &str) -> Result<MapData> {
+    let path = pins.maps().join(name);
+    MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))
+}
+
+/// The packets by which a flow is established.
+pub(crate) const fn beginning(method: Method) -> &'static [Packet] {
+    if method.is_masquerading() {
+        // Where replies are seen, a datagram is no flow until it has been answered.
+        &[Packet::Opening, Packet::Welcome, Packet::Request]
+    } else {
+        &[Packet::Opening, Packet::Request]
     }
 }
 

@@ -131,7 +131,13 @@ const fn ordinary_servers(method: Method) -> u32 {
 }
 
 impl Case {
-    const fn new(method: Method, family: Family, protocol: Protocol, traffic: Traffic) -> Self {
+    /// One service with an ordinary number of real servers.
+    pub(crate) const fn new(
+        method: Method,
+        family: Family,
+        protocol: Protocol,
+        traffic: Traffic,
+    ) -> Self {
         Self {
             method,
             family,
@@ -218,6 +224,18 @@ impl Case {
             }
         }
         each
+    }
+
+    /// How many flows are established before; `None` if it is about others.
+    pub(crate) const fn flows(&self) -> Option<u32> {
+        match self.traffic {
+            Traffic::Established(flows) => Some(flows),
+            Traffic::Foreign
+            | Traffic::New
+            | Traffic::Full
+            | Traffic::Flood
+            | Traffic::Stateless(_) => None,
+        }
     }
 
     /// With so many services and servers, if that can be.

@@ -33,22 +33,7 @@ const ABORTED: u32 = 0;
 impl Driver {
     /// Loads the object, for a balancer that is pinned.
     pub(crate) fn load(object: &Path, balancer: &Path, interface: u32) -> Result<Self> {
-        let bytes = fs::read(object).with_context(|| format!("reading {}", object.display()))?;
-        let mut ebpf = EbpfLoader::new()
-            .load(&bytes)
-            .context("loading the driver of measurements")?;
-        let random = Progress {
-            made: 0,
-            random: 0x2545_f491,
-        };
-        let map = ebpf.map_mut("progress").context("the map `progress`")?;
-        Array::try_from(map)?.set(0, random, 0)?;
-        for name in ["drive", "bare"] {
-            let program: &mut Xdp = program(&mut ebpf, name)?;
-            program
-                .load()
-                .with_context(|| format!("the kernel refused the program `{name}`"))?;
-        }
+        let mut ebpf = open(object, &["drive", "bare"])?;
         let balancer = Xdp::from_pin(balancer, XdpAttachType::Interface)
             .with_context(|| format!("opening {}", balancer.display()))?;
         let bare = program(&mut ebpf, "bare")?.fd()?.try_clone()?;
@@ -63,7 +48,7 @@ impl Driver {
 
     /// As many packets by this recipe.
     pub(crate) fn run(&mut self, recipe: &Recipe, packets: u32) -> Result<Run> {
-        self.set(recipe)?;
+        set(&mut self.ebpf, recipe)?;
         let run = self.call("drive", packets, None)?;
         if run.action == ABORTED {
             bail!("the driver or the balancer gave a packet up");
@@ -77,7 +62,7 @@ impl Driver {
             target: Target::Bare as u32,
             ..*recipe
         };
-        self.set(&recipe)?;
+        set(&mut self.ebpf, &recipe)?;
         let mut frame = vec![0; Recipe::LENGTH];
         self.call("drive", 1, Some(&mut frame))?;
         Ok(frame)
@@ -86,11 +71,6 @@ impl Driver {
     /// As many repetitions of nothing but `XDP_TX`.
     pub(crate) fn run_bare(&mut self, packets: u32) -> Result<Run> {
         self.call("bare", packets, None)
-    }
-
-    fn set(&mut self, recipe: &Recipe) -> Result<()> {
-        let map = self.ebpf.map_mut("recipe").context("the map `recipe`")?;
-        Ok(Array::<_, Recipe>::try_from(map)?.set(0, recipe, 0)?)
     }
 
     fn call(&mut self, name: &str, packets: u32, last: Option<&mut [u8]>) -> Result<Run> {
@@ -114,7 +94,33 @@ impl Driver {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+/// Opens the object and loads these of its programs.
+pub(crate) fn open(object: &Path, programs: &[&str]) -> Result<Ebpf> {
+    let bytes = fs::read(object).with_context(|| format!("reading {}", object.display()))?;
+    let mut ebpf = EbpfLoader::new()
+        .load(&bytes)
+        .context("loading the driver of measurements")?;
+    let random = Progress {
+        made: 0,
+        random: 0x2545_f491,
+    };
+    let map = ebpf.map_mut("progress").context("the map `progress`")?;
+    Array::try_from(map)?.set(0, random, 0)?;
+    for name in programs {
+        program(&mut ebpf, name)?
+            .load()
+            .with_context(|| format!("the kernel refused the program `{name}`"))?;
+    }
+    Ok(ebpf)
+}
+
+/// How packets are made from now on.
+pub(crate) fn set(ebpf: &mut Ebpf, recipe: &Recipe) -> Result<()> {
+    let map = ebpf.map_mut("recipe").context("the map `recipe`")?;
+    Ok(Array::<_, Recipe>::try_from(map)?.set(0, recipe, 0)?)
+}
+
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name);
     Ok(program
         .with_context(|| format!("there is no program `{name}`"))?

@@ -1,8 +1,10 @@
 //! What the data plane costs. `cargo xtask bench` builds and runs this, as root.
 //!
-//! [`packet`] is the time per packet, [`flows`] the memory of flows, [`peers`] is for others to measure. A [`case`](case::Case) is one measurement; [`bed`] is the router
-//! that it is made on, filled by [`site`] as the daemon would, and [`driver`] makes the packets inside the
-//! kernel, which [`frame`] describes to it. Nothing here passes or fails on a figure.
+//! [`packet`] is the time per packet, [`flows`] the memory of flows, [`peers`] is for others to measure. A
+//! [`case`](case::Case) is one measurement; [`bed`] is the router that it is made on, filled by [`site`] as
+//! the daemon would, and [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
+//! [`vm`] counts instructions instead, of packets that go [`through`] a router from the [`generator`] to a
+//! sink, be it ours or one with [`ipvs`]. Nothing here passes or fails on a figure.
 #![forbid(unsafe_code)]
 
 mod bed;
@@ -10,12 +12,17 @@ mod case;
 mod driver;
 mod flows;
 mod frame;
+mod generator;
+mod ipvs;
 mod machine;
 mod packet;
 mod peers;
 mod printer;
 mod samples;
 mod site;
+mod softirq;
+mod through;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -38,6 +45,8 @@ enum Bench {
     Packet(packet::Options),
     /// Memory of many flows, the time to begin them and to take them away
     Flows(flows::Options),
+    /// Instructions per packet beside IPVS, in a guest
+    Vm(vm::Options),
     /// Pin the balancer, its tables filled, for somebody else's harness
     Peers(peers::Options),
 }
@@ -59,6 +68,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Packet(options) => packet::run(options, &arguments.build),
         Bench::Flows(options) => flows::run(options, &arguments.build),
+        Bench::Vm(options) => vm::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),
     }
 }

@@ -40,7 +40,8 @@ pub struct Recipe {
     pub mask: u32,
     /// Not zero: they are drawn by lot; else they come in their order, and from the first again.
     pub is_random: u32,
-    /// Which of the programs gets the packet: see [`Target`].
+    /// Which of the programs gets the packet: see [`Target`]. Where packets are led into an interface, its
+    /// number.
     pub target: u32,
 }
 

@@ -24,7 +24,7 @@ mod program {
         EbpfContext as _,
         bindings::xdp_action,
         btf_maps::{Array, ProgramArray},
-        helpers::bpf_xdp_store_bytes,
+        helpers::{bpf_redirect, bpf_xdp_store_bytes},
         macros::{btf_map, xdp},
         programs::XdpContext,
     };
@@ -47,6 +47,9 @@ mod program {
     /// Who gets the packets.
     #[btf_map(name = "targets")]
     static TARGETS: ProgramArray<2> = ProgramArray::new();
+    /// How many packets came to an end here.
+    #[btf_map(name = "sunk")]
+    static SUNK: Array<u64, 1> = Array::new();
 
     /// One packet. One that does not get as far as its target is aborted.
     #[xdp]
@@ -62,6 +65,38 @@ mod program {
     #[xdp]
     fn bare(_ctx: XdpContext) -> u32 {
         xdp_action::XDP_TX
+    }
+
+    /// One packet, out by the interface whose number is in the place of the target. One that is not made is
+    /// aborted.
+    #[xdp]
+    fn lead(ctx: XdpContext) -> u32 {
+        match make(&ctx) {
+            // SAFETY: the helper has no conditions.
+            Some(interface) => unsafe { bpf_redirect(interface, 0) as u32 },
+            None => xdp_action::XDP_ABORTED,
+        }
+    }
+
+    /// Sends every packet on by the interface whose number is in the place of the target: what a balancer
+    /// would cost that has nothing to decide.
+    #[xdp]
+    fn onward(_ctx: XdpContext) -> u32 {
+        match RECIPE.get_ptr(0) {
+            // SAFETY: the pointer is to the value of the map; the helper has no conditions.
+            Some(recipe) => unsafe { bpf_redirect((*recipe).target, 0) as u32 },
+            None => xdp_action::XDP_ABORTED,
+        }
+    }
+
+    /// Counts every packet, and drops it.
+    #[xdp]
+    fn sink(_ctx: XdpContext) -> u32 {
+        if let Some(sunk) = SUNK.get_ptr_mut(0) {
+            // SAFETY: the pointer is to a value of the map, and one CPU receives.
+            unsafe { *sunk = (*sunk).wrapping_add(1) };
+        }
+        xdp_action::XDP_DROP
     }
 
     /// Makes the next packet; whose it is.

@@ -9,16 +9,24 @@ use crate::{
     command,
     packages::Packages,
     product::{self, Profile, Program},
-    run, test,
+    run, test, vm,
     workspace::Workspace,
 };
 
-/// Becomes `lb-bench ARGUMENTS`, as root.
+/// What is measured in a guest.
+const IN_A_GUEST: &str = "vm";
+
+/// Becomes `lb-bench ARGUMENTS`, as root; or has a guest run it.
 pub(crate) fn run(
     workspace: &Workspace,
     packages: &Packages,
     arguments: &[OsString],
 ) -> Result<()> {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == IN_A_GUEST
+    {
+        return vm::bench::run(rest, workspace, packages);
+    }
     let builder = Builder::provide(packages)?;
     let driver = builder.build_driver(workspace)?;
     let object = builder.build(workspace)?;
@@ -37,7 +45,7 @@ pub(crate) fn run(
 }
 
 /// The commit that is checked out, and whether something was changed since; `None` if git does not know.
-fn commit(workspace: &Workspace) -> Option<String> {
+pub(crate) fn commit(workspace: &Workspace) -> Option<String> {
     let mut git = Command::new("git");
     git.current_dir(&workspace.root)
         .args(["describe", "--always", "--dirty", "--abbrev=12"]);

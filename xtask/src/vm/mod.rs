@@ -4,6 +4,7 @@
 //! has no disk: a kernel that is downloaded and unpacked, and a file system made for the run.
 
 mod archive;
+pub(crate) mod bench;
 mod guest;
 mod image;
 mod ipvs;

@@ -1,0 +1,286 @@
+//! `vm`: instructions per packet, beside IPVS.
+//!
+//! In an emulated machine whose clock ticks once with each instruction (`cargo xtask vm --icount`), what a
+//! packet takes in nanoseconds is the number of its instructions. The generator and the sink are measured
+//! first, alone; what is told of IPVS and of the balancer is what comes on top of them.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use lb_common::recipe::Recipe;
+use lb_control::{
+    dataplane::{
+        Sizes,
+        bpffs::Pins,
+        kernel::{self, Attached, Back, Mode},
+    },
+    model::Protocol,
+};
+use lb_tests::{Family, Lab};
+use serde::Serialize;
+
+use crate::{
+    bed,
+    case::{Case, Method, Traffic},
+    frame::{Numbers, Packet},
+    generator::Generator,
+    ipvs,
+    machine::{Build, Machine},
+    site, softirq,
+    through::{BACK, CLIENTS, INSIDE, OUTSIDE, SERVERS, Through},
+};
+
+/// Where to.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The folder for the figures: vm.json and vm.txt
+    #[arg(long)]
+    out: PathBuf,
+    /// Only the cases whose names have all of these words in them
+    #[arg(value_name = "CASE")]
+    words: Vec<String>,
+}
+
+/// How many flows are established.
+const FLOWS: u32 = 1_024;
+/// Where it does not matter what packets are.
+const ANY: Case = Case::new(
+    Method::Direct,
+    Family::V4,
+    Protocol::Udp,
+    Traffic::Established(FLOWS),
+);
+/// How many packets are counted together.
+const PACKETS: u32 = 16_384;
+/// How many packets of the same kind go before them.
+const WARM: u32 = 1_024;
+/// Entries of the balancer's flow table.
+const ENTRIES: u32 = 1 << 16;
+
+/// All that was measured.
+#[derive(Serialize)]
+struct Report {
+    kernel: String,
+    commit: String,
+    packets: u32,
+    /// Instructions per packet of generator and sink.
+    generator: u64,
+    /// Of a program that only redirects from one cable to the other, generator and sink not counted: what is
+    /// below it is the kernel's.
+    redirect: u64,
+    cases: Vec<Outcome>,
+}
+
+/// Instructions per packet, generator and sink not counted.
+#[derive(Serialize)]
+struct Outcome {
+    case: String,
+    ipvs: u64,
+    lvs_xdp: u64,
+    ratio: f64,
+    /// What the ratio is to be at least.
+    mark: f64,
+}
+
+/// Measures.
+pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
+    let lab = Lab::new()?;
+    let generator = alone(&lab, build)?;
+    let mut report = Report {
+        kernel: Machine::find().kernel,
+        commit: build.commit.clone(),
+        packets: PACKETS,
+        generator,
+        redirect: onward(&lab, build)?.saturating_sub(generator),
+        cases: Vec::new(),
+    };
+    for case in cases() {
+        if !case.is_meant_by(&options.words) {
+            continue;
+        }
+        let above = |what: Result<u64>| Ok::<_, anyhow::Error>(what?.saturating_sub(generator));
+        let ipvs = above(with_ipvs(&lab, &case, build)).with_context(|| format!("IPVS, {case}"))?;
+        let lvs_xdp = above(with_ours(&lab, &case, build)).with_context(|| case.to_string())?;
+        report.cases.push(Outcome {
+            case: case.to_string(),
+            ipvs,
+            lvs_xdp,
+            ratio: (ipvs as f64 / lvs_xdp.max(1) as f64 * 100.0).round() / 100.0,
+            mark: if case.flows().is_some() { 7.0 } else { 5.0 },
+        });
+    }
+    ensure!(!report.cases.is_empty(), "no case has all of these words");
+    fs::write(
+        options.out.join("vm.json"),
+        serde_json::to_string_pretty(&report)? + "\n",
+    )?;
+    Ok(fs::write(options.out.join("vm.txt"), report.table()?)?)
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for method in [Method::Nat, Method::Reply, Method::Direct, Method::Tunnel] {
+        for protocol in [Protocol::Udp, Protocol::Tcp] {
+            for traffic in [Traffic::Established(FLOWS), Traffic::New] {
+                // A real server's packets belong to flows that are there.
+                if method != Method::Reply || traffic != Traffic::New {
+                    cases.push(Case::new(method, Family::V4, protocol, traffic));
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// What generator and sink cost alone: the sink is at the other end of the first cable.
+fn alone(lab: &Lab, build: &Build) -> Result<u64> {
+    let through = Through::new(lab)?;
+    let mut generator = Generator::load(&build.driver)?;
+    through.router.inside(|| generator.end_at(INSIDE[0]))?;
+    through.outside.inside(|| count(&mut generator, &ANY))
+}
+
+/// With a program that only redirects.
+fn onward(lab: &Lab, build: &Build) -> Result<u64> {
+    let through = Through::new(lab)?;
+    let _onward = through.router.inside(|| {
+        let mut onward = Generator::load(&build.driver)?;
+        let recipe = Recipe {
+            target: BACK,
+            ..recipe(Packet::Request, &ANY, Numbers::ByLot { count: 1 })
+        };
+        onward.pass_on(INSIDE[0], &recipe)?;
+        Ok(onward)
+    })?;
+    through.outside.inside(|| {
+        let mut generator = Generator::load(&build.driver)?;
+        generator.end_at(OUTSIDE[1])?;
+        count(&mut generator, &ANY)
+    })
+}
+
+/// With IPVS. Its hosts are new ones each time: its connections outlive the services that they belong to.
+fn with_ipvs(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
+    let through = Through::new(lab)?;
+    through.receive_in_turns()?;
+    through.router.inside(|| ipvs::set_up(case))?;
+    let counted = send(&through, case, &build.driver)?;
+    let known = through.router.inside(ipvs::connections)?;
+    check(case, known)?;
+    Ok(counted)
+}
+
+/// Whether as many flows are known as were begun.
+fn check(case: &Case, known: u32) -> Result<()> {
+    let begun = case.flows().unwrap_or(WARM + PACKETS);
+    ensure!(known == begun, "{known} flows are known of {begun}");
+    Ok(())
+}
+
+/// With the balancer.
+fn with_ours(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
+    let through = Through::new(lab)?;
+    let sizes = Sizes {
+        flows: ENTRIES,
+        half_open: ENTRIES,
+        ..Sizes::default()
+    };
+    let pins = Pins::below(Path::new("/sys/fs/bpf/lb"));
+    through.router.inside(|| {
+        pins.create()?;
+        let (mut program, dataplane) = kernel::load(&pins, sizes, Back::Redirect)?;
+        site::fill(&[bed::site(case, BACK)], dataplane)?;
+        for interface in INSIDE {
+            let attached = program.attach(interface, Mode::Native)?;
+            ensure!(attached == Attached::Native, "{attached} on {interface}");
+        }
+        Ok(())
+    })?;
+    let counted = send(&through, case, &build.driver)?;
+    let known = through.router.inside(|| bed::known_flows(&pins))?;
+    check(case, known)?;
+    Ok(counted)
+}
+
+/// Begins the flows of a case and counts what its packets take on their way through.
+fn send(through: &Through, case: &Case, driver: &Path) -> Result<u64> {
+    through.outside.inside(|| {
+        let mut generator = Generator::load(driver)?;
+        for interface in OUTSIDE {
+            generator.end_at(interface)?;
+        }
+        if let Some(count) = case.flows() {
+            for packet in bed::beginning(case.method) {
+                generator.send(
+                    &recipe(*packet, case, Numbers::InOrder { first: 0, count }),
+                    count,
+                )?;
+            }
+        }
+        count(&mut generator, case)
+    })
+}
+
+/// Counts instructions per packet.
+fn count(generator: &mut Generator, case: &Case) -> Result<u64> {
+    let recipe = match case.flows() {
+        None => recipe(Packet::Opening, case, bed::NEW),
+        Some(count) if case.method == Method::Reply => {
+            recipe(Packet::Reply, case, Numbers::ByLot { count })
+        }
+        Some(count) => recipe(Packet::Request, case, Numbers::ByLot { count }),
+    };
+    generator.send(&recipe, WARM)?;
+    let before = softirq::time()?;
+    let counted = generator.send(&recipe, PACKETS)?;
+    // The generator's clock stands still while another thread has its packets.
+    Ok(counted + (softirq::time()? - before) / u64::from(PACKETS))
+}
+
+/// Such packets, by the cable that they come from.
+fn recipe(packet: Packet, case: &Case, numbers: Numbers) -> Recipe {
+    Recipe {
+        target: match packet {
+            Packet::Welcome | Packet::Reply => SERVERS,
+            Packet::Opening | Packet::Request | Packet::Foreign => CLIENTS,
+        },
+        ..packet.recipe(case, numbers)
+    }
+}
+
+impl Report {
+    fn table(&self) -> Result<String> {
+        let mut table = String::new();
+        writeln!(table, "Linux {}, commit {}", self.kernel, self.commit)?;
+        writeln!(
+            table,
+            "instructions per packet above those of generator and sink, which are {}; nothing but a \
+             redirect has {}",
+            self.generator, self.redirect
+        )?;
+        writeln!(
+            table,
+            "{:<34} {:>6} {:>8} {:>6} {:>6}",
+            "case", "IPVS", "lvs-xdp", "ratio", "mark"
+        )?;
+        for outcome in &self.cases {
+            let Outcome {
+                case,
+                ipvs,
+                lvs_xdp,
+                ratio,
+                mark,
+            } = outcome;
+            writeln!(
+                table,
+                "{case:<34} {ipvs:>6} {lvs_xdp:>8} {ratio:>6.2} {mark:>6}"
+            )?;
+        }
+        Ok(table)
+    }
+}
