@@ -18,11 +18,13 @@ impl Checksum {
     }
 
     /// Brings the field up to date where a word has become less by `loss`, without borrowing from
-    /// another: RFC 1141 §2. A field that was right is right afterwards.
+    /// another: RFC 1141 §2, but for the sum that RFC 1624 §3 tells of, which is zero. A field that was
+    /// right is right afterwards.
     #[inline(always)]
     pub const fn gain(&mut self, loss: Be16) {
         let sum = self.0.native() as u32 + loss.native() as u32;
-        self.0 = Be16::from_native((sum + (sum >> 16)) as u16);
+        let carry = (sum >= 0xffff) as u32;
+        self.0 = Be16::from_native((sum + carry) as u16);
     }
 
     /// As [`Self::apply`] for UDP, where zero means "there is none" and stays, and a computed
