@@ -158,12 +158,8 @@ impl Family for V4 {
         if header.ttl <= 1 {
             return Err(Reason::HopLimit);
         }
-        let before = [header.ttl, header.protocol];
         header.ttl -= 1;
-        let after = [header.ttl, header.protocol];
-        header
-            .checksum
-            .apply(Sum::default().minus(&before).plus(&after));
+        header.checksum.gain(Be16::new(0x0100));
         Ok(())
     }
 

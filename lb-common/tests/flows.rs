@@ -108,6 +108,35 @@ fn a_connection_goes_through_its_states() {
     }
 }
 
+/// Both ends send a SYN before they have seen the other's (RFC 9293 §3.5, figure 7).
+#[test]
+fn a_simultaneous_open_becomes_one_connection() {
+    let steps = [
+        (Client, SYN, State::SYN_RECV),
+        (RealServer, SYN, State::SYN_RECV),
+        (Client, SYN | ACK, State::SYN_RECV),
+        (RealServer, SYN | ACK, State::SYN_RECV),
+        (Client, ACK, State::ESTABLISHED),
+        (RealServer, ACK, State::ESTABLISHED),
+    ];
+    for method in METHODS {
+        let tables = one(TCP, method);
+        for (from, flags, state) in steps {
+            let (packet, expected) = match from {
+                Client => (tcp(CLIENT, VIRTUAL), FORWARDED),
+                RealServer if method == MethodKind::NAT => (tcp(REAL, CLIENT), REPLIED),
+                // It is not seen here.
+                RealServer => continue,
+            };
+            let found = send(&tables, &packet.flags(flags));
+            assert_eq!(found, expected, "{method:?}: {flags:#x}");
+            assert_eq!(states(&tables), [state], "{method:?}: {flags:#x}");
+            check(&tables);
+        }
+        empties(&tables, "simultaneous open");
+    }
+}
+
 #[test]
 fn only_requests_are_seen_of_what_is_routed_or_tunnelled() {
     let steps = [

@@ -223,6 +223,7 @@ impl<D: Dataplane> Reconciler<D> {
         let mut wanted = desired(&self.state, &mut self.ids, &self.actual, &sizes);
         self.let_finish(&mut wanted);
         let laid = lay_rings(&self.state, &mut wanted, &self.actual, &sizes);
+        self.keep_addresses(&mut wanted);
         self.continue_turns(&mut wanted);
         let mut complaints = BTreeSet::new();
         complaints.extend(wanted.refused.iter().map(Exhausted::to_string));
@@ -290,12 +291,17 @@ impl<D: Dataplane> Reconciler<D> {
                 _ => state.forget_leaving(&identity),
             }
         }
-        if !state.leaving().is_empty() {
-            // Packets of flows that may finish come to addresses whose service may be gone.
-            for address in actual.addresses.keys() {
-                if !wanted.tables.addresses.contains_key(address) {
-                    wanted.tables.give_role(*address, Role::FORMER);
-                }
+    }
+
+    /// While a server may finish, no address is forgotten: the packets of its flows come to one whose
+    /// service may be gone.
+    fn keep_addresses(&self, wanted: &mut Desired) {
+        if self.state.leaving().is_empty() {
+            return;
+        }
+        for address in self.actual.addresses.keys() {
+            if !wanted.tables.addresses.contains_key(address) {
+                wanted.tables.give_role(*address, Role::FORMER);
             }
         }
     }
@@ -761,6 +767,17 @@ mod tests {
         assert_eq!(router.weights(), [(1, 1), (2, 1)]);
     }
 
+    /// What was written besides what follows from addresses.
+    fn besides_addresses(mut changes: Vec<Change>) -> Vec<Change> {
+        changes.retain(|change| {
+            !matches!(
+                change,
+                Change::Address(..) | Change::NoAddress(_) | Change::Sieve(..)
+            )
+        });
+        changes
+    }
+
     fn two_servers() -> Router {
         let mut router = Router::new(Rc::default());
         router.hear([
@@ -786,7 +803,7 @@ mod tests {
         assert_eq!(leaving.len(), 1);
         assert_eq!((leaving[0].open, leaving[0].seconds_left), (3, 30));
         assert_eq!(router.at(29), []);
-        assert_eq!(router.at(30), [Change::NoServer(1)]);
+        assert_eq!(besides_addresses(router.at(30)), [Change::NoServer(1)]);
         assert_eq!(
             (router.weights(), router.status().leaving),
             (vec![(2, 1)], vec![])
@@ -801,7 +818,7 @@ mod tests {
         assert_eq!(router.at(1), []);
         // Closing connections and clients that stay are not waited for.
         router.has_flows(1, 0, 3, 3);
-        assert_eq!(router.at(2), [Change::NoServer(1)]);
+        assert_eq!(besides_addresses(router.at(2)), [Change::NoServer(1)]);
     }
 
     #[test]
@@ -829,8 +846,16 @@ mod tests {
         router.hear([Event::Configured(Site::default())]);
         assert_eq!(router.weights(), [(1, 0), (2, 0)]);
         assert_eq!(router.memory.borrow().tables.services.len(), 0);
-        assert_eq!(router.at(1), [Change::NoServer(2)]);
-        assert_eq!(router.at(30), [Change::NoServer(1)]);
+        assert_eq!(besides_addresses(router.at(1)), [Change::NoServer(2)]);
+        // Its packets are still found by both addresses, and by neither when it is gone.
+        let roles = |router: &Router| -> Vec<Role> {
+            let memory = router.memory.borrow();
+            memory.tables.addresses.values().copied().collect()
+        };
+        assert!(roles(&router).contains(&Role::FORMER));
+        assert!(roles(&router).contains(&Role::MASQUERADED));
+        assert_eq!(besides_addresses(router.at(30)), [Change::NoServer(1)]);
+        assert_eq!(roles(&router), []);
     }
 
     #[test]
@@ -843,7 +868,7 @@ mod tests {
             (after.ring(), after.weights()),
             (vec![2], vec![(1, 0), (2, 1)])
         );
-        assert_eq!(after.at(30), [Change::NoServer(1)]);
+        assert_eq!(besides_addresses(after.at(30)), [Change::NoServer(1)]);
     }
 
     #[test]
@@ -932,7 +957,10 @@ mod tests {
         assert_ne!(other, sorry);
         assert_eq!(router.weights(), [(sorry[0], 0), (other[0], 1)]);
         assert_eq!(router.at(29), []);
-        assert_eq!(router.at(30), [Change::NoServer(sorry[0])]);
+        assert_eq!(
+            besides_addresses(router.at(30)),
+            [Change::NoServer(sorry[0])]
+        );
 
         router.hear([down(1)]);
         assert_eq!(

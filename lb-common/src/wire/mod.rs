@@ -83,6 +83,13 @@ impl Be16 {
         Self(value.to_ne_bytes())
     }
 
+    /// What [`Self::from_native`] made this of.
+    #[must_use]
+    #[inline(always)]
+    pub const fn native(self) -> u16 {
+        u16::from_ne_bytes(self.0)
+    }
+
     /// The value in the order of the machine.
     #[must_use]
     #[inline(always)]
