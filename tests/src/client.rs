@@ -1,6 +1,10 @@
 //! What a client asks, with the programs that anyone would use: curl and dig.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{IpAddr, TcpStream},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -106,6 +110,24 @@ pub fn pass_on(host: &Host, from: &str, to: &str) -> Result<String> {
                 --speed-limit 1 --speed-time \"$2\" --fail --upload-file - \
                 --output /dev/null --write-out '%header{real-server}' \"$1\"";
     host.run("bash", ["-c", pipe, from, to, STALL])
+}
+
+/// Asks on a connection that stays open. The server that answers.
+pub fn ask(stream: &mut TcpStream) -> Result<String> {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")?;
+    let mut answer = String::new();
+    let mut part = [0; 4096];
+    // The page is the name of the server in a line.
+    while answer
+        .split_once("\r\n\r\n")
+        .is_none_or(|(_, page)| !page.ends_with('\n'))
+    {
+        let length = stream.read(&mut part)?;
+        ensure!(length > 0, "the connection ended after {answer:?}");
+        answer.push_str(&String::from_utf8_lossy(&part[..length]));
+    }
+    let (_, page) = answer.split_once("\r\n\r\n").context("no page")?;
+    Ok(page.trim().to_owned())
 }
 
 /// Asks a name server who it is.

@@ -148,6 +148,17 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// The MAC address of an interface.
+    pub fn mac(&self, interface: &str) -> Result<[u8; 6]> {
+        let text = self.run("cat", [format!("/sys/class/net/{interface}/address")])?;
+        let bytes: Vec<u8> = text
+            .trim()
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16))
+            .collect::<Result<_, _>>()?;
+        bytes.try_into().ok().context("no MAC address")
+    }
+
     /// Runs `ip` with the words of `line`.
     pub fn ip(&self, line: &str) -> Result<()> {
         self.run("ip", line.split_whitespace()).map(drop)

@@ -1,11 +1,6 @@
 //! Servers that get nothing new and finish what they have.
 
-use std::{
-    io::{ErrorKind, Read, Write},
-    net::TcpStream,
-    thread,
-    time::Duration,
-};
+use std::{io::ErrorKind, net::TcpStream, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use lb_tests::{
@@ -87,13 +82,13 @@ fn what_goes_on_after_the_deadline_is_reset() {
             stage.await_servers()?;
             let (mut first, mut second) = one_to_each(&stage)?;
             stage.director.reload(&without_the_first(&site, 2))?;
-            ask(&mut first).context("while the server finishes")?;
+            client::ask(&mut first).context("while the server finishes")?;
             stage
                 .director
                 .await_status("rs1 has left", |status| status.leaving.is_empty())?;
             // It was silent meanwhile.
             is_reset(&mut first)?;
-            ask(&mut second).context("on the server that stays")?;
+            client::ask(&mut second).context("on the server that stays")?;
             Ok(())
         });
     }
@@ -111,7 +106,7 @@ fn a_server_is_drained_and_brought_back_by_command() {
             .lb(["server", "drain", "web", "rs1", "--deadline", "600"])?;
         ensure!(text.contains("draining, for at most 600 s"), "{text}");
         answered_by(&stage, "rs2")?;
-        ask(&mut first).context("while the server finishes")?;
+        client::ask(&mut first).context("while the server finishes")?;
 
         // A reload changes nothing of it.
         stage.director.reload(&site)?;
@@ -122,7 +117,7 @@ fn a_server_is_drained_and_brought_back_by_command() {
 
         stage.director.lb(["server", "up", "web", "rs1"])?;
         stage.await_servers()?;
-        ask(&mut first).context("after the server is up again")?;
+        client::ask(&mut first).context("after the server is up again")?;
 
         let vip = format!("{}:80", FAMILY.vip());
         let address = FAMILY.server(0).to_string();
@@ -198,7 +193,7 @@ fn one_to_each(stage: &Stage) -> Result<(TcpStream, TcpStream)> {
         let client = &stage.network.client;
         let mut stream = client.inside(|| Ok(TcpStream::connect((FAMILY.vip(), 80))?))?;
         stream.set_read_timeout(Some(LIMIT))?;
-        Ok((ask(&mut stream)?, stream))
+        Ok((client::ask(&mut stream)?, stream))
     };
     let mut connections = [connect()?, connect()?];
     connections.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -207,26 +202,8 @@ fn one_to_each(stage: &Stage) -> Result<(TcpStream, TcpStream)> {
     Ok((first, second))
 }
 
-/// Asks on a connection that stays open. The server that answers.
-fn ask(stream: &mut TcpStream) -> Result<String> {
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")?;
-    let mut answer = String::new();
-    let mut part = [0; 4096];
-    // The page is the name of the server in a line.
-    while answer
-        .split_once("\r\n\r\n")
-        .is_none_or(|(_, page)| !page.ends_with('\n'))
-    {
-        let length = stream.read(&mut part)?;
-        ensure!(length > 0, "the connection ended after {answer:?}");
-        answer.push_str(&String::from_utf8_lossy(&part[..length]));
-    }
-    let (_, page) = answer.split_once("\r\n\r\n").context("no page")?;
-    Ok(page.trim().to_owned())
-}
-
 fn is_reset(stream: &mut TcpStream) -> Result<()> {
-    match ask(stream) {
+    match client::ask(stream) {
         Ok(name) => Err(anyhow!("{name} still answers")),
         Err(error) => {
             let kind = error

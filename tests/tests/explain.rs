@@ -163,17 +163,6 @@ fn without_a_data_plane_it_says_so() {
     });
 }
 
-/// The MAC address of a host's interface.
-fn mac(host: &lb_tests::Host, interface: &str) -> Result<[u8; 6]> {
-    let text = host.run("cat", [format!("/sys/class/net/{interface}/address")])?;
-    let bytes: Vec<u8> = text
-        .trim()
-        .split(':')
-        .map(|byte| u8::from_str_radix(byte, 16))
-        .collect::<Result<_, _>>()?;
-    bytes.try_into().ok().context("no MAC address")
-}
-
 /// A pcap file of these frames, one a second.
 fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0];
@@ -195,7 +184,7 @@ fn packets_of_a_capture_are_written_as_they_leave() {
     on_stage(|lab, lb| {
         let stage = stage(lab, lb)?;
         let router = stage.network.router();
-        let (outside, inside) = (mac(router, "eth0")?, mac(router, "eth1")?);
+        let (outside, inside) = (router.mac("eth0")?, router.mac("eth1")?);
         let gateway = [2, 0, 0, 0, 0, 9];
         let opening = tcp("10.88.0.10:4321", "10.88.0.100:80")
             .flags(flags::SYN)
@@ -229,7 +218,7 @@ fn packets_of_a_capture_are_written_as_they_leave() {
         let written = router.inside(|| Ok(fs::read("/run/out.pcap")?))?;
         let sent = opening
             .to("10.88.1.11:80")
-            .macs((inside, mac(&stage.network.servers[0], OUTSIDE)?))
+            .macs((inside, stage.network.servers[0].mac(OUTSIDE)?))
             .hops(63)
             .build();
         let first = &written[24..];
