@@ -1,5 +1,7 @@
 //! What the verifier says of the BPF object, and how much room it leaves.
 
+use std::io::{self, Write};
+
 use anyhow::{Context, Result, ensure};
 use aya::{EbpfLoader, programs::Xdp};
 use lb_tests::{in_lab, lab::skip};
@@ -9,7 +11,7 @@ use kernel::object;
 
 /// The kernel's limit is 1,000,000 instructions that the verifier looks at. Older verifiers find fewer
 /// states equal to ones that they have seen: Linux 6.1 looks at half as many again as 6.18.
-const MAX_VERIFIED: u32 = 450_000;
+const MAX_VERIFIED: u32 = 500_000;
 const MAX_VERIFIED_BEFORE_6_18: u32 = 700_000;
 
 const PROGRAMS: [&str; 4] = ["balance", "wind", "sweep", "weigh"];
@@ -36,12 +38,14 @@ fn the_verifier_is_done_soon() {
             let verified = info
                 .verified_instruction_count()
                 .context("this kernel does not tell what it verified")?;
-            println!(
+            // Past the test harness, which would keep to itself what a test that passes prints.
+            writeln!(
+                io::stdout(),
                 "{name}: {verified} of at most {max_verified} instructions verified; \
                  {} bytes of BPF, {} bytes of machine code",
                 info.size_translated().unwrap_or_default(),
                 info.size_jitted(),
-            );
+            )?;
             ensure!(verified <= max_verified, "{name}: {verified} instructions");
         }
         Ok(())
