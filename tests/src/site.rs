@@ -146,7 +146,9 @@ impl Service {
             address: family.vip(),
             port,
             protocol,
-            scheduler: "wlc".to_owned(),
+            // Whoever is slower gets less by the default, `wlc`, and which of the lab's servers is slow is
+            // up to the machine.
+            scheduler: "rr".to_owned(),
             timeout: 1,
             reentry: 2,
             directives: Vec::new(),
@@ -247,7 +249,7 @@ virtual web {
      vip_nmask = 255.255.255.255
      port = 80
      protocol = tcp
-     scheduler = wlc
+     scheduler = rr
      timeout = 1
      reentry = 2
      send = "GET / HTTP/1.0\r\n\r\n"

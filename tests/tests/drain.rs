@@ -149,8 +149,7 @@ fn questions_move_on_to_another_server() {
             servers: 2,
             ..Plan::new(Method::Nat)
         };
-        let mut service = Service::dns(FAMILY, 2);
-        service.scheduler = "rr".to_owned();
+        let service = Service::dns(FAMILY, 2);
         let stage = Stage::set(lab, lb, plan, &Site::new(Method::Nat).with(service))?;
         stage.await_servers()?;
         // One socket, so that it is one flow.

@@ -27,8 +27,7 @@ fn stage(lab: &lb_tests::Lab, lb: &std::path::Path) -> Result<Stage> {
         servers: 1,
         ..Plan::new(Method::Nat)
     };
-    let mut site = Site::new(Method::Nat).with(Service::web(Family::V4, 1));
-    site.services[0].scheduler = "rr".to_owned();
+    let site = Site::new(Method::Nat).with(Service::web(Family::V4, 1));
     let stage = Stage::set(lab, lb, plan, &site)?;
     stage.await_servers()?;
     Ok(stage)

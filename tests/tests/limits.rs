@@ -158,7 +158,6 @@ fn a_service_with_a_range_of_ports_has_all_of_them() {
 fn a_group_of_ports_keeps_a_client_on_one_server() {
     on_stage(|lab, lb| {
         let mut service = Service::web(FAMILY, 3);
-        service.scheduler = "rr".to_owned();
         let vip = FAMILY.vip();
         service.directives.extend([
             "fwmark = 1".to_owned(),

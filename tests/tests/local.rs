@@ -26,7 +26,6 @@ fn among_others(method: Method) {
                 ..Plan::new(method)
             };
             let mut service = Service::web(family, plan.servers);
-            service.scheduler = "rr".to_owned();
             service.servers.push(Server {
                 name: "itself".to_owned(),
                 address: family.router(0),

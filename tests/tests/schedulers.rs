@@ -1,6 +1,6 @@
 //! Who gets the next connection, as clients see it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use lb_tests::{
@@ -19,7 +19,7 @@ const FURTHER_CLIENTS: u8 = 12;
 fn each_scheduler_keeps_its_promise() {
     on_stage(|lab, lb| {
         let mut site = Site::new(Method::Nat);
-        for (index, scheduler) in (0..).zip(["rr", "wrr", "sh"]) {
+        for (index, scheduler) in (0..).zip(["rr", "wrr", "sh", "wlc"]) {
             let mut service = Service::web(FAMILY, 3);
             service.name = scheduler.to_owned();
             service.scheduler = scheduler.to_owned();
@@ -32,7 +32,8 @@ fn each_scheduler_keeps_its_promise() {
         stage.await_servers()?;
         round_robin_is_exact(&stage).context("rr")?;
         weights_are_shares(&stage).context("wrr")?;
-        clients_stay_with_their_server(&stage).context("sh")
+        clients_stay_with_their_server(&stage).context("sh")?;
+        the_idle_server_is_next(&stage).context("wlc")
     });
 }
 
@@ -76,5 +77,32 @@ fn clients_stay_with_their_server(stage: &Stage) -> Result<()> {
         servers.extend(shares.into_keys());
     }
     ensure!(servers.len() > 1, "all clients got to {servers:?}");
+    Ok(())
+}
+
+/// Three connections are one for each server; whoever loses his gets the next.
+fn the_idle_server_is_next(stage: &Stage) -> Result<()> {
+    let connect = || -> Result<(String, TcpStream)> {
+        let client = &stage.network.client;
+        let mut stream = client.inside(|| Ok(TcpStream::connect((FAMILY.further_vip(3), 80))?))?;
+        Ok((client::ask(&mut stream)?, stream))
+    };
+    let mut held = vec![connect()?, connect()?, connect()?];
+    let names: BTreeSet<_> = held.iter().map(|(name, _)| name).collect();
+    ensure!(names.len() == 3, "{names:?}");
+    for turn in [1, 0, 1] {
+        let (idle, connection) = held.remove(turn);
+        drop(connection);
+        stage
+            .director
+            .await_status("the end is noticed", |status| {
+                let service = status.service("wlc");
+                let server = service.and_then(|service| service.server(&idle));
+                server.is_some_and(|server| server.active == 0)
+            })?;
+        let (next, connection) = connect()?;
+        ensure!(next == idle, "{next} instead of {idle}");
+        held.push((next, connection));
+    }
     Ok(())
 }

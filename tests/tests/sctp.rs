@@ -62,7 +62,6 @@ fn associations(plan: Plan, inside: u16, directives: &[&str]) {
             .into_iter()
             .fold(Site::new(plan.method), |site, family| {
                 let mut service = Service::echo(family, plan.servers, inside);
-                service.scheduler = "rr".to_owned();
                 let directives = directives.iter().map(|line| (*line).to_owned());
                 service.directives.extend(directives);
                 site.with(service)
