@@ -14,11 +14,13 @@ use crate::{
 
 /// Whose packet it is.
 #[derive(Debug, Clone, Copy)]
-pub enum Match<E> {
+pub enum Match<'t, E> {
     /// A client's, for this real server.
     Request {
         /// Its id.
-        server: u32,
+        id: u32,
+        /// What it is.
+        server: &'t Server,
     },
     /// A real server's, to be masqueraded.
     Reply {
@@ -45,11 +47,11 @@ pub const TERM: u32 = ticks(1);
 /// # Errors
 /// Why the packet belongs to a service and yet to no flow.
 #[inline(always)]
-pub fn flow<F: Family, T: Tables + FlowTable<F>>(
-    tables: &T,
+pub fn flow<'t, F: Family, T: Tables + FlowTable<F>>(
+    tables: &'t T,
     frame: &Frame<'_, F>,
     room: &mut NewFlow<F::Address>,
-) -> Result<Match<T::Entry>, Reason> {
+) -> Result<Match<'t, T::Entry>, Reason> {
     let now = tables.now();
     let known = tables.find(frame.key);
     if let Some(entry) = &known {
@@ -70,8 +72,8 @@ pub fn flow<F: Family, T: Tables + FlowTable<F>>(
                 }
             }
             _ => {
-                if let Some(server) = resume(tables, frame, entry, room, now)? {
-                    return Ok(Match::Request { server });
+                if let Some((id, server)) = resume(tables, frame, entry, room, now)? {
+                    return Ok(Match::Request { id, server });
                 }
             }
         }
@@ -108,13 +110,13 @@ pub fn service<F: Family, T: Tables>(
 /// # Errors
 /// [`Reason::ServerGone`] if the flow waits for its server to return.
 #[inline(always)]
-fn resume<F: Family, T: Tables + FlowTable<F>>(
-    tables: &T,
+fn resume<'t, F: Family, T: Tables + FlowTable<F>>(
+    tables: &'t T,
     frame: &Frame<'_, F>,
     entry: &impl FlowEntry<F>,
     room: &mut NewFlow<F::Address>,
     now: u32,
-) -> Result<Option<u32>, Reason> {
+) -> Result<Option<(u32, &'t Server)>, Reason> {
     let flow = entry.get();
     if flow.is_expired(now) {
         return Ok(None);
@@ -139,7 +141,7 @@ fn resume<F: Family, T: Tables + FlowTable<F>>(
         room.flow.client_address = flow.client_address;
         room.flow.client_port = flow.client_port;
     }
-    Ok(Some(flow.server))
+    Ok(Some((flow.server, server)))
 }
 
 /// Whether a packet starts a new flow in the place of one in this state. Nothing that opens, whatever

@@ -1,15 +1,20 @@
 //! Bytes to [`Frame`]: the only file that knows how headers nest. After it nobody looks at the
 //! bytes to find out what they are.
 
+use core::borrow::Borrow;
+
+use bytemuck::Pod;
+
 use crate::{
     family::{End, Family, V4, V6},
-    flow::FlowKey,
+    flow::{FlowKey, plain},
     link::Link,
     packet::{MAX_OFFSET, Packet},
     room::Gist,
     verdict::Reason,
     wire::{
         Be16, Be32, Part, Ports,
+        ethernet::Ethernet,
         ipv4::{FRAGMENT_OFFSET, Ipv4, MORE_FRAGMENTS},
         ipv6::{Extension, Fragment, Ipv6, extension},
         protocol,
@@ -148,6 +153,24 @@ impl<'a, F: Family> Frame<'a, F> {
     }
 }
 
+/// The headers of a plain packet, for one look at all of them: untagged Ethernet, an IP header without
+/// options or extensions, TCP or UDP. UDP is shorter than what stands here for TCP and begins like it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Plain<Header> {
+    /// The link header.
+    pub ethernet: Ethernet,
+    /// The IP header.
+    pub ip: Header,
+    /// The transport header.
+    pub tcp: Tcp,
+}
+
+plain! {
+    Plain<Ipv4>: 54;
+    Plain<Ipv6>: 74;
+}
+
 /// What stands behind the IP header and its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transport {
@@ -242,6 +265,12 @@ pub trait Parse: Family {
     /// The protocol number of its ICMP.
     const ICMP: u8;
 
+    /// The headers of a plain packet: [`Plain`] of its header.
+    type Plain: Pod + Borrow<Plain<Self::Header>>;
+
+    /// What follows the header if there are neither options nor extensions, and the packet is no fragment.
+    fn plain(header: &Self::Header) -> Option<u8>;
+
     /// Finds what stands behind the IP header that starts at byte `at`.
     ///
     /// # Errors
@@ -250,6 +279,49 @@ pub trait Parse: Family {
 
     /// The number at [`Transport::number_at`].
     fn number<P: Packet>(packet: &P, at: usize) -> Option<u32>;
+}
+
+/// Reads a packet of family `F` if it is one like most: untagged, a whole datagram of TCP or UDP, without
+/// IP options or extension headers. Its key is put into `key`. What [`frame`] would find out of it is the
+/// same; here all offsets are constants, and so is all that follows from them.
+#[inline(always)]
+pub fn plain<'a, F: Parse, P: Packet>(
+    packet: &P,
+    key: &'a mut FlowKey<F::Address>,
+) -> Option<Frame<'a, F>> {
+    let head = packet.header::<F::Plain>(0)?.borrow();
+    if head.ethernet.ethertype != F::ETHERTYPE {
+        return None;
+    }
+    let (protocol, length) = (F::plain(&head.ip)?, F::facts(&head.ip).length);
+    let (least, flags) = match protocol {
+        protocol::TCP => (size_of::<Tcp>(), head.tcp.flags),
+        protocol::UDP => (size_of::<Udp>(), 0),
+        _ => return None,
+    };
+    let link = Link {
+        vlan: 0,
+        ethertype: F::ETHERTYPE,
+        length: size_of::<Ethernet>(),
+    };
+    if length < size_of::<F::Header>() + least || link.length + length > packet.length() {
+        return None;
+    }
+    *key = FlowKey::new(
+        F::address(&head.ip, End::Source),
+        F::address(&head.ip, End::Destination),
+        head.tcp.ports.source,
+        head.tcp.ports.destination,
+        protocol,
+    );
+    Some(Frame {
+        link,
+        key,
+        transport: link.length + size_of::<F::Header>(),
+        flags,
+        fragment: 0,
+        length,
+    })
 }
 
 /// Reads a packet of family `F`. Its key is put into `key`.
@@ -344,6 +416,14 @@ fn sctp_event<P: Packet>(packet: &P, at: usize, end: usize) -> Result<u8, Reason
 impl Parse for V4 {
     const ICMP: u8 = protocol::ICMP;
 
+    type Plain = Plain<Ipv4>;
+
+    #[inline(always)]
+    fn plain(header: &Ipv4) -> Option<u8> {
+        let is_whole = header.fragment.get() & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0;
+        (header.version_length == 0x45 && is_whole).then_some(header.protocol)
+    }
+
     #[inline(always)]
     fn transport<P: Packet>(packet: &P, at: usize) -> Result<Transport, Reason> {
         let ip: &Ipv4 = packet.header(at).ok_or(Reason::Malformed)?;
@@ -371,6 +451,15 @@ impl Parse for V4 {
 
 impl Parse for V6 {
     const ICMP: u8 = protocol::ICMPV6;
+
+    type Plain = Plain<Ipv6>;
+
+    #[inline(always)]
+    fn plain(header: &Ipv6) -> Option<u8> {
+        let is_proper = header.version_class_label.get() >> 28 == 6
+            && !V6::address(header, End::Destination).is_mapped();
+        is_proper.then_some(header.next_header)
+    }
 
     #[inline(always)]
     fn transport<P: Packet>(packet: &P, at: usize) -> Result<Transport, Reason> {

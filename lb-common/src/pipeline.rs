@@ -1,6 +1,7 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
-//! Packets of known flows go through one stage, [`steer`]. The first packet of a flow has up to five
+//! Packets of known flows go through one stage: [`express`], or [`steer`] if there is anything unusual about
+//! their headers. The first packet of a flow has up to five
 //! more: [`find_service`], [`choose`], [`schedule`], [`begin`], [`send`]. Tunnels with a header of their
 //! own behind the outer IP header ([`enter`]) have a stage of their own, and so has what is rarer still:
 //! ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and [`send_back`],
@@ -30,6 +31,8 @@ use crate::{
 pub enum Next {
     /// Nothing: this becomes of the packet.
     Done(Verdict),
+    /// It is not like most.
+    Steer,
     /// It is of no flow that is known.
     FindService,
     /// It is the first packet of a flow.
@@ -65,8 +68,26 @@ pub enum Next {
     ErrorOfTunnel6,
 }
 
-/// The first stage, and for packets of known flows the only one. `room` has the key of the packet then,
-/// and what parsing found out. Where the fate of an error of any stage is not to drop it, the packet is
+/// The first stage, and for packets of known flows the only one: what [`steer`] does with packets that
+/// are like most ([`parse::plain`]). All others go on to that one.
+///
+/// # Errors
+/// As [`steer`].
+#[inline(always)]
+pub fn express<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+    packet: &mut P,
+    tables: &T,
+    room: &mut Room<F::Address>,
+) -> Result<Next, Reason> {
+    let Some(frame) = parse::plain::<F, P>(packet, &mut room.key) else {
+        return Ok(Next::Steer);
+    };
+    let (link, gist) = (frame.link, frame.gist());
+    by_flow(packet, tables, room, link, gist)
+}
+
+/// The stage that reads any packet, and for those of known flows the last. `room` has the key of the packet
+/// then, and what parsing found out. Where the fate of an error of any stage is not to drop it, the packet is
 /// unchanged.
 ///
 /// # Errors
@@ -78,35 +99,57 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     room: &mut Room<F::Address>,
     link: Link,
 ) -> Result<Next, Reason> {
-    let Room {
-        key,
-        new,
-        server,
-        detail,
-        gist,
-        ..
-    } = room;
-    let frame = match parse::frame::<F, P>(packet, link, key)? {
-        Parsed::Frame(frame) => frame,
+    let gist = match parse::frame::<F, P>(packet, link, &mut room.key)? {
+        Parsed::Frame(frame) => frame.gist(),
         Parsed::Icmp => return Ok(Next::Icmp),
         Parsed::LaterFragment => return Ok(Next::LaterFragment),
         Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
     };
-    let [source, destination] = [frame.key.source, frame.key.destination].map(F::widen);
+    by_flow(packet, tables, room, link, gist)
+}
+
+/// The way of a packet that is parsed: by its flow, if it is of one.
+#[inline(always)]
+fn by_flow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+    packet: &mut P,
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+    mut parsed: Gist,
+) -> Result<Next, Reason> {
+    let [source, destination] = [room.key.source, room.key.destination].map(F::widen);
     if !tables.may_concern(&destination) && !tables.may_concern(&source) {
         return Ok(Next::Done(Verdict::Pass));
     }
-    *gist = frame.gist();
-    match lookup::flow(tables, &frame, new)? {
-        Match::Request { server: id } => {
+    let next = follow::<F, P, T>(packet, tables, room, link, &mut parsed);
+    // No other stage follows most packets.
+    if !matches!(next, Ok(Next::Done(_))) {
+        room.gist = parsed;
+    }
+    next
+}
+
+/// The way of a packet whose addresses may be something to us.
+#[inline(always)]
+fn follow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
+    packet: &mut P,
+    tables: &T,
+    room: &mut Room<F::Address>,
+    link: Link,
+    parsed: &mut Gist,
+) -> Result<Next, Reason> {
+    let frame = Frame::<F>::restore(link, &room.key, parsed);
+    let (flow, detail) = (&mut room.new, &mut room.detail);
+    match lookup::flow(tables, &frame, flow)? {
+        Match::Request { id, server } => {
             if frame.is_first_fragment() {
-                *server = id;
+                room.server = id;
                 return Ok(Next::Send);
             }
-            forward::to_server(packet, tables, &frame, id, &new.flow, detail)
+            forward::to_server(packet, tables, &frame, (id, server), &flow.flow, detail)
         }
         Match::Reply { entry, term } => {
-            let flow = &mut new.flow;
+            let flow = &mut flow.flow;
             if frame.is_first_fragment() {
                 return Ok(Next::SendBack);
             }
@@ -123,7 +166,7 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
         }
         Match::Unknown { is_stale } => {
             if is_stale {
-                gist.marks |= Gist::STALE;
+                parsed.marks |= Gist::STALE;
             }
             Ok(Next::FindService)
         }
@@ -226,15 +269,16 @@ pub fn send<F: Parse, P: Packet, T: Tables + FragmentTable<F>>(
     link: Link,
 ) -> Result<Next, Reason> {
     let frame = Frame::<F>::restore(link, &room.key, &room.gist);
-    let server = room.server;
+    let id = room.server;
     if frame.is_first_fragment() {
-        fragment::remember_request(packet, tables, &frame, server, &mut room.new.flow)?;
+        fragment::remember_request(packet, tables, &frame, id, &mut room.new.flow)?;
     }
+    let server = tables.server(id).ok_or(Reason::NoServer)?;
     forward::to_server(
         packet,
         tables,
         &frame,
-        server,
+        (id, server),
         &room.new.flow,
         &mut room.detail,
     )

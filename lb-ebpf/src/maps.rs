@@ -153,13 +153,14 @@ static COMPLAINT: PerCpuArray<Complaint, 1> = PerCpuArray::new();
 #[btf_map(name = "sweeper")]
 static SWEEPER: Array<Sweeper, 1> = Array::new();
 
-/// What a test sets if [`VIRTUAL`]: the time in ticks, the last random number, and the steps of
-/// `sweep`.
+/// The time in ticks, as it was when the sweeper ran last: a packet that reads it here needs not ask the
+/// kernel, and no timeout is as short as the sweeper's period. If [`VIRTUAL`] it is a test's, and so are the
+/// last random number and the steps of `sweep` behind it.
 #[btf_map(name = "clock")]
 static CLOCK: Array<u32, 3> = Array::new();
 
-/// Not zero where time and chance are a test's: they are taken from the map `clock`. It is zero in
-/// the daemon's hands; the kernel then drops the branch that is not taken.
+/// Not zero where time and chance are a test's, in the map `clock`. It is zero in the daemon's hands; the
+/// kernel then drops the branch that is not taken.
 #[unsafe(no_mangle)]
 static VIRTUAL: Global<u8> = Global::new(0);
 
@@ -238,6 +239,7 @@ pub(crate) fn wind_clock(tick: Tick) -> Result<(), i64> {
     /// `EBUSY`: the clock was started by a program before this one. It is taken over.
     const BUSY: i64 = -16;
 
+    set_clock();
     let sweeper = SWEEPER.get_ptr_mut(0).ok_or(0)?;
     let map = core::ptr::from_ref(&SWEEPER).cast_mut().cast();
     // SAFETY: timer and map belong together; the callback has the type that the kernel calls.
@@ -267,10 +269,19 @@ pub(crate) fn wind_again(sweeper: *mut Sweeper) {
 /// The time in ticks.
 #[inline(always)]
 fn now() -> u32 {
-    if VIRTUAL.load() == 0 {
-        return kernel::now();
-    }
     CLOCK.get(0).copied().unwrap_or(0)
+}
+
+/// Sets the clock, unless it is a test's.
+#[inline(always)]
+pub(crate) fn set_clock() {
+    if VIRTUAL.load() != 0 {
+        return;
+    }
+    if let Some(time) = CLOCK.get_ptr_mut(0) {
+        // SAFETY: the pointer is to a map value; the word is written as a whole.
+        unsafe { time.write_volatile(kernel::now()) };
+    }
 }
 
 /// A number that nobody can foretell, or the one that a test's own tables come to.

@@ -57,6 +57,8 @@ fn balance(ctx: XdpContext) -> u32 {
 mod stage {
     /// The next stage follows.
     pub(super) const ON: u32 = 0x100;
+    /// The packet is not like most.
+    pub(super) const STEER: u32 = 0x110;
     /// The packet is the first of a flow.
     pub(super) const NEW: u32 = 0x101;
     /// The packet is a message of ICMP.
@@ -91,14 +93,17 @@ mod stage {
     pub(super) const TUNNEL: u32 = 0x100_0000;
 }
 
-/// One stage: a function of the context, and perhaps of a number.
+/// One stage: a function of the context, and perhaps of a number. All but the first know the link header.
 macro_rules! stage {
-    ($name:ident, $room:path, $($number:ident,)? |$packet:ident, $tables:ident, $space:ident, $link:ident| $run:block) => {
+    ($name:ident, $room:path, $($number:ident,)? |$packet:ident, $tables:ident, $space:ident $(, $link:ident)?| $run:block) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $name(ctx: *mut xdp_md $(, $number: u32)?) -> u32 {
             let mut packet = XdpPacket::new(ctx);
-            let (Ok($link), Some($space)) = (Link::parse(&packet), $room()) else {
+            $(let Ok($link) = Link::parse(&packet) else {
+                return xdp_action::XDP_ABORTED;
+            };)?
+            let Some($space) = $room() else {
                 return xdp_action::XDP_ABORTED;
             };
             let ($packet, $tables) = (&mut packet, &KernelTables::new(ctx));
@@ -114,12 +119,15 @@ macro_rules! stage {
 /// whatever state it is called in.
 macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
-     $steer:ident, $find_service:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
+     $express:ident, $steer:ident, $find_service:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
      $requote:ident, $hear:ident, $relay:ident,
      $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
-            let mut code = $steer(ctx);
+            let mut code = $express(ctx);
+            if code == stage::STEER {
+                code = $steer(ctx);
+            }
             if code < stage::ON {
                 return code;
             }
@@ -179,6 +187,9 @@ macro_rules! family {
             code
         }
 
+        stage!($express, $room, |packet, tables, room| {
+            pipeline::express::<$family, _, _>(packet, tables, room)
+        });
         stage!($steer, $room, |packet, tables, room, link| {
             pipeline::steer::<$family, _, _>(packet, tables, room, link)
         });
@@ -239,10 +250,10 @@ macro_rules! family {
     };
 }
 
-family!(V4, maps::room4: balance_v4, steer_v4, find_service_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4, hear_v4,
+family!(V4, maps::room4: balance_v4, express_v4, steer_v4, find_service_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4, hear_v4,
     relay_v4,
     follow_v4, let_pass_v4, enter_v4, refuse_v4);
-family!(V6, maps::room6: balance_v6, steer_v6, find_service_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6, hear_v6,
+family!(V6, maps::room6: balance_v6, express_v6, steer_v6, find_service_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6, hear_v6,
     relay_v6,
     follow_v6, let_pass_v6, enter_v6, refuse_v6);
 
@@ -282,6 +293,7 @@ impl Code {
             Self::Next(Next::Done(Verdict::Transmit)) => back(ctx),
             Self::Next(Next::Done(Verdict::Redirect(interface))) => away(interface),
             Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
+            Self::Next(Next::Steer) => stage::STEER,
             Self::Next(Next::New) => stage::NEW,
             Self::Next(Next::Schedule) => stage::SCHEDULE,
             Self::Next(Next::Begin) => stage::BEGIN,
@@ -368,6 +380,7 @@ fn weigh(ctx: XdpContext) -> u32 {
 
 /// Runs every [`age::TICK_MS`]: takes a few steps through each queue.
 fn tick(_map: *mut c_void, _key: *mut u32, sweeper: *mut maps::Sweeper) -> i32 {
+    maps::set_clock();
     let (run, half_open, standing) = (maps::run(), Queue::HalfOpen, Queue::Standing);
     kernel::repeat(maps::steps::<V4>(half_open, run), sweep_half_open::<V4>);
     kernel::repeat(maps::steps::<V4>(standing, run), sweep_standing::<V4>);

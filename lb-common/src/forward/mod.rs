@@ -18,7 +18,7 @@ use crate::{
     wire::protocol,
 };
 
-/// Sends a client's packet to a real server, or as far as to a tunnel with a header of its own
+/// Sends a client's packet to the real server `id`, which is `server`, or as far as to a tunnel with a header of its own
 /// ([`tunnel::enter`]). `flow` has what the server is to see as its source if that is not the client
 /// ([`Server::SOURCE_NAT`]).
 ///
@@ -29,11 +29,10 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame<'_, F>,
-    id: u32,
+    (id, server): (u32, &Server),
     flow: &Flow<F::Address>,
     detail: &mut u32,
 ) -> Result<Next, Reason> {
-    let server = tables.server(id).ok_or(Reason::NoServer)?;
     if server.method == MethodKind::LOCAL {
         tables.count_request(id, frame.length);
         return Ok(Next::Done(Verdict::Pass));

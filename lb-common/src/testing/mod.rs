@@ -95,7 +95,7 @@ fn stages_in<F: Quoting>(
 where
     HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
-    let steered = pipeline::steer::<F, _, _>(packet, tables, room, link)
+    let steered = pipeline::express::<F, _, _>(packet, tables, room)
         .and_then(|next| finish::<F>(packet, tables, room, link, next));
     let Err(reason) = steered else {
         return steered;
@@ -124,6 +124,10 @@ where
 {
     match next {
         Next::Done(verdict) => Ok(verdict),
+        Next::Steer => {
+            let next = pipeline::steer::<F, _, _>(packet, tables, room, link)?;
+            finish::<F>(packet, tables, room, link, next)
+        }
         Next::FindService => {
             let next = pipeline::find_service::<F, _>(tables, room, link);
             finish::<F>(packet, tables, room, link, next)

@@ -76,6 +76,7 @@ pub(super) const MAPS: &[&str] = &[
     "room4",
     "room6",
     "complaint",
+    "clock",
     "sweeper",
 ];
 

@@ -50,6 +50,7 @@ const SHARED: &[&str] = &[
     "standing6",
     "queued",
     "census",
+    "clock",
     "held",
     "settings",
     "vlans",
