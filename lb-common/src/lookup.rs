@@ -138,8 +138,7 @@ fn resume<'t, F: Family, T: Tables + FlowTable<F>>(
     entry.touch(now);
     advance(tables, frame, entry, sight);
     if server.has(Server::SOURCE_NAT) {
-        room.flow.client_address = flow.client_address;
-        room.flow.client_port = flow.client_port;
+        entry.copy_source_to(&mut room.flow);
     }
     Ok(Some((flow.server, server)))
 }

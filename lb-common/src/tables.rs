@@ -252,6 +252,15 @@ pub trait FlowEntry<F: Family> {
         *flow = self.get();
     }
 
+    /// Copies what the real server sees as the source. In the kernel that is read here and not before:
+    /// of most flows it is not needed, and lies on another cache line than what is.
+    #[inline(always)]
+    fn copy_source_to(&self, flow: &mut Flow<F::Address>) {
+        let from = self.get();
+        flow.client_address = from.client_address;
+        flow.client_port = from.client_port;
+    }
+
     /// Notes that a packet of it came `now`.
     fn touch(&self, now: u32);
 

@@ -708,6 +708,15 @@ impl<F: Family> FlowEntry<F> for KernelEntry<F::Address> {
     }
 
     #[inline(always)]
+    fn copy_source_to(&self, flow: &mut Flow<F::Address>) {
+        // SAFETY: as above.
+        unsafe {
+            flow.client_address = (&raw const (*self.flow).client_address).read_volatile();
+            flow.client_port = (&raw const (*self.flow).client_port).read_volatile();
+        }
+    }
+
+    #[inline(always)]
     fn touch(&self, now: u32) {
         // SAFETY: as above. A line that is up to date is not made dirty.
         unsafe {
