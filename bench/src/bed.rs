@@ -30,7 +30,7 @@ use crate::{
     case::{Case, Method, Traffic},
     driver::Driver,
     frame::{Numbers, Packet},
-    site::{self, GUE_PORT, Site},
+    site::{self, GUE_PORT, MTU, Site},
 };
 
 /// The number of the router's interface.
@@ -184,15 +184,10 @@ impl Bed {
     /// The packets to be measured, and how many of them there may be.
     pub(crate) fn traffic(&self) -> (Packet, Numbers, u64) {
         let endless = u64::MAX;
-        match self.case.traffic {
-            Traffic::Foreign => (Packet::Foreign, Numbers::ByLot { count: 1 << 20 }, endless),
-            Traffic::Established(count) => {
-                let packet = if self.case.method == Method::Reply {
-                    Packet::Reply
-                } else {
-                    Packet::Request
-                };
-                (packet, Numbers::ByLot { count }, endless)
+        let (numbers, limit) = match self.case.traffic {
+            Traffic::Foreign => (Numbers::ByLot { count: 1 << 20 }, endless),
+            Traffic::Established(count) | Traffic::Stateless(count) => {
+                (Numbers::ByLot { count }, endless)
             }
             // Half the table: it never gets crowded.
             Traffic::New => {
@@ -201,11 +196,11 @@ impl Bed {
                 } else {
                     2
                 };
-                (Packet::Opening, NEW, u64::from(self.entries / entries))
+                (NEW, u64::from(self.entries / entries))
             }
-            Traffic::Full | Traffic::Flood => (Packet::Opening, NEW, endless),
-            Traffic::Stateless(count) => (Packet::Opening, Numbers::ByLot { count }, endless),
-        }
+            Traffic::Full | Traffic::Flood => (NEW, endless),
+        };
+        (self.case.packet(), numbers, limit)
     }
 
     /// What became of the packets so far.
@@ -287,7 +282,10 @@ pub(crate) const fn beginning(method: Method) -> &'static [Packet] {
 }
 
 /// Waits until something is so; how long that took, or `None` if longer than that.
-fn wait(limit: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<Option<Duration>> {
+pub(crate) fn wait(
+    limit: Duration,
+    mut is_so: impl FnMut() -> Result<bool>,
+) -> Result<Option<Duration>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
@@ -351,5 +349,6 @@ pub(crate) fn site(case: &Case, interface: u32) -> Site {
         },
         tcp_timeout: Timeouts::default().tcp,
         interface,
+        mtu: MTU,
     }
 }

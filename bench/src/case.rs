@@ -6,6 +6,8 @@ use clap::ValueEnum;
 use lb_control::model::{Protocol, Scheduler};
 use lb_tests::Family;
 
+use crate::frame::Packet;
+
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
@@ -60,7 +62,7 @@ pub(crate) enum Traffic {
 }
 
 impl Method {
-    const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Nat,
         Self::Reply,
         Self::Direct,
@@ -238,6 +240,18 @@ impl Case {
         }
     }
 
+    /// The packets that are measured.
+    pub(crate) const fn packet(&self) -> Packet {
+        match self.traffic {
+            Traffic::Foreign => Packet::Foreign,
+            Traffic::Established(_) if matches!(self.method, Method::Reply) => Packet::Reply,
+            Traffic::Established(_) => Packet::Request,
+            Traffic::New | Traffic::Full | Traffic::Flood | Traffic::Stateless(_) => {
+                Packet::Opening
+            }
+        }
+    }
+
     /// With so many services and servers, if that can be.
     fn with(self, services: u32, servers: u32) -> Option<Self> {
         let is_reply = self.method == Method::Reply;
@@ -260,9 +274,14 @@ impl Case {
 
     /// Whether all of these are in its name, each as a word or several.
     pub(crate) fn is_meant_by(&self, words: &[String]) -> bool {
-        let name = format!("-{self}-");
-        words.iter().all(|word| name.contains(&format!("-{word}-")))
+        has_words(&self.to_string(), words)
     }
+}
+
+/// Whether all of these are in a name, each as a word or several.
+pub(crate) fn has_words(name: &str, words: &[String]) -> bool {
+    let name = format!("-{name}-");
+    words.iter().all(|word| name.contains(&format!("-{word}-")))
 }
 
 #[cfg(test)]

@@ -31,6 +31,17 @@ pub(crate) enum Packet {
     Foreign,
 }
 
+/// Between whom packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// Of the frame, not of the client: who sends it, and who is to get it.
+    pub(crate) macs: ([u8; 6], [u8; 6]),
+    /// Client 0. The last 17 bits of the address are zero.
+    pub(crate) client: IpAddr,
+    /// The other end, in lane 0.
+    pub(crate) other: SocketAddr,
+}
+
 /// Which numbers packets have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Numbers {
@@ -44,14 +55,25 @@ pub(crate) enum Numbers {
 const NETWORK: usize = 14;
 
 impl Packet {
-    fn is_from_server(self) -> bool {
+    pub(crate) const fn is_from_server(self) -> bool {
         matches!(self, Self::Welcome | Self::Reply)
     }
 
-    /// How such packets of a case are made.
+    /// How such packets of a case are made, of ordinary length.
     pub(crate) fn recipe(self, case: &Case, numbers: Numbers) -> Recipe {
+        self.recipe_of(Recipe::LENGTH, case, &self.ends(case), numbers)
+    }
+
+    /// How such packets of a case are made between others, so many bytes long.
+    pub(crate) fn recipe_of(
+        self,
+        length: usize,
+        case: &Case,
+        ends: &Ends,
+        numbers: Numbers,
+    ) -> Recipe {
         let family = case.family;
-        let (bytes, transport) = self.frame(case);
+        let (bytes, transport) = self.frame(length, case.protocol, ends);
         let mut frame = [Be16::default(); Recipe::WORDS];
         for (word, pair) in frame.iter_mut().zip(bytes.chunks_exact(2)) {
             *word = Be16::new(u16::from_be_bytes([pair[0], pair[1]]));
@@ -84,11 +106,12 @@ impl Packet {
         };
         Recipe {
             frame,
+            length: length as u32,
             client_at: word(NETWORK + client - 4),
-            client: low_bits(clients(family)),
+            client: low_bits(ends.client),
             port_at: word(port),
             lane_at: word(NETWORK + lane - 4),
-            lane: low_bits(self.other_end(case)),
+            lane: low_bits(ends.other.ip()),
             lanes: case.services,
             header_checksum_at: header_checksum
                 .map_or(Recipe::WORDS as u32, |at| word(NETWORK + at)),
@@ -103,25 +126,30 @@ impl Packet {
         }
     }
 
-    /// The address at the other end, in lane 0.
-    fn other_end(self, case: &Case) -> IpAddr {
-        match self {
+    /// Between whom such packets of a case go: they come to the router that is measured.
+    pub(crate) fn ends(self, case: &Case) -> Ends {
+        let other = match self {
             Self::Foreign => foreign(case.family),
             Self::Welcome | Self::Reply => real_address(case.family, 0),
             Self::Opening | Self::Request => virtual_address(case.family, 0),
+        };
+        Ends {
+            macs: (GATEWAY_MAC, ROUTER_MAC),
+            client: clients(case.family),
+            other: SocketAddr::new(other, PORT),
         }
     }
 
     /// The frame of client 0 in lane 0, and where its transport header is.
-    fn frame(self, case: &Case) -> (Vec<u8>, usize) {
-        let client = SocketAddr::new(clients(case.family), Recipe::FIRST_PORT).to_string();
-        let other = SocketAddr::new(self.other_end(case), PORT).to_string();
+    fn frame(self, length: usize, protocol: Protocol, ends: &Ends) -> (Vec<u8>, usize) {
+        let client = SocketAddr::new(ends.client, Recipe::FIRST_PORT).to_string();
+        let other = ends.other.to_string();
         let (source, destination) = if self.is_from_server() {
             (&other, &client)
         } else {
             (&client, &other)
         };
-        let packet = match case.protocol {
+        let packet = match protocol {
             Protocol::Tcp => tcp(source, destination).flags(match self {
                 Self::Opening => flags::SYN,
                 Self::Welcome => flags::SYN | flags::ACK,
@@ -131,20 +159,20 @@ impl Packet {
                 udp(source, destination)
             }
         };
-        let packet = packet.macs((GATEWAY_MAC, ROUTER_MAC));
+        let packet = packet.macs(ends.macs);
         let (_, transport) = packet.transport_at();
-        (filled_up(packet, case.protocol, transport), transport)
+        (filled_up(packet, protocol, transport, length), transport)
     }
 }
 
-/// With a payload that makes all frames equally long.
-fn filled_up(packet: PacketBuilder, kind: Protocol, transport: usize) -> Vec<u8> {
+/// With a payload of zeros that makes the frame so long; without one if the headers are.
+fn filled_up(packet: PacketBuilder, kind: Protocol, transport: usize, length: usize) -> Vec<u8> {
     let header = match kind {
         Protocol::Tcp => 20,
         Protocol::Udp | Protocol::Sctp | Protocol::Ah | Protocol::Esp => 8,
     };
     packet
-        .payload(&vec![0; Recipe::LENGTH - transport - header])
+        .payload(&vec![0; length.saturating_sub(transport + header)])
         .build()
 }
 
@@ -171,11 +199,14 @@ mod tests {
                 Packet::Request,
                 Packet::Foreign,
             ] {
-                let (frame, transport) = packet.frame(&case);
-                assert_eq!(frame.len(), Recipe::LENGTH, "{case} {packet:?}");
-                let kind = frame[if transport == 34 { 23 } else { 20 }];
-                assert!([protocol::TCP, protocol::UDP].contains(&kind), "{case}");
-                lb_common::testing::checksums(&frame).unwrap();
+                for length in [Recipe::LENGTH, 512, 1_500] {
+                    let (frame, transport) =
+                        packet.frame(length, case.protocol, &packet.ends(&case));
+                    assert_eq!(frame.len(), length, "{case} {packet:?}");
+                    let kind = frame[if transport == 34 { 23 } else { 20 }];
+                    assert!([protocol::TCP, protocol::UDP].contains(&kind), "{case}");
+                    lb_common::testing::checksums(&frame).unwrap();
+                }
             }
         }
     }

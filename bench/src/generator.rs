@@ -1,14 +1,15 @@
 //! The generator: real frames that go into a cable, and the sinks in which they end.
 //!
 //! A test run of the kernel with live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`) sends what the program redirects.
-//! The kernel's own pktgen would not do: a veth copies each of its packets before an XDP program sees it.
+//! The kernel's own pktgen costs more: each of its packets is a new buffer of the stack, which a veth may have
+//! to copy before an XDP program sees it (see `pktgen/module.rs`).
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf,
-    maps::Array,
+    maps::PerCpuArray,
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, XdpMode},
 };
 use lb_common::recipe::Recipe;
@@ -52,9 +53,21 @@ impl Generator {
     /// has it. All of them have to arrive. What each took, in nanoseconds as the kernel counts them: those in
     /// which it waits for others, before and after, are not among them.
     pub(crate) fn send(&mut self, recipe: &Recipe, packets: u32) -> Result<u64> {
-        set(&mut self.0, recipe)?;
         let before = self.sunk()?;
-        let frame = [0; ROOM + Recipe::LENGTH];
+        let time = self.push(recipe, packets)?;
+        // Each batch has been dealt with before the next one is made.
+        let arrived = self.sunk()?.wrapping_sub(before);
+        ensure!(
+            arrived == u64::from(packets),
+            "{arrived} of {packets} packets arrived"
+        );
+        Ok(time)
+    }
+
+    /// As [`Self::send`], whether they arrive or not.
+    pub(crate) fn push(&mut self, recipe: &Recipe, packets: u32) -> Result<u64> {
+        set(&mut self.0, recipe)?;
+        let frame = vec![0; ROOM + recipe.length as usize];
         let run = program(&mut self.0, "lead")?
             .test_run(TestRunOptions {
                 data_in: Some(&frame),
@@ -63,17 +76,13 @@ impl Generator {
                 ..TestRunOptions::default()
             })
             .context("the kernel sends no live frames (BPF_PROG_TEST_RUN)")?;
-        // Each batch has been dealt with before the next one is made.
-        let arrived = self.sunk()?.wrapping_sub(before);
-        ensure!(
-            arrived == u64::from(packets),
-            "{arrived} of {packets} packets arrived"
-        );
         Ok(u64::try_from(run.duration.as_nanos())?)
     }
 
-    fn sunk(&self) -> Result<u64> {
+    /// How many packets ended at its sinks so far.
+    pub(crate) fn sunk(&self) -> Result<u64> {
         let map = self.0.map("sunk").context("the map `sunk`")?;
-        Ok(Array::<_, u64>::try_from(map)?.get(&0, 0)?)
+        let sunk = PerCpuArray::<_, u64>::try_from(map)?.get(&0, 0)?;
+        Ok(sunk.iter().sum())
     }
 }

@@ -4,7 +4,7 @@
 //! [`case`](case::Case) is one measurement; [`bed`] is the router that it is made on, filled by [`site`] as
 //! the daemon would, and [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
 //! [`vm`] counts instructions instead, of packets that go [`through`] a router from the [`generator`] to a
-//! sink, be it ours or one with [`ipvs`]. Nothing here passes or fails on a figure.
+//! sink, be it ours or one with [`ipvs`]; [`pktgen`] counts packets per second there. Nothing here passes or fails on a figure.
 #![forbid(unsafe_code)]
 
 mod bed;
@@ -17,6 +17,7 @@ mod ipvs;
 mod machine;
 mod packet;
 mod peers;
+mod pktgen;
 mod printer;
 mod samples;
 mod site;
@@ -47,6 +48,8 @@ enum Bench {
     Flows(flows::Options),
     /// Instructions per packet beside IPVS, in a guest
     Vm(vm::Options),
+    /// Packets per second through a router, beside a mere redirect and IPVS
+    Pktgen(pktgen::Options),
     /// Pin the balancer, its tables filled, for somebody else's harness
     Peers(peers::Options),
 }
@@ -69,6 +72,19 @@ fn run(arguments: &Arguments) -> Result<()> {
         Bench::Packet(options) => packet::run(options, &arguments.build),
         Bench::Flows(options) => flows::run(options, &arguments.build),
         Bench::Vm(options) => vm::run(options, &arguments.build),
+        Bench::Pktgen(options) => pktgen::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Arguments::command().debug_assert();
     }
 }

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-/// Nanoseconds per packet, one number for each chunk, in the order in which they were measured.
+/// One number for each, such as nanoseconds per packet in a chunk, in the order in which they were measured.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Samples(Vec<u64>);
 
 impl Samples {
     /// One more.
-    pub(crate) fn add(&mut self, nanoseconds: u64) {
-        self.0.push(nanoseconds);
+    pub(crate) fn add(&mut self, sample: u64) {
+        self.0.push(sample);
     }
 
     /// All of them.

@@ -37,8 +37,12 @@ pub(crate) struct Site {
     pub(crate) tcp_timeout: Duration,
     /// The interface by which servers are reached.
     pub(crate) interface: u32,
+    /// How long an IP packet may be on the way to them.
+    pub(crate) mtu: u32,
 }
 
+/// How long an IP packet may be, unless something else is wanted.
+pub(crate) const MTU: u32 = 1_500;
 /// The port of services and real servers.
 pub(crate) const PORT: u16 = 80;
 /// The UDP port of GUE.
@@ -195,7 +199,7 @@ impl Site {
                 vlan: None,
                 source_mac: ROUTER_MAC,
                 mac: GATEWAY_MAC,
-                mtu: 1500,
+                mtu: self.mtu,
                 source: Some(router(self.family)),
             }),
         }

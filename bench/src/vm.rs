@@ -13,14 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use lb_common::recipe::Recipe;
-use lb_control::{
-    dataplane::{
-        Sizes,
-        bpffs::Pins,
-        kernel::{self, Attached, Back, Mode},
-    },
-    model::Protocol,
-};
+use lb_control::model::Protocol;
 use lb_tests::{Family, Lab};
 use serde::Serialize;
 
@@ -31,8 +24,8 @@ use crate::{
     generator::Generator,
     ipvs,
     machine::{Build, Machine},
-    site, softirq,
-    through::{BACK, CLIENTS, INSIDE, OUTSIDE, SERVERS, Through},
+    softirq,
+    through::{CLIENTS, Cables, INSIDE, OUTSIDE, SERVERS, Through},
 };
 
 /// Where to.
@@ -139,7 +132,7 @@ fn cases() -> Vec<Case> {
 
 /// What generator and sink cost alone: the sink is at the other end of the first cable.
 fn alone(lab: &Lab, build: &Build) -> Result<u64> {
-    let through = Through::new(lab)?;
+    let through = Through::new(lab, Cables::PLAIN)?;
     let mut generator = Generator::load(&build.driver)?;
     through.router.inside(|| generator.end_at(INSIDE[0]))?;
     through.outside.inside(|| count(&mut generator, &ANY))
@@ -147,16 +140,8 @@ fn alone(lab: &Lab, build: &Build) -> Result<u64> {
 
 /// With a program that only redirects.
 fn onward(lab: &Lab, build: &Build) -> Result<u64> {
-    let through = Through::new(lab)?;
-    let _onward = through.router.inside(|| {
-        let mut onward = Generator::load(&build.driver)?;
-        let recipe = Recipe {
-            target: BACK,
-            ..recipe(Packet::Request, &ANY, Numbers::ByLot { count: 1 })
-        };
-        onward.pass_on(INSIDE[0], &recipe)?;
-        Ok(onward)
-    })?;
+    let through = Through::new(lab, Cables::PLAIN)?;
+    let _onward = through.redirect(Packet::Request, &ANY, &build.driver)?;
     through.outside.inside(|| {
         let mut generator = Generator::load(&build.driver)?;
         generator.end_at(OUTSIDE[1])?;
@@ -166,7 +151,7 @@ fn onward(lab: &Lab, build: &Build) -> Result<u64> {
 
 /// With IPVS. Its hosts are new ones each time: its connections outlive the services that they belong to.
 fn with_ipvs(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
-    let through = Through::new(lab)?;
+    let through = Through::new(lab, Cables::PLAIN)?;
     through.receive_in_turns()?;
     through.router.inside(|| ipvs::set_up(case))?;
     let counted = send(&through, case, &build.driver)?;
@@ -184,23 +169,8 @@ fn check(case: &Case, known: u32) -> Result<()> {
 
 /// With the balancer.
 fn with_ours(lab: &Lab, case: &Case, build: &Build) -> Result<u64> {
-    let through = Through::new(lab)?;
-    let sizes = Sizes {
-        flows: ENTRIES,
-        half_open: ENTRIES,
-        ..Sizes::default()
-    };
-    let pins = Pins::below(Path::new("/sys/fs/bpf/lb"));
-    through.router.inside(|| {
-        pins.create()?;
-        let (mut program, dataplane) = kernel::load(&pins, sizes, Back::Redirect)?;
-        site::fill(&[bed::site(case, BACK)], dataplane)?;
-        for interface in INSIDE {
-            let attached = program.attach(interface, Mode::Native)?;
-            ensure!(attached == Attached::Native, "{attached} on {interface}");
-        }
-        Ok(())
-    })?;
+    let through = Through::new(lab, Cables::PLAIN)?;
+    let pins = through.balance(case, ENTRIES)?;
     let counted = send(&through, case, &build.driver)?;
     let known = through.router.inside(|| bed::known_flows(&pins))?;
     check(case, known)?;
@@ -228,13 +198,11 @@ fn send(through: &Through, case: &Case, driver: &Path) -> Result<u64> {
 
 /// Counts instructions per packet.
 fn count(generator: &mut Generator, case: &Case) -> Result<u64> {
-    let recipe = match case.flows() {
-        None => recipe(Packet::Opening, case, bed::NEW),
-        Some(count) if case.method == Method::Reply => {
-            recipe(Packet::Reply, case, Numbers::ByLot { count })
-        }
-        Some(count) => recipe(Packet::Request, case, Numbers::ByLot { count }),
+    let numbers = match case.flows() {
+        None => bed::NEW,
+        Some(count) => Numbers::ByLot { count },
     };
+    let recipe = recipe(case.packet(), case, numbers);
     generator.send(&recipe, WARM)?;
     let before = softirq::time()?;
     let counted = generator.send(&recipe, PACKETS)?;
@@ -245,9 +213,10 @@ fn count(generator: &mut Generator, case: &Case) -> Result<u64> {
 /// Such packets, by the cable that they come from.
 fn recipe(packet: Packet, case: &Case, numbers: Numbers) -> Recipe {
     Recipe {
-        target: match packet {
-            Packet::Welcome | Packet::Reply => SERVERS,
-            Packet::Opening | Packet::Request | Packet::Foreign => CLIENTS,
+        target: if packet.is_from_server() {
+            SERVERS
+        } else {
+            CLIENTS
         },
         ..packet.recipe(case, numbers)
     }

@@ -12,8 +12,11 @@ use crate::{checksum::Checksum, wire::Be16};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Recipe {
-    /// The frame of client 0 in lane 0.
+    /// The frame of client 0 in lane 0, or what it begins with: nothing but zeros follows.
     pub frame: [Be16; Recipe::WORDS],
+    /// How long the frame is, in bytes from the Ethernet header on; no fewer than [`Recipe::SHORTEST`]. Of
+    /// one that is shorter than [`Recipe::LENGTH`] no more than that is written.
+    pub length: u32,
     /// Where the last four bytes of the client's address are.
     pub client_at: u32,
     /// What they are for client 0; the lower 17 bits are zero.
@@ -46,9 +49,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The length of each frame, in bytes: all headers of TCP over IPv6, and a little more.
+    /// The ordinary length of a frame, in bytes: all headers of TCP over IPv6, and a little more.
     pub const LENGTH: usize = 96;
-    /// The same in words.
+    /// The shortest frame: all headers of UDP over IPv6, and two bytes more.
+    pub const SHORTEST: usize = 64;
+    /// The ordinary length in words.
     pub const WORDS: usize = Self::LENGTH / 2;
     /// How many clients there are: 2^17 addresses, as many as the networks for measurements have (RFC
     /// 2544), with 2^14 ports each.

@@ -23,7 +23,7 @@ mod program {
     use aya_ebpf::{
         EbpfContext as _,
         bindings::xdp_action,
-        btf_maps::{Array, ProgramArray},
+        btf_maps::{Array, PerCpuArray, ProgramArray},
         helpers::{bpf_redirect, bpf_xdp_store_bytes},
         macros::{btf_map, xdp},
         programs::XdpContext,
@@ -49,7 +49,7 @@ mod program {
     static TARGETS: ProgramArray<2> = ProgramArray::new();
     /// How many packets came to an end here.
     #[btf_map(name = "sunk")]
-    static SUNK: Array<u64, 1> = Array::new();
+    static SUNK: PerCpuArray<u64, 1> = PerCpuArray::new();
 
     /// One packet. One that does not get as far as its target is aborted.
     #[xdp]
@@ -93,7 +93,7 @@ mod program {
     #[xdp]
     fn sink(_ctx: XdpContext) -> u32 {
         if let Some(sunk) = SUNK.get_ptr_mut(0) {
-            // SAFETY: the pointer is to a value of the map, and one CPU receives.
+            // SAFETY: the pointer is to this CPU's value of the map.
             unsafe { *sunk = (*sunk).wrapping_add(1) };
         }
         xdp_action::XDP_DROP
@@ -105,16 +105,21 @@ mod program {
         let mut packet = XdpPacket::new(ctx.ctx);
         // Whoever had the packet before may have put something in front of it. The helper is called in any
         // case: it then costs the same whoever that was.
-        let in_front = packet.length().checked_sub(Recipe::LENGTH)?;
-        packet.pop_front(in_front)?;
         let (recipe, progress) = (RECIPE.get_ptr_mut(0)?, PROGRESS.get_ptr_mut(0)?);
         // SAFETY: the pointers are to values of maps, which nobody else uses while this runs.
         let (recipe, progress) = unsafe { (&mut *recipe, &mut *progress) };
+        let in_front = packet.length().checked_sub(recipe.length as usize)?;
+        packet.pop_front(in_front)?;
         vary(recipe, next(recipe, progress));
+        // Of either length the verifier of every kernel knows that the frame has it.
+        let length = if (recipe.length as usize) < Recipe::LENGTH {
+            Recipe::SHORTEST
+        } else {
+            Recipe::LENGTH
+        };
         let frame = recipe.frame.as_mut_ptr().cast();
-        // SAFETY: the context is the kernel's, and the frame is as long as that.
-        let written =
-            unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, Recipe::LENGTH as u32) };
+        // SAFETY: the context is the kernel's, and the frame is no shorter than that.
+        let written = unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, length as u32) };
         (written == 0).then_some(recipe.target)
     }
 
