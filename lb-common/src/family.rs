@@ -166,7 +166,7 @@ impl Family for V4 {
     #[inline(always)]
     fn is_intact<P: Packet>(packet: &P, at: usize, header: &Ipv4) -> bool {
         let sum = if header.header_length() == size_of::<Ipv4>() {
-            Some(Sum::default().plus(header))
+            packet.sum_ipv4(at)
         } else {
             packet.sum(at, header.header_length())
         };

@@ -5,6 +5,7 @@ use bytemuck::Pod;
 use crate::{
     checksum::Sum,
     parse::{self, Walk},
+    wire::ipv4::Ipv4,
 };
 
 /// Headers start no further into the packet than this, in bytes. The kernel's verifier needs a
@@ -51,6 +52,14 @@ pub trait Packet {
     #[inline(always)]
     fn walk(&self, at: usize, protocol: u8) -> Walk {
         parse::walk(self, at, protocol)
+    }
+
+    /// The sum over an IPv4 header without options that starts at byte `at`. In the kernel its words are
+    /// read as such, wherever they lie; the compiler would put each together from halves.
+    #[inline(always)]
+    fn sum_ipv4(&self, at: usize) -> Option<Sum> {
+        self.header::<Ipv4>(at)
+            .map(|header| Sum::default().plus(header))
     }
 
     /// Makes room for `bytes` bytes of any content at the front; nothing happens if there is none.
