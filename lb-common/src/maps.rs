@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The version of the layout: the `N` of `/sys/fs/bpf/lb/vN`.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Default sizes of the maps, in entries.
 pub mod size {

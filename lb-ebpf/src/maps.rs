@@ -489,8 +489,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn may_concern(&self, address: &Address6) -> bool {
-        let (word, bit) = sieve::place(address);
-        SIEVE.get(word).is_some_and(|bits| bits & bit != 0)
+        let (word, bits) = sieve::place(address);
+        SIEVE.get(word).is_some_and(|word| sieve::has(*word, bits))
     }
 
     #[inline(always)]

@@ -267,8 +267,10 @@ impl Tables for HostTables {
     }
 
     fn may_concern(&self, address: &Address6) -> bool {
-        let place = sieve::place(address);
-        self.roles.keys().any(|ours| sieve::place(ours) == place)
+        let (word, bits) = sieve::place(address);
+        let ours = self.roles.keys().map(sieve::place);
+        let in_word = ours.filter(|place| place.0 == word);
+        sieve::has(in_word.fold(0, |all, place| all | place.1), bits)
     }
 
     fn role(&self, address: &Address6) -> Role {

@@ -59,8 +59,8 @@ impl Tables {
     #[must_use]
     pub fn sieve(&self) -> BTreeMap<u32, u64> {
         let mut words = BTreeMap::new();
-        for (word, bit) in self.addresses.keys().map(sieve::place) {
-            *words.entry(word).or_default() |= bit;
+        for (word, bits) in self.addresses.keys().map(sieve::place) {
+            *words.entry(word).or_default() |= bits;
         }
         words
     }

@@ -199,8 +199,8 @@ impl Program {
     /// Writes the sieve of these addresses.
     fn set_sieve(&mut self, roles: &BTreeMap<Address6, Role>) -> Result<()> {
         let old = std::mem::take(&mut self.sieve);
-        for (word, bit) in roles.keys().map(sieve::place) {
-            *self.sieve.entry(word).or_default() |= bit;
+        for (word, bits) in roles.keys().map(sieve::place) {
+            *self.sieve.entry(word).or_default() |= bits;
         }
         let new = self.sieve.clone();
         let mut words = Array::<_, u64>::try_from(self.map_mut("sieve")?)?;
