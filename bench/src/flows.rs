@@ -11,13 +11,17 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::maps::MapData;
 use clap::Args;
-use lb_control::model::{Protocol, Scheduler};
+use lb_control::{
+    dataplane::kernel,
+    model::{Protocol, Scheduler},
+};
 use lb_tests::{Family, Lab};
 use serde::Serialize;
 
 use crate::{
     bed::{self, Bed},
     case::{Case, Method, Traffic},
+    driver::Driver,
     machine::{Build, Machine},
     printer::Printer,
 };
@@ -110,7 +114,8 @@ fn measure(
         servers: 1,
         scheduler: Scheduler::Rr,
     };
-    let mut bed = Bed::load(case, flows, &build.driver)?;
+    let bed = Bed::load(case, flows, kernel::OBJECT, bed::PLACE)?;
+    let mut driver = Driver::load(&build.driver, bed::INTERFACE)?;
     let memory = memory(&bed.pins.maps())?;
     let of_family = format!("{}", if family == Family::V4 { 4 } else { 6 });
     let growing = ["flows", "half_open", "standing"].map(|name| format!("{name}{of_family}"));
@@ -119,10 +124,11 @@ fn measure(
         wanted.map(|(_, bytes)| bytes).sum::<u64>()
     };
     let begun = Instant::now();
-    bed.prepare()?;
+    bed.prepare(&mut driver)?;
     let filled_in = begun.elapsed();
     bed.take_servers_away()?;
     let swept_in = bed.wait_for_the_last(LIMIT)?;
+    drop(driver);
     bed.clear()?;
     let bytes = sum(&|name| growing.contains(name));
     Ok(Outcome {

@@ -3,6 +3,7 @@
 //! [`packet`] is the time per packet, [`flows`] the memory of flows, [`peers`] is for others to measure. A
 //! [`case`](case::Case) is one measurement; [`bed`] is the router that it is made on, filled by [`site`] as
 //! the daemon would, and [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
+//! [`rounds`] are what is made of many short measurements; [`layout`] tells whether two objects compare.
 //! [`vm`] counts instructions instead, of packets that go [`through`] a router from the [`generator`] to a
 //! sink, be it ours or one with [`ipvs`]; [`pktgen`] counts packets per second there. Nothing here passes or fails on a figure.
 #![forbid(unsafe_code)]
@@ -14,11 +15,13 @@ mod flows;
 mod frame;
 mod generator;
 mod ipvs;
+mod layout;
 mod machine;
 mod packet;
 mod peers;
 mod pktgen;
 mod printer;
+mod rounds;
 mod samples;
 mod site;
 mod softirq;

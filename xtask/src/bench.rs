@@ -5,6 +5,7 @@ use std::{ffi::OsString, process::Command};
 use anyhow::Result;
 
 use crate::{
+    base,
     bpf::Builder,
     command,
     packages::Packages,
@@ -30,6 +31,7 @@ pub(crate) fn run(
     let builder = Builder::provide(packages)?;
     let driver = builder.build_driver(workspace)?;
     let object = builder.build(workspace)?;
+    let arguments = base::resolved(workspace, &builder, arguments)?;
     // What is measured runs in the kernel, and its object is always as it is used.
     let bench = product::build_program(workspace, Program::BENCH, &object, Profile::Debug)?;
     // The lab calls them.
