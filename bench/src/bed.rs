@@ -6,9 +6,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::{
+    maps::{Array, Map, MapData, PerCpuArray},
+    programs::Xdp,
+};
+use aya_obj::programs::XdpAttachType;
 use lb_common::{
     maps::{InterfaceTraffic, Server},
+    recipe::Recipe,
     verdict::Reason,
 };
 use lb_control::{
@@ -28,13 +33,16 @@ use tokio::{runtime, time};
 
 use crate::{
     case::{Case, Method, Traffic},
-    driver::Driver,
+    driver::{Driver, Run},
     frame::{Numbers, Packet},
     site::{self, GUE_PORT, MTU, Site},
 };
 
 /// The number of the router's interface.
-const INTERFACE: u32 = 11;
+pub(crate) const INTERFACE: u32 = 11;
+
+/// Where the balancer is pinned; the hosts of the lab have a bpf filesystem of their own.
+pub(crate) const PLACE: &str = "/sys/fs/bpf/lb";
 
 /// A router on one interface: clients and real servers are behind the same gateway.
 pub(crate) fn router(lab: &Lab) -> Result<Host> {
@@ -68,10 +76,10 @@ pub(crate) fn stay_on(cpu: usize) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("there is no CPU {cpu}"))
 }
 
-/// The data plane of a case, with its flows, and the driver.
+/// The data plane of a case, with its flows.
 pub(crate) struct Bed {
     pub(crate) pins: Pins,
-    pub(crate) driver: Driver,
+    balancer: Xdp,
     case: Case,
     /// How many entries the flow table has.
     entries: u32,
@@ -97,7 +105,14 @@ const HALF_OPEN: &[u32] = &[0, 2];
 /// It sees 204,800 flows in a second.
 const SETTLED: Duration = Duration::from_secs(120);
 
-/// So many flows are begun and established together.
+/// Flows that are begun and established together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Batch {
+    first: u32,
+    count: u32,
+}
+
+/// How many they are at most.
 const BATCH: u32 = 65_536;
 /// Packets of flows that are to be new have numbers from here on.
 pub(crate) const NEW: Numbers = Numbers::InOrder {
@@ -106,15 +121,15 @@ pub(crate) const NEW: Numbers = Numbers::InOrder {
 };
 
 impl Bed {
-    /// Loads the program and fills its tables, for this many entries of flows without masquerading. To be
-    /// called on the router.
-    pub(crate) fn load(case: Case, entries: u32, driver: &Path) -> Result<Self> {
+    /// Loads an object and fills its tables, for this many entries of flows without masquerading. Everything
+    /// is pinned in `place`. To be called on the router.
+    pub(crate) fn load(case: Case, entries: u32, object: &[u8], place: &str) -> Result<Self> {
         let entries = if case.method.is_masquerading() {
             entries * 2
         } else {
             entries
         };
-        let pins = Pins::below(Path::new("/sys/fs/bpf/lb"));
+        let pins = Pins::below(Path::new(place));
         pins.create()?;
         let sizes = Sizes {
             flows: entries,
@@ -126,19 +141,27 @@ impl Bed {
             },
             ..Sizes::default()
         };
-        let (_program, dataplane) = kernel::load(&pins, sizes, Back::Transmit)?;
+        let (_program, dataplane) = kernel::load_object(object, &pins, sizes, Back::Transmit)?;
         site::fill(&[site(&case, INTERFACE)], dataplane)?;
-        let driver = Driver::load(driver, &pins.programs().join("balance"), INTERFACE)?;
+        let balancer = pins.programs().join("balance");
+        let balancer = Xdp::from_pin(&balancer, XdpAttachType::Interface)
+            .with_context(|| format!("opening {}", balancer.display()))?;
         Ok(Self {
             pins,
-            driver,
+            balancer,
             case,
             entries,
         })
     }
 
+    /// Has the balancer get so many packets by this recipe.
+    pub(crate) fn run(&self, driver: &mut Driver, recipe: &Recipe, packets: u32) -> Result<Run> {
+        driver.aim(&self.balancer)?;
+        driver.run(recipe, packets)
+    }
+
     /// Sends what has to come before the packets that are measured.
-    pub(crate) fn prepare(&mut self) -> Result<()> {
+    pub(crate) fn prepare(&self, driver: &mut Driver) -> Result<()> {
         let room = self.entries
             / if self.case.method.is_masquerading() {
                 2
@@ -147,13 +170,13 @@ impl Bed {
             };
         match self.case.traffic {
             Traffic::Foreign | Traffic::New | Traffic::Stateless(_) => Ok(()),
-            Traffic::Established(flows) => self.establish(flows),
+            Traffic::Established(flows) => self.establish(driver, flows),
             Traffic::Full => {
-                self.establish(room)?;
+                self.establish(driver, room)?;
                 self.settle()
             }
             // The half of the room that they may have, and a few that displace others.
-            Traffic::Flood => self.send(Packet::Opening, NEW, room / 2 + BATCH),
+            Traffic::Flood => self.send(driver, Packet::Opening, NEW, room / 2 + BATCH),
         }
     }
 
@@ -166,19 +189,24 @@ impl Bed {
     }
 
     /// Has so many flows established, by packets of their own.
-    fn establish(&mut self, flows: u32) -> Result<()> {
-        let count = flows.min(BATCH);
-        for first in (0..flows).step_by(count as usize) {
+    fn establish(&self, driver: &mut Driver, flows: u32) -> Result<()> {
+        for Batch { first, count } in batches(flows) {
             for packet in beginning(self.case.method) {
-                self.send(*packet, Numbers::InOrder { first, count }, count)?;
+                self.send(driver, *packet, Numbers::InOrder { first, count }, count)?;
             }
         }
         Ok(())
     }
 
-    fn send(&mut self, packet: Packet, numbers: Numbers, packets: u32) -> Result<()> {
+    fn send(
+        &self,
+        driver: &mut Driver,
+        packet: Packet,
+        numbers: Numbers,
+        packets: u32,
+    ) -> Result<()> {
         let recipe = packet.recipe(&self.case, numbers);
-        self.driver.run(&recipe, packets).map(drop)
+        self.run(driver, &recipe, packets).map(drop)
     }
 
     /// The packets to be measured, and how many of them there may be.
@@ -250,7 +278,7 @@ impl Bed {
 
     /// Frees everything.
     pub(crate) fn clear(self) -> Result<()> {
-        drop(self.driver);
+        drop(self.balancer);
         self.pins.remove().map(drop)
     }
 }
@@ -279,6 +307,18 @@ pub(crate) const fn beginning(method: Method) -> &'static [Packet] {
     } else {
         &[Packet::Opening, Packet::Request]
     }
+}
+
+/// So many flows, batch by batch. How many numbers a recipe has is a power of two.
+fn batches(flows: u32) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let mut first = 0;
+    while first < flows {
+        let count = 1 << (flows - first).min(BATCH).ilog2();
+        batches.push(Batch { first, count });
+        first += count;
+    }
+    batches
 }
 
 /// Waits until something is so; how long that took, or `None` if longer than that.
@@ -350,5 +390,27 @@ pub(crate) fn site(case: &Case, interface: u32) -> Site {
         tcp_timeout: Timeouts::default().tcp,
         interface,
         mtu: MTU,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_powers_of_two_and_all_flows_together() {
+        for flows in [0, 1, 3, BATCH - 1, BATCH, BATCH + 5, 10_000_000] {
+            let batches = batches(flows);
+            let mut next = 0;
+            for Batch { first, count } in batches {
+                assert_eq!(first, next, "{flows}");
+                assert!(
+                    count.is_power_of_two() && count <= BATCH,
+                    "{flows}: {count}"
+                );
+                next += count;
+            }
+            assert_eq!(next, flows);
+        }
     }
 }

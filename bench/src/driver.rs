@@ -8,7 +8,6 @@ use aya::{
     maps::{Array, ProgramArray},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
-use aya_obj::programs::XdpAttachType;
 use lb_common::recipe::{Progress, Recipe, Target};
 
 /// The driver.
@@ -27,23 +26,34 @@ pub(crate) struct Run {
     pub(crate) action: u32,
 }
 
+impl Run {
+    /// What a packet took.
+    pub(crate) const fn nanoseconds(&self) -> u64 {
+        self.per_packet.as_nanos() as u64
+    }
+}
+
 /// `XDP_ABORTED`.
 const ABORTED: u32 = 0;
 
 impl Driver {
-    /// Loads the object, for a balancer that is pinned.
-    pub(crate) fn load(object: &Path, balancer: &Path, interface: u32) -> Result<Self> {
+    /// Loads the object. Nobody gets its packets yet but the program that does nothing.
+    pub(crate) fn load(object: &Path, interface: u32) -> Result<Self> {
         let mut ebpf = open(object, &["drive", "bare"])?;
-        let balancer = Xdp::from_pin(balancer, XdpAttachType::Interface)
-            .with_context(|| format!("opening {}", balancer.display()))?;
         let bare = program(&mut ebpf, "bare")?.fd()?.try_clone()?;
         let map = ebpf.map_mut("targets").context("the map `targets`")?;
         let mut targets = ProgramArray::try_from(map)?;
         targets.set(Target::Bare as u32, &bare, 0)?;
+        Ok(Self { ebpf, interface })
+    }
+
+    /// From now on this balancer gets the packets.
+    pub(crate) fn aim(&mut self, balancer: &Xdp) -> Result<()> {
+        let map = self.ebpf.map_mut("targets");
+        let mut targets = ProgramArray::try_from(map.context("the map `targets`")?)?;
         targets
             .set(Target::Balancer as u32, balancer.fd()?, 0)
-            .context("the balancer cannot be called from the driver")?;
-        Ok(Self { ebpf, interface })
+            .context("the balancer cannot be called from the driver")
     }
 
     /// As many packets by this recipe.

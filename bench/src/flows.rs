@@ -1,24 +1,23 @@
 //! `flows`: what many flows take: memory, the time to begin them, the time until the sweeper has taken
 //! them away.
 
-use std::{
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use aya::maps::MapData;
+use anyhow::{Result, bail};
 use clap::Args;
-use lb_control::model::{Protocol, Scheduler};
+use lb_control::{
+    dataplane::kernel,
+    model::{Protocol, Scheduler},
+};
 use lb_tests::{Family, Lab};
 use serde::Serialize;
 
 use crate::{
     bed::{self, Bed},
     case::{Case, Method, Traffic},
+    driver::Driver,
     machine::{Build, Machine},
+    memory,
     printer::Printer,
 };
 
@@ -75,9 +74,11 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
         "{machine}, on CPU {cpu}, commit {}",
         build.commit
     ))?;
-    printer.line(Outcome::HEADER)?;
     let lab = Lab::new()?;
     let router = bed::router(&lab)?;
+    let cost = router.inside(map_cost)?;
+    check_room(&cost, options.flows, memory::available()?)?;
+    printer.line(Outcome::HEADER)?;
     let mut report = Report {
         machine,
         commit: build.commit.clone(),
@@ -93,6 +94,76 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
     printer.end(&report)
 }
 
+/// What maps take, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct MapCost {
+    /// Whatever the number of flows.
+    fixed: f64,
+    /// For each entry of a flow table: both families have one.
+    per_entry: f64,
+}
+
+impl MapCost {
+    /// For so many flows with masquerading, which take two entries each.
+    fn of(&self, flows: u32) -> f64 {
+        self.fixed + self.per_entry * 2.0 * f64::from(flows)
+    }
+}
+
+/// Looks at a data plane of moderate size.
+fn map_cost() -> Result<MapCost> {
+    const ENTRIES: u32 = 1 << 16;
+    let case = case(Method::Direct, Family::V4, 1);
+    let bed = Bed::load(case, ENTRIES, kernel::OBJECT, bed::PLACE)?;
+    let memory = memory::of_maps(&bed.pins.maps())?;
+    bed.clear()?;
+    let (mut growing, mut fixed) = (0, 0);
+    for (name, bytes) in memory {
+        if GROWING.contains(&name.trim_end_matches(['4', '6'])) {
+            growing += bytes;
+        } else {
+            fixed += bytes;
+        }
+    }
+    Ok(MapCost {
+        fixed: fixed as f64,
+        per_entry: growing as f64 / f64::from(ENTRIES),
+    })
+}
+
+/// Refuses what the machine has no memory for: the kernel would end other programs to get it.
+fn check_room(cost: &MapCost, flows: u32, available: u64) -> Result<()> {
+    // Something has to be left for others.
+    let room = available as f64 * 0.9;
+    if cost.of(flows) <= room {
+        return Ok(());
+    }
+    let gibibytes = |bytes: f64| bytes / f64::from(1 << 30);
+    let fitting = ((room - cost.fixed) / cost.per_entry / 2.0).max(0.0) as u32;
+    bail!(
+        "the maps for {flows} flows with masquerading take {:.1} GiB, and of the {:.1} GiB of memory that \
+         are available a tenth is left to others; there is room for --flows {fitting}",
+        gibibytes(cost.of(flows)),
+        gibibytes(available as f64),
+    );
+}
+
+/// The maps that grow with the flows of a family, without its number.
+const GROWING: [&str; 3] = ["flows", "half_open", "standing"];
+
+/// Established flows of one real server.
+const fn case(method: Method, family: Family, flows: u32) -> Case {
+    Case {
+        method,
+        family,
+        protocol: Protocol::Tcp,
+        traffic: Traffic::Established(flows),
+        services: 1,
+        servers: 1,
+        scheduler: Scheduler::Rr,
+    }
+}
+
 fn measure(
     method: Method,
     family: Family,
@@ -101,28 +172,22 @@ fn measure(
     build: &Build,
 ) -> Result<Outcome> {
     bed::stay_on(cpu)?;
-    let case = Case {
-        method,
-        family,
-        protocol: Protocol::Tcp,
-        traffic: Traffic::Established(flows),
-        services: 1,
-        servers: 1,
-        scheduler: Scheduler::Rr,
-    };
-    let mut bed = Bed::load(case, flows, &build.driver)?;
-    let memory = memory(&bed.pins.maps())?;
+    let case = case(method, family, flows);
+    let bed = Bed::load(case, flows, kernel::OBJECT, bed::PLACE)?;
+    let mut driver = Driver::load(&build.driver, bed::INTERFACE)?;
+    let memory = memory::of_maps(&bed.pins.maps())?;
     let of_family = format!("{}", if family == Family::V4 { 4 } else { 6 });
-    let growing = ["flows", "half_open", "standing"].map(|name| format!("{name}{of_family}"));
+    let growing = GROWING.map(|name| format!("{name}{of_family}"));
     let sum = |wanted: &dyn Fn(&String) -> bool| {
         let wanted = memory.iter().filter(|(name, _)| wanted(name));
         wanted.map(|(_, bytes)| bytes).sum::<u64>()
     };
     let begun = Instant::now();
-    bed.prepare()?;
+    bed.prepare(&mut driver)?;
     let filled_in = begun.elapsed();
     bed.take_servers_away()?;
     let swept_in = bed.wait_for_the_last(LIMIT)?;
+    drop(driver);
     bed.clear()?;
     let bytes = sum(&|name| growing.contains(name));
     Ok(Outcome {
@@ -135,25 +200,6 @@ fn measure(
         filled_in: filled_in.as_secs_f64(),
         swept_in: swept_in.map(|time| time.as_secs_f64()),
     })
-}
-
-/// What the kernel says that each map takes, in bytes.
-fn memory(maps: &Path) -> Result<Vec<(String, u64)>> {
-    let mut memory = Vec::new();
-    for entry in fs::read_dir(maps)? {
-        let path = entry?.path();
-        let map =
-            MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))?;
-        let info = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
-        let info = fs::read_to_string(&info).with_context(|| format!("reading {info}"))?;
-        let bytes = info
-            .lines()
-            .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
-            .with_context(|| format!("the kernel does not say what {} takes", path.display()))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        memory.push((name.into_owned(), bytes));
-    }
-    Ok(memory)
 }
 
 impl Outcome {
@@ -175,5 +221,42 @@ impl Outcome {
             self.filled_in,
             swept,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_would_fit_is_told() {
+        const GIB: u64 = 1 << 30;
+        let cost = MapCost {
+            fixed: f64::from(1 << 26),
+            per_entry: 440.0,
+        };
+        // Flows, memory in GiB, whether they fit.
+        let table = [
+            (1 << 20, 2, true),
+            (1 << 20, 1, false),
+            (10_000_000, 10, true),
+            (10_000_000, 9, false),
+            (1, 0, false),
+        ];
+        for (flows, memory, fits) in table {
+            let refused = check_room(&cost, flows, memory * GIB);
+            assert_eq!(refused.is_ok(), fits, "{flows} in {memory} GiB");
+            let Err(refused) = refused else { continue };
+            let text = refused.to_string();
+            let fitting: u32 = text.rsplit(' ').next().unwrap().parse().unwrap();
+            assert!(fitting < flows, "{text}");
+            if fitting > 0 {
+                check_room(&cost, fitting, memory * GIB).unwrap();
+                assert!(
+                    check_room(&cost, fitting + 1, memory * GIB).is_err(),
+                    "{text}"
+                );
+            }
+        }
     }
 }

@@ -1,25 +1,34 @@
 //! What the data plane costs. `cargo xtask bench` builds and runs this, as root.
 //!
-//! [`packet`] is the time per packet, [`flows`] the memory of flows, [`peers`] is for others to measure. A
-//! [`case`](case::Case) is one measurement; [`bed`] is the router that it is made on, filled by [`site`] as
-//! the daemon would, and [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
+//! [`packet`] is the time per packet, [`flows`] the memory of flows, [`control`] what the control plane takes
+//! for a [`scale`](scale::Scale) of services, [`peers`] is for others to measure. A [`case`](case::Case) is one
+//! measurement; [`bed`] is the router that it is made on, filled by [`site`] as the daemon would, and
+//! [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
+//! [`rounds`] are what is made of many short measurements; [`layout`] tells whether two objects compare.
 //! [`vm`] counts instructions instead, of packets that go [`through`] a router from the [`generator`] to a
-//! sink, be it ours or one with [`ipvs`]; [`pktgen`] counts packets per second there. Nothing here passes or fails on a figure.
+//! sink, be it ours or one with [`ipvs`]; [`pktgen`] counts packets per second there. Nothing here passes or
+//! fails on a figure.
 #![forbid(unsafe_code)]
 
 mod bed;
 mod case;
+mod control;
+mod counted;
 mod driver;
 mod flows;
 mod frame;
 mod generator;
 mod ipvs;
+mod layout;
 mod machine;
+mod memory;
 mod packet;
 mod peers;
 mod pktgen;
 mod printer;
+mod rounds;
 mod samples;
+mod scale;
 mod site;
 mod softirq;
 mod through;
@@ -46,6 +55,8 @@ enum Bench {
     Packet(packet::Options),
     /// Memory of many flows, the time to begin them and to take them away
     Flows(flows::Options),
+    /// What the control plane takes for many services: the file, the tables, a change of them
+    Control(control::Options),
     /// Instructions per packet beside IPVS, in a guest
     Vm(vm::Options),
     /// Packets per second through a router, beside a mere redirect and IPVS
@@ -71,6 +82,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Packet(options) => packet::run(options, &arguments.build),
         Bench::Flows(options) => flows::run(options, &arguments.build),
+        Bench::Control(options) => control::run(options, &arguments.build),
         Bench::Vm(options) => vm::run(options, &arguments.build),
         Bench::Pktgen(options) => pktgen::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),

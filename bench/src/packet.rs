@@ -2,26 +2,31 @@
 //!
 //! The balancer, a program that does nothing in its place, and the kernel's empty loop are measured in
 //! turn, in chunks of a few milliseconds each: what disturbs one of them disturbs the others. How quiet a
-//! round was is told by its empty loop.
+//! round was is told by its empty loop. A second balancer, of another object, may take part in the rounds.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use lb_common::{
     recipe::{Recipe, Target},
     testing::checksums,
 };
-use lb_control::model::Scheduler;
+use lb_control::{dataplane::kernel, model::Scheduler};
 use lb_tests::Lab;
 use serde::Serialize;
 
 use crate::{
     bed::{self, Bed, Fates},
     case::{Case, Traffic},
+    driver::Driver,
+    layout,
     machine::{Build, Machine},
     printer::Printer,
-    samples::Samples,
+    rounds::{Cost, Ratio, Round, Rounds},
 };
 
 /// What to measure, and how.
@@ -36,6 +41,9 @@ pub(crate) struct Options {
     /// Only name the cases
     #[arg(long)]
     list: bool,
+    /// Another object to compare with, in the same rounds: a file, or a commit of which it is built
+    #[arg(long, value_name = "FILE|COMMIT")]
+    against: Option<PathBuf>,
     /// Print everything that was measured as JSON
     #[arg(long)]
     json: bool,
@@ -60,9 +68,6 @@ impl Options {
     }
 }
 
-/// Fewer rounds than this say nothing.
-const FEW: usize = 10;
-
 /// All that was measured.
 #[derive(Serialize)]
 struct Report {
@@ -70,6 +75,9 @@ struct Report {
     commit: String,
     cpu: usize,
     flow_table: u32,
+    /// The object that it is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<PathBuf>,
     cases: Vec<Outcome>,
 }
 
@@ -79,26 +87,29 @@ struct Outcome {
     case: String,
     packets_per_chunk: u32,
     /// How many rounds were quiet: the empty loop took no more than a quarter longer than it ever did. What
-    /// follows is of those, or of all if they are fewer than [`FEW`].
+    /// follows is of those, or of all if they are too few.
     quiet_rounds: usize,
-    /// The balancer's own cost: the 10th percentile of `balancer` less that of `driver`.
-    net_p10: i64,
-    /// The same of medians.
-    net_median: i64,
-    /// How far the 10th and the 90th percentile of `balancer` are apart.
-    spread: u64,
-    /// The least that the empty loop took, in this case and those before.
-    fastest: u64,
+    /// The balancer's own cost.
+    #[serde(flatten)]
+    cost: Cost,
+    /// That of the balancer that it is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_cost: Option<Cost>,
+    /// The first divided by the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<Ratio>,
     /// What was not as the case wants it.
     #[serde(skip_serializing_if = "Option::is_none")]
     complaint: Option<String>,
-    /// The kernel's loop round a program that does nothing.
-    empty: Samples,
-    /// A fresh packet and a call of the program that does nothing.
-    driver: Samples,
-    /// A fresh packet and a call of the balancer.
-    balancer: Samples,
+    #[serde(flatten)]
+    rounds: Rounds,
 }
+
+/// The object that it is compared with.
+type Base = Option<Vec<u8>>;
+
+/// Where the other balancer is pinned.
+const BASE_PLACE: &str = "/sys/fs/bpf/lb-base";
 
 /// Measures.
 pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
@@ -124,7 +135,8 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
         "{machine}, on CPU {cpu}, commit {}",
         build.commit
     ))?;
-    printer.line(Outcome::HEADER)?;
+    let base: Base = options.against.as_deref().map(object).transpose()?;
+    printer.line(Outcome::header(base.is_some()))?;
     let lab = Lab::new()?;
     let router = bed::router(&lab)?;
     let mut report = Report {
@@ -132,74 +144,116 @@ pub(crate) fn run(options: &Options, build: &Build) -> Result<()> {
         commit: build.commit.clone(),
         cpu,
         flow_table: options.flows,
+        against: options.against.clone(),
         cases: Vec::new(),
     };
     let mut fastest = u64::MAX / 5;
     for case in cases {
-        let outcome = router.inside(|| measure(case, cpu, fastest, options, &build.driver))?;
-        fastest = outcome.fastest;
+        let measured = router.inside(|| {
+            bed::stay_on(cpu)?;
+            measure(case, fastest, base.as_deref(), options, &build.driver)
+        });
+        let outcome = measured.with_context(|| case.to_string())?;
+        fastest = outcome.rounds.fastest;
         printer.line(outcome.line())?;
         report.cases.push(outcome);
     }
     printer.end(&report)
 }
 
+/// An object that can be compared with ours.
+fn object(path: &Path) -> Result<Vec<u8>> {
+    let object = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    layout::check(kernel::OBJECT, &object).with_context(|| path.display().to_string())?;
+    Ok(object)
+}
+
 fn measure(
     case: Case,
-    cpu: usize,
     fastest: u64,
+    base: Option<&[u8]>,
     options: &Options,
     driver: &Path,
 ) -> Result<Outcome> {
-    bed::stay_on(cpu)?;
-    let mut bed = Bed::load(case, options.flows, driver)?;
-    bed.prepare()?;
-    let (packet, numbers, limit) = bed.traffic();
+    let mut driver = Driver::load(driver, bed::INTERFACE)?;
+    let mut beds = vec![Bed::load(case, options.flows, kernel::OBJECT, bed::PLACE)?];
+    if let Some(base) = base {
+        let bed = Bed::load(case, options.flows, base, BASE_PLACE);
+        beds.push(bed.context("the object that it is compared with")?);
+    }
+    for bed in &beds {
+        bed.prepare(&mut driver)?;
+    }
+    let (packet, numbers, limit) = beds[0].traffic();
     let recipe = packet.recipe(&case, numbers);
-    let fresh = Recipe {
-        target: Target::Bare as u32,
-        ..recipe
-    };
     for _ in 0..16 {
-        let frame = bed.driver.look(&recipe)?;
+        let frame = driver.look(&recipe)?;
         checksums(&frame).map_err(|wrong| anyhow!("the driver made a wrong packet: {wrong:?}"))?;
     }
-    let before = bed.fates()?;
-    let (packets, tried) = size_of_chunk(&mut bed, &recipe, limit, options)?;
-    let mut outcome = Outcome {
+    let before: Vec<_> = beds.iter().map(Bed::fates).collect::<Result<_>>()?;
+    let (packets, tried) = size_of_chunk(&beds, &mut driver, &recipe, limit, options)?;
+    let mut rounds = Rounds::new(fastest, base.is_some());
+    while rounds.quiet() < options.chunks as usize && rounds.count() < options.most_chunks() {
+        rounds.add(round(&beds, &mut driver, &recipe, packets, rounds.count())?);
+    }
+    let sent = u64::from(packets) * rounds.count() as u64 + tried;
+    let mut complaints = Vec::new();
+    for ((bed, before), which) in beds.iter().zip(&before).zip(["", "base: "]) {
+        let complaint = complaint(&case, &bed.fates()?.since(before), sent);
+        complaints.extend(complaint.map(|complaint| format!("{which}{complaint}")));
+    }
+    drop(driver);
+    for bed in beds {
+        bed.clear()?;
+    }
+    Ok(Outcome {
         case: case.to_string(),
         packets_per_chunk: packets,
-        quiet_rounds: 0,
-        net_p10: 0,
-        net_median: 0,
-        spread: 0,
-        fastest,
-        complaint: None,
-        empty: Samples::default(),
-        driver: Samples::default(),
-        balancer: Samples::default(),
+        quiet_rounds: rounds.quiet(),
+        cost: rounds.cost(),
+        base_cost: rounds.base_cost(),
+        ratio: rounds.ratio(),
+        complaint: (!complaints.is_empty()).then(|| complaints.join("; ")),
+        rounds,
+    })
+}
+
+/// A chunk of each.
+fn round(
+    beds: &[Bed],
+    driver: &mut Driver,
+    recipe: &Recipe,
+    packets: u32,
+    number: usize,
+) -> Result<Round> {
+    let fresh = Recipe {
+        target: Target::Bare as u32,
+        ..*recipe
     };
-    while outcome.quiet() < options.chunks as usize && outcome.rounds() < options.most_chunks() {
-        let empty = bed.driver.run_bare(packets)?;
-        let driver = bed.driver.run(&fresh, packets)?;
-        let balancer = bed.driver.run(&recipe, packets)?;
-        let empty = empty.per_packet.as_nanos() as u64;
-        outcome.fastest = outcome.fastest.min(empty);
-        outcome.empty.add(empty);
-        outcome.driver.add(driver.per_packet.as_nanos() as u64);
-        outcome.balancer.add(balancer.per_packet.as_nanos() as u64);
+    let empty = driver.run_bare(packets)?.nanoseconds();
+    let bare = driver.run(&fresh, packets)?.nanoseconds();
+    let mut each = [None; 2];
+    let mut turns: Vec<_> = beds.iter().zip(&mut each).collect();
+    // The one that comes first finds the caches as the driver left them, and not always the same one shall.
+    if number % 2 == 1 {
+        turns.reverse();
     }
-    let fates = bed.fates()?.since(&before);
-    let sent = u64::from(packets) * outcome.rounds() as u64 + tried;
-    outcome.complaint = complaint(&case, &fates, sent);
-    outcome.summarize();
-    bed.clear()?;
-    Ok(outcome)
+    for (bed, time) in turns {
+        *time = Some(bed.run(driver, recipe, packets)?.nanoseconds());
+    }
+    let [balancer, base] = each;
+    Ok(Round {
+        empty,
+        driver: bare,
+        balancer: balancer.context("a round without the balancer")?,
+        base,
+    })
 }
 
 /// How many packets make a chunk, and how many were sent to find that out.
 fn size_of_chunk(
-    bed: &mut Bed,
+    beds: &[Bed],
+    driver: &mut Driver,
     recipe: &Recipe,
     limit: u64,
     options: &Options,
@@ -209,8 +263,10 @@ fn size_of_chunk(
     let (mut per_packet, mut sent) = (u64::MAX, 0);
     // The first packets find all caches cold.
     for _ in 0..4 {
-        let run = bed.driver.run(recipe, FIRST)?;
-        per_packet = per_packet.min(run.per_packet.as_nanos() as u64).max(1);
+        for bed in beds {
+            let run = bed.run(driver, recipe, FIRST)?;
+            per_packet = per_packet.min(run.nanoseconds()).max(1);
+        }
         sent += u64::from(FIRST);
     }
     let packets = (options.chunk * 1_000 / per_packet).min(most).max(1);
@@ -244,55 +300,35 @@ fn complaint(case: &Case, fates: &Fates, sent: u64) -> Option<String> {
 }
 
 impl Outcome {
-    const HEADER: &str = "case                                             net p10  median  spread  driver  empty  quiet";
-
-    /// How many chunks of each there are.
-    fn rounds(&self) -> usize {
-        self.empty.values().len()
-    }
-
-    /// How many rounds were quiet.
-    fn quiet(&self) -> usize {
-        self.quiet_ones().count()
-    }
-
-    /// Which rounds were quiet. Only the empty loop decides it, which knows nothing of the balancer.
-    fn quiet_ones(&self) -> impl Iterator<Item = usize> {
-        let limit = self.fastest * 5 / 4;
-        let rounds = self.empty.values().iter().enumerate();
-        rounds
-            .filter(move |(_, empty)| **empty <= limit)
-            .map(|(round, _)| round)
-    }
-
-    fn summarize(&mut self) {
-        let quiet: Vec<_> = self.quiet_ones().collect();
-        self.quiet_rounds = quiet.len();
-        let of = |samples: &Samples| {
-            if quiet.len() < FEW {
-                samples.clone()
-            } else {
-                samples.only(&quiet)
-            }
-        };
-        let (driver, balancer) = (of(&self.driver), of(&self.balancer));
-        let net = |percent| balancer.percentile(percent) as i64 - driver.percentile(percent) as i64;
-        self.net_p10 = net(10);
-        self.net_median = net(50);
-        self.spread = balancer.spread();
+    const fn header(is_compared: bool) -> &'static str {
+        if is_compared {
+            "case                                            base p10  median  new p10  median  ratio p10  median           of pairs  quiet"
+        } else {
+            "case                                             net p10  median  spread  driver  empty  quiet"
+        }
     }
 
     fn line(&self) -> String {
-        let mut line = format!(
-            "{:<48} {:>7} {:>7} {:>7} {:>7} {:>6} {:>5}%",
-            self.case,
-            self.net_p10,
-            self.net_median,
-            self.spread,
-            self.driver.percentile(10),
-            self.empty.percentile(10),
-            self.quiet_rounds * 100 / self.rounds().max(1),
-        );
+        let (driver, empty, quiet) = self.rounds.conditions();
+        let Cost {
+            net_p10,
+            net_median,
+            spread,
+        } = self.cost;
+        let mut line = format!("{:<48} ", self.case);
+        line += &match (self.base_cost, self.ratio) {
+            (Some(base), Some(ratio)) => {
+                let [low, middle, high] = ratio.of_pairs;
+                format!(
+                    "{:>7} {:>7} {net_p10:>8} {net_median:>7} {:>10.3} {:>7.3} {low:>6.3} {middle:.3} \
+                     {high:.3} {quiet:>5}%",
+                    base.net_p10, base.net_median, ratio.p10, ratio.median
+                )
+            }
+            _ => format!(
+                "{net_p10:>7} {net_median:>7} {spread:>7} {driver:>7} {empty:>6} {quiet:>5}%"
+            ),
+        };
         if let Some(complaint) = &self.complaint {
             line.push_str("  ! ");
             line.push_str(complaint);

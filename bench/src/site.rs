@@ -131,7 +131,7 @@ fn events(sites: &[Site]) -> Vec<Event> {
         for number in 0..site.services {
             let service = site.service(number);
             for server in &service.servers {
-                events.push(Event::Way(site.way(server.socket.ip())));
+                events.push(way(server.socket.ip(), site.interface, site.mtu));
                 events.push(Event::Health(Report {
                     service: service.key,
                     server: server.socket,
@@ -190,20 +190,27 @@ impl Site {
             ..VirtualService::new(&format!("s{number}"), key, self.scheduler, probe)
         }
     }
+}
 
-    fn way(&self, address: IpAddr) -> Resolved {
-        Resolved {
-            address,
-            resolution: Resolution::Resolved(NextHop {
-                interface: self.interface,
-                vlan: None,
-                source_mac: ROUTER_MAC,
-                mac: GATEWAY_MAC,
-                mtu: self.mtu,
-                source: Some(router(self.family)),
-            }),
-        }
-    }
+/// The way to a real server is known: by the gateway on this interface, in packets that
+/// are so long at most.
+pub(crate) fn way(address: IpAddr, interface: u32, mtu: u32) -> Event {
+    let family = if address.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    Event::Way(Resolved {
+        address,
+        resolution: Resolution::Resolved(NextHop {
+            interface,
+            vlan: None,
+            source_mac: ROUTER_MAC,
+            mac: GATEWAY_MAC,
+            mtu,
+            source: Some(router(family)),
+        }),
+    })
 }
 
 /// The router's end of its interface.

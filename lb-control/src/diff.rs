@@ -158,10 +158,17 @@ pub fn note(actual: &mut Tables, change: &Change) {
         }
         Change::Ring(first, slots) => {
             let end = first.saturating_add(u32::try_from(slots.len()).unwrap_or(u32::MAX));
-            actual.rings.retain(|&other, old| {
-                let other_end = other.saturating_add(u32::try_from(old.len()).unwrap_or(u32::MAX));
-                other_end <= *first || end <= other
-            });
+            // No two of the others share slots: those that are written over follow each other.
+            let before = actual.rings.range(..end).rev();
+            let over: Vec<_> = before
+                .take_while(|(other, old)| {
+                    other.saturating_add(u32::try_from(old.len()).unwrap_or(u32::MAX)) > *first
+                })
+                .map(|(other, _)| *other)
+                .collect();
+            for other in over {
+                actual.rings.remove(&other);
+            }
             actual.rings.insert(*first, slots.clone());
         }
         Change::Turn(..) => {}
@@ -235,5 +242,10 @@ mod tests {
         note(&mut mirror, &Change::Ring(0, vec![1, 2]));
         note(&mut mirror, &Change::Ring(1, vec![3]));
         assert_eq!(mirror.rings.keys().copied().collect::<Vec<_>>(), [1]);
+        note(&mut mirror, &Change::Ring(2, vec![4, 5]));
+        note(&mut mirror, &Change::Ring(4, vec![6, 7]));
+        note(&mut mirror, &Change::Ring(6, vec![8]));
+        note(&mut mirror, &Change::Ring(3, vec![9, 9]));
+        assert_eq!(mirror.rings.keys().copied().collect::<Vec<_>>(), [1, 3, 6]);
     }
 }

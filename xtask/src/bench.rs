@@ -5,6 +5,7 @@ use std::{ffi::OsString, process::Command};
 use anyhow::Result;
 
 use crate::{
+    base,
     bpf::Builder,
     command,
     packages::Packages,
@@ -15,6 +16,9 @@ use crate::{
 
 /// What is measured in a guest.
 const IN_A_GUEST: &str = "vm";
+
+/// What is measured of the daemon itself.
+const OF_THE_DAEMON: &str = "control";
 
 /// Becomes `lb-bench ARGUMENTS`, as root; or has a guest run it.
 pub(crate) fn run(
@@ -30,8 +34,17 @@ pub(crate) fn run(
     let builder = Builder::provide(packages)?;
     let driver = builder.build_driver(workspace)?;
     let object = builder.build(workspace)?;
-    // What is measured runs in the kernel, and its object is always as it is used.
-    let bench = product::build_program(workspace, Program::BENCH, &object, Profile::Debug)?;
+    let arguments = base::resolved(workspace, &builder, arguments)?;
+    // What mostly is measured runs in the kernel, and its object is always as it is used.
+    let profile = if arguments
+        .first()
+        .is_some_and(|first| first == OF_THE_DAEMON)
+    {
+        Profile::Release
+    } else {
+        Profile::Debug
+    };
+    let bench = product::build_program(workspace, Program::BENCH, &object, profile)?;
     // The lab calls them.
     packages.provide(&test::PACKAGES)?;
     let options = format!("--driver {} …", driver.display());

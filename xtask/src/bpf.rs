@@ -57,10 +57,15 @@ impl Builder {
         cargo.args(["--features", "log"]);
         command::run(&mut cargo).context("the BPF object with the decision log was not built")?;
         publish(&built, &workspace.bpf().join(LOG_OBJECT), object::check_log)?;
+        self.build_balancer(workspace)
+    }
+
+    /// Builds the object alone; its path.
+    pub(crate) fn build_balancer(&self, workspace: &Workspace) -> Result<PathBuf> {
         let mut cargo = self.cargo("build", "balancer", workspace);
         command::run(&mut cargo).context("the BPF object was not built")?;
         let object = workspace.bpf().join("balancer.o");
-        publish(&built, &object, object::check)?;
+        publish(&built(workspace, "balancer"), &object, object::check)?;
         Ok(object)
     }
 

@@ -4,6 +4,7 @@
 //! linker for BPF) and [`packages::Packages::provide`] (Debian packages). The rest calls cargo.
 #![forbid(unsafe_code)]
 
+mod base;
 mod bench;
 mod bpf;
 mod cache;

@@ -37,9 +37,8 @@ use super::{
 };
 pub use attachment::Attached;
 
-/// The program, compiled for the kernel and embedded: `lb` is one file.
-pub(super) static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
+/// The program, compiled for the kernel and embedded: `lb` is one file. Empty if it was built without.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/balancer.o"));
 
 /// The maps, by name; all of them are pinned.
 pub(super) const MAPS: &[&str] = &[
@@ -141,7 +140,21 @@ pub struct KernelDataplane {
 /// # Errors
 /// Why the kernel does not take it. What was pinned until then stays, for the caller to remove.
 pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, KernelDataplane)> {
-    if OBJECT.is_empty() {
+    load_object(OBJECT, pins, sizes, back)
+}
+
+/// The same with an object of the caller's: to compare one with another. What we read and write of its maps
+/// must have our layout.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_object(
+    object: &[u8],
+    pins: &Pins,
+    sizes: Sizes,
+    back: Back,
+) -> anyhow::Result<(Program, KernelDataplane)> {
+    if object.is_empty() {
         bail!("this lb was built without its BPF program; build it by `cargo xtask build`");
     }
     let pinned = pinned_sizes(pins, &sizes)?;
@@ -186,7 +199,7 @@ pub fn load(pins: &Pins, sizes: Sizes, back: Back) -> anyhow::Result<(Program, K
     }
     let redirect_back = u8::from(back == Back::Redirect);
     loader.override_global("REDIRECT_BACK", &redirect_back, true);
-    let mut ebpf = loader.load(OBJECT).context("loading the BPF program")?;
+    let mut ebpf = loader.load(object).context("loading the BPF program")?;
     let weigh = weigh(&mut ebpf, pins)?;
     let mut dataplane = KernelDataplane::take(&mut ebpf, weigh, sizes)?;
     dataplane.memory = memory_of_maps(pins)?;
@@ -224,6 +237,10 @@ fn memory_of_maps(pins: &Pins) -> anyhow::Result<u64> {
     let mut sum = 0;
     for name in MAPS {
         let path = pins.maps().join(name);
+        // An object that is not ours may do without some.
+        if !path.exists() {
+            continue;
+        }
         let info =
             MapInfo::from_pin(&path).with_context(|| format!("reading {}", path.display()))?;
         sum += memory::of(&info, cpus);

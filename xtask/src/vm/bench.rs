@@ -23,6 +23,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench vm", bin_name = "cargo xtask bench vm")]
 struct Options {
+    /// Every case that there is, not only those that tell most: those of IPv6 with UDP too
+    #[arg(long)]
+    all: bool,
     /// Only the cases whose names have all of these words in them
     #[arg(value_name = "CASE")]
     words: Vec<String>,
@@ -35,7 +38,7 @@ struct Options {
     /// Fail if a figure is more than 3 % away from the recorded one (docs/performance/vm.json)
     #[arg(long)]
     gate: bool,
-    /// Record the figures there
+    /// Record the figures of all cases there
     #[arg(long, conflicts_with_all = ["gate", "words"])]
     record: bool,
 }
@@ -86,7 +89,8 @@ pub(crate) fn run(
         let recorded = recorded
             .get(&series)
             .with_context(|| format!("{RECORD} has no figures of Linux {series}"))?;
-        let differences = differences(recorded, &figures, options.words.is_empty())?;
+        let complete = options.all && options.words.is_empty();
+        let differences = differences(recorded, &figures, complete)?;
         if !differences.is_empty() {
             bail!(
                 "figures are more than {TOLERANCE} % away from the recorded ones:\n    {}\n\
@@ -127,7 +131,11 @@ fn measure(
     if let Some(commit) = bench::commit(workspace) {
         bench.arg("--commit").arg(commit);
     }
-    bench.args(["vm", "--out", "/out"]).args(&options.words);
+    bench.args(["vm", "--out", "/out"]);
+    if options.all || options.record {
+        bench.arg("--all");
+    }
+    bench.args(&options.words);
     command::tell("measuring in an emulated machine; that takes some minutes");
     let script = format!("modprobe -a veth ip_vs && {}", command::typed(&bench));
     let outcome = guest.run(&script)?;
