@@ -83,10 +83,10 @@ pub fn express<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
         return Ok(Next::Steer);
     };
     let (link, gist) = (frame.link, frame.gist());
-    by_flow(packet, tables, room, link, gist)
+    by_flow(packet, tables, room, link, gist, true)
 }
 
-/// The stage that reads any packet, and for those of known flows the last. `room` has the key of the packet
+/// The stage that reads any packet. `room` has the key of the packet
 /// then, and what parsing found out. Where the fate of an error of any stage is not to drop it, the packet is
 /// unchanged.
 ///
@@ -105,10 +105,12 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
         Parsed::LaterFragment => return Ok(Next::LaterFragment),
         Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
     };
-    by_flow(packet, tables, room, link, gist)
+    by_flow(packet, tables, room, link, gist, false)
 }
 
-/// The way of a packet that is parsed: by its flow, if it is of one.
+/// The way of a packet that is parsed: by its flow, if it is of one. `is_plain` says that it is one like
+/// most; a request that is not leaves it to the stage [`send`], so that not all ways of sending are here
+/// twice.
 #[inline(always)]
 fn by_flow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     packet: &mut P,
@@ -116,12 +118,13 @@ fn by_flow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     room: &mut Room<F::Address>,
     link: Link,
     mut parsed: Gist,
+    is_plain: bool,
 ) -> Result<Next, Reason> {
     let [source, destination] = [room.key.source, room.key.destination].map(F::widen);
     if !tables.may_concern(&destination) && !tables.may_concern(&source) {
         return Ok(Next::Done(Verdict::Pass));
     }
-    let next = follow::<F, P, T>(packet, tables, room, link, &mut parsed);
+    let next = follow::<F, P, T>(packet, tables, room, link, &mut parsed, is_plain);
     // No other stage follows most packets.
     if !matches!(next, Ok(Next::Done(_))) {
         room.gist = parsed;
@@ -137,12 +140,13 @@ fn follow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     room: &mut Room<F::Address>,
     link: Link,
     parsed: &mut Gist,
+    is_plain: bool,
 ) -> Result<Next, Reason> {
     let frame = Frame::<F>::restore(link, &room.key, parsed);
     let (flow, detail) = (&mut room.new, &mut room.detail);
     match lookup::flow(tables, &frame, flow)? {
         Match::Request { id, server } => {
-            if frame.is_first_fragment() {
+            if !is_plain {
                 room.server = id;
                 return Ok(Next::Send);
             }
