@@ -86,9 +86,8 @@ pub fn express<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     by_flow(packet, tables, room, link, gist, true)
 }
 
-/// The stage that reads any packet. `room` has the key of the packet
-/// then, and what parsing found out. Where the fate of an error of any stage is not to drop it, the packet is
-/// unchanged.
+/// The stage that reads any packet. `room` has the key of the packet then, and what parsing found out.
+/// Where the fate of an error of any stage is not to drop it, the packet is unchanged.
 ///
 /// # Errors
 /// Why the packet is not steered; [`Reason::fate`] says what is done with it.
