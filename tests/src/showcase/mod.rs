@@ -54,6 +54,8 @@ pub fn run(lb: &Path, options: Options) -> Result<ExitCode> {
 fn show(lab: &Lab, lb: &Path, options: Options) -> Result<ExitCode> {
     if !options.once {
         let stage = set(lab, lb, options.method.unwrap_or(Method::Nat))?;
+        // Until they have been checked nobody is served, which is as it should be and no news.
+        stage.await_servers()?;
         return live::run(lb, stage);
     }
     let methods = options
