@@ -1,10 +1,10 @@
 //! The way of a packet, on one page: parse, look up, forward.
 //!
-//! Packets of known flows go through one stage: [`express`], or [`steer`] if there is anything unusual about
-//! their headers. The first packet of a flow has up to five
-//! more: [`find_service`], [`choose`], [`schedule`], [`begin`], [`send`]. Tunnels with a header of their
-//! own behind the outer IP header ([`enter`]) have a stage of their own, and so has what is rarer still:
-//! ICMP ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and [`send_back`],
+//! Packets of known flows go through one stage, [`express`]. If there is anything unusual about their headers
+//! they take [`steer`], and requests among them [`send`]. The first packet of a flow has up to five more:
+//! [`find_service`], [`choose`], [`schedule`], [`begin`], [`send`]. Tunnels with a header of their own behind
+//! the outer IP header ([`enter`]) have a stage of their own, and so has what is rarer still: ICMP
+//! ([`crate::icmp`]), fragments ([`crate::fragment::follow`], [`send`] and [`send_back`],
 //! [`crate::fragment::let_pass`]), and the answer to what was refused ([`refuse`]). Stages are called
 //! one after the other, by the entry point in the kernel and by [`crate::testing`], and hand on what
 //! they know in the [`Room`]: so each has a stack to itself, and the kernel's verifier looks at each by

@@ -25,7 +25,7 @@ pub struct Room<A> {
     /// What belongs to a [`crate::verdict::Reason`]: the MTU of a packet that is too big, or the
     /// [`crate::maps::Refusal`] of a service without a server.
     pub detail: u32,
-    /// What parsing found out.
+    /// What parsing found out, once a packet goes on to a stage that needs it.
     pub gist: Gist,
 }
 

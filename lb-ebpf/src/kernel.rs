@@ -24,8 +24,8 @@ use lb_common::{
     verdict::Reason,
 };
 
-/// The time in ticks. The coarse clock is a load instead of a read of the clock's hardware, and
-/// its few milliseconds do not matter to timeouts.
+/// The time in ticks, for the clock that packets read. The coarse one's few milliseconds do not matter to
+/// timeouts.
 #[inline(always)]
 pub(crate) fn now() -> u32 {
     // SAFETY: the helper has no conditions.

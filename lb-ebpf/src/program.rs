@@ -57,8 +57,6 @@ fn balance(ctx: XdpContext) -> u32 {
 mod stage {
     /// The next stage follows.
     pub(super) const ON: u32 = 0x100;
-    /// The packet is not like most.
-    pub(super) const STEER: u32 = 0x110;
     /// The packet is the first of a flow.
     pub(super) const NEW: u32 = 0x101;
     /// The packet is a message of ICMP.
@@ -87,6 +85,8 @@ mod stage {
     pub(super) const FIND_SERVICE: u32 = 0x10e;
     /// The packet is an ICMP error about a tunnel.
     pub(super) const ERROR_OF_TUNNEL: u32 = 0x10f;
+    /// The packet is not like most.
+    pub(super) const STEER: u32 = 0x110;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
     /// The packet goes into a tunnel; the lower three bytes are the real server's id.

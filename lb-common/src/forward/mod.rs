@@ -18,8 +18,8 @@ use crate::{
     wire::protocol,
 };
 
-/// Sends a client's packet to the real server `id`, which is `server`, or as far as to a tunnel with a header of its own
-/// ([`tunnel::enter`]). `flow` has what the server is to see as its source if that is not the client
+/// Sends a client's packet to the real server `id`, which is `server`, or as far as to a tunnel with a
+/// header of its own ([`tunnel::enter`]). `flow` has what the server is to see as its source if that is not the client
 /// ([`Server::SOURCE_NAT`]).
 ///
 /// # Errors
