@@ -86,6 +86,135 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
+/// What identifies a virtual service in the table, as in IPVS: `<family, protocol, address, port>` or
+/// `<family, mark>`. Written `TCP 192.0.2.10:80`, `FWM 7`, `FWM 7 IPv6`; in JSON the same text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServiceId {
+    /// A virtual address, port and protocol.
+    Address(ServiceAddress),
+    /// A group, by the firewall mark that stands for it.
+    Mark {
+        /// The mark; never 0.
+        mark: u32,
+        /// The family of its addresses.
+        family: Family,
+    },
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// That of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+impl ServiceId {
+    /// The family of the service's addresses.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::Address(key) => Family::of(key.address),
+            Self::Mark { family, .. } => *family,
+        }
+    }
+
+    /// The one address and port of a service that is no group.
+    #[must_use]
+    pub const fn address(&self) -> Option<&ServiceAddress> {
+        match self {
+            Self::Address(key) => Some(key),
+            Self::Mark { .. } => None,
+        }
+    }
+}
+
+impl From<ServiceAddress> for ServiceId {
+    fn from(key: ServiceAddress) -> Self {
+        Self::Address(key)
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(key) => key.fmt(f),
+            Self::Mark { mark, family } => match family {
+                Family::Ipv4 => write!(f, "FWM {mark}"),
+                Family::Ipv6 => write!(f, "FWM {mark} IPv6"),
+            },
+        }
+    }
+}
+
+/// A text names no virtual service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("“{0}” names no service: it is like “tcp 192.0.2.10:80” or “fwm 7”")]
+pub struct NoServiceId(String);
+
+impl std::str::FromStr for ServiceId {
+    type Err = NoServiceId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NoServiceId(text.to_owned());
+        let mut words = text.split_ascii_whitespace();
+        let (Some(kind), Some(what)) = (words.next(), words.next()) else {
+            return Err(wrong());
+        };
+        let family = words.next();
+        if words.next().is_some() {
+            return Err(wrong());
+        }
+        if kind.eq_ignore_ascii_case("fwm") {
+            let mark = what.parse().ok().filter(|mark| *mark != 0);
+            let family = match family {
+                None => Family::Ipv4,
+                Some(word) if word.eq_ignore_ascii_case("ipv6") => Family::Ipv6,
+                Some(_) => return Err(wrong()),
+            };
+            let mark = mark.ok_or_else(wrong)?;
+            return Ok(Self::Mark { mark, family });
+        }
+        let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+            .into_iter()
+            .find(|protocol| kind.eq_ignore_ascii_case(&protocol.to_string()));
+        match (protocol, what.parse::<SocketAddr>(), family) {
+            (Some(protocol), Ok(socket), None) => Ok(Self::Address(ServiceAddress {
+                address: socket.ip(),
+                port: socket.port(),
+                protocol,
+            })),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Serialize for ServiceId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A range of ports of a virtual address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Selector {
@@ -212,6 +341,35 @@ pub enum Tunnel {
         /// With a UDP checksum.
         checksum: bool,
     },
+}
+
+/// How packets reach one real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "lowercase")]
+pub enum Forwarding {
+    /// Masquerading: [`Method::Nat`].
+    Nat,
+    /// Masquerading at both ends: the real server sees the router as its client.
+    FullNat,
+    /// [`Method::Direct`].
+    Direct,
+    /// [`Method::Tunnel`].
+    Tunnel {
+        /// What stands round the packets.
+        tunnel: Tunnel,
+    },
+}
+
+impl Forwarding {
+    /// The method, as ipvsadm knows it.
+    #[must_use]
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Nat | Self::FullNat => Method::Nat,
+            Self::Direct => Method::Direct,
+            Self::Tunnel { .. } => Method::Tunnel,
+        }
+    }
 }
 
 impl fmt::Display for Method {

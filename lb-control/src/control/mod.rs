@@ -1,9 +1,12 @@
 //! How the commands of `lb` talk to the daemon: HTTP and JSON over a unix socket.
 
+pub mod change;
 pub mod client;
+pub mod connection;
 pub mod log;
 pub mod order;
 pub mod server;
+pub mod table;
 
 /// Where the daemon listens unless told otherwise.
 pub const SOCKET: &str = "/run/lb/lb.sock";
