@@ -22,7 +22,7 @@ use lb_control::{
         bpffs::Pins,
         kernel::{self, Back},
     },
-    model::{self, Timeouts, Tunnel},
+    model::{Forwarding, Timeouts, Tunnel},
 };
 use lb_tests::{Host, Lab};
 use nix::{
@@ -364,17 +364,18 @@ pub(crate) fn site(case: &Case, interface: u32) -> Site {
     Site {
         family: case.family,
         protocol: case.protocol,
-        method: match case.method {
-            Method::Nat | Method::Reply => model::Method::Nat,
-            Method::Direct => model::Method::Direct,
-            Method::Tunnel | Method::Gue => model::Method::Tunnel,
-        },
-        tunnel: match case.method {
-            Method::Gue => Tunnel::Gue {
-                port: GUE_PORT,
-                checksum: false,
+        forwarding: match case.method {
+            Method::Nat | Method::Reply => Forwarding::Nat,
+            Method::Direct => Forwarding::Direct,
+            Method::Tunnel => Forwarding::Tunnel {
+                tunnel: Tunnel::Ipip,
             },
-            Method::Nat | Method::Reply | Method::Direct | Method::Tunnel => Tunnel::Ipip,
+            Method::Gue => Forwarding::Tunnel {
+                tunnel: Tunnel::Gue {
+                    port: GUE_PORT,
+                    checksum: false,
+                },
+            },
         },
         scheduler: case.scheduler,
         services: case.services,

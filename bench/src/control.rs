@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use lb_control::{
     },
     event::Event,
     health::{Failure, Health, Report},
-    model::{ServiceAddress, Site},
+    model::{ServiceId, Site},
     reconciler::Reconciler,
 };
 use lb_tests::Lab;
@@ -269,6 +270,7 @@ fn steps(site: &Site) -> Result<[(Step, Vec<Event>); 3]> {
     let last = changed
         .services
         .last_mut()
+        .map(Arc::make_mut)
         .and_then(|service| Some((service.key, service.servers.last_mut()?)));
     let (service, server) = last.context("there is no server")?;
     server.weight = 2;
@@ -283,7 +285,7 @@ fn steps(site: &Site) -> Result<[(Step, Vec<Event>); 3]> {
     ])
 }
 
-const fn report(service: ServiceAddress, server: SocketAddr, health: Health) -> Event {
+const fn report(service: ServiceId, server: SocketAddr, health: Health) -> Event {
     Event::Health(Report {
         service,
         server,

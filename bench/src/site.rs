@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use lb_control::{
     event::Event,
     health::{Health, Report},
     model::{
-        self, Check, Probe, Protocol, RealServer, Scheduler, ServiceAddress, Settings, Tunnel,
+        self, Check, Forwarding, Probe, Protocol, RealServer, Scheduler, ServiceAddress, Settings,
         VirtualService,
     },
     network::next_hop::{NextHop, Resolution, Resolved},
@@ -25,8 +26,7 @@ use tokio::{runtime, sync::mpsc};
 pub(crate) struct Site {
     pub(crate) family: Family,
     pub(crate) protocol: Protocol,
-    pub(crate) method: model::Method,
-    pub(crate) tunnel: Tunnel,
+    pub(crate) forwarding: Forwarding,
     pub(crate) scheduler: Scheduler,
     pub(crate) services: u32,
     /// How many real servers each service has.
@@ -138,7 +138,7 @@ fn events(sites: &[Site]) -> Vec<Event> {
                     health: Health::Up,
                 }));
             }
-            configured.services.push(service);
+            configured.services.push(Arc::new(service));
         }
     }
     events.insert(0, Event::Configured(configured));
@@ -179,12 +179,11 @@ impl Site {
         };
         let first = number * self.servers;
         VirtualService {
-            method: self.method,
-            tunnel: self.tunnel,
+            forwarding: self.forwarding,
             servers: (first..first + self.servers)
                 .map(|server| {
                     let socket = SocketAddr::new(real_address(self.family, server), PORT);
-                    RealServer::new(&format!("r{server}"), socket, 1)
+                    RealServer::new(&format!("r{server}"), socket, self.forwarding, 1)
                 })
                 .collect(),
             ..VirtualService::new(&format!("s{number}"), key, self.scheduler, probe)

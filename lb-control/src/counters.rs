@@ -8,19 +8,19 @@ use tracing::warn;
 use crate::{
     dataplane::{Dataplane, both},
     ids::Ids,
-    model::ServiceAddress,
+    model::ServiceId,
 };
 
 /// What servers counted whose ids were given free, by service. Gone with the daemon.
 #[derive(Debug, Default)]
 pub struct Counters {
-    left: BTreeMap<ServiceAddress, Traffic>,
+    left: BTreeMap<ServiceId, Traffic>,
 }
 
 impl Counters {
     /// Keeps for `service` what the server `id` has counted, before the next one with that id counts
     /// anew.
-    pub fn keep<D: Dataplane>(&mut self, service: ServiceAddress, id: u32, dataplane: &mut D) {
+    pub fn keep<D: Dataplane>(&mut self, service: ServiceId, id: u32, dataplane: &mut D) {
         let result = dataplane.traffic(id).and_then(|traffic| {
             dataplane.clear_traffic(id)?;
             let sum = self.left.entry(service).or_default();
@@ -33,16 +33,12 @@ impl Counters {
     }
 
     /// Forgets the services that there are no more.
-    pub fn retain(&mut self, is_there: impl Fn(&ServiceAddress) -> bool) {
+    pub fn retain(&mut self, is_there: impl Fn(&ServiceId) -> bool) {
         self.left.retain(|service, _| is_there(service));
     }
 
     /// What each service has counted. A counter that cannot be read counts as zero.
-    pub fn sums<D: Dataplane>(
-        &self,
-        ids: &Ids,
-        dataplane: &D,
-    ) -> BTreeMap<ServiceAddress, Traffic> {
+    pub fn sums<D: Dataplane>(&self, ids: &Ids, dataplane: &D) -> BTreeMap<ServiceId, Traffic> {
         let mut sums = self.left.clone();
         for ((service, ..), id) in ids.servers() {
             let sum = sums.entry(*service).or_default();

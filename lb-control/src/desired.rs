@@ -16,8 +16,8 @@ use crate::{
     dataplane::{Sizes, Tables},
     ids::{Exhausted, Ids},
     model::{
-        Method, Protocol, RealServer, Refusal, ServiceAddress, Settings, Site, Tunnel,
-        VirtualService,
+        Forwarding, Method, Protocol, RealServer, Refusal, ServiceAddress, ServiceId, Settings,
+        Site, Tunnel, VirtualService,
     },
     network::next_hop::{self, Resolution},
     rings::{self, Member},
@@ -32,11 +32,11 @@ pub struct Desired {
     /// [`lay_rings`].
     pub tables: Tables,
     /// The entries of the services.
-    pub services: BTreeMap<ServiceAddress, Service>,
+    pub services: BTreeMap<ServiceId, Service>,
     /// The members of each service, in IPVS's order.
-    pub members: BTreeMap<ServiceAddress, Vec<Member>>,
+    pub members: BTreeMap<ServiceId, Vec<Member>>,
     /// The services whose sorry server stands in for all others.
-    pub sorry: BTreeSet<ServiceAddress>,
+    pub sorry: BTreeSet<ServiceId>,
     /// What does not fit.
     pub refused: Vec<Exhausted>,
 }
@@ -59,7 +59,7 @@ pub fn desired(state: &State, ids: &mut Ids, actual: &Tables, sizes: &Sizes) -> 
         if members.iter().all(|member| member.weight == 0)
             && let Some(socket) = service.sorry_server
         {
-            let sorry = sorry_server(socket);
+            let sorry = sorry_server(service, socket);
             let stand_in = member(
                 state,
                 service,
@@ -132,7 +132,7 @@ fn member(
     sizes: &Sizes,
     desired: &mut Desired,
 ) -> Option<Member> {
-    let identity = (service.key, server.socket, service.method);
+    let identity = (service.key, server.socket, server.forwarding.method());
     let id = match ids.server(identity, sizes.servers) {
         Ok(id) => id,
         Err(exhausted) => {
@@ -170,8 +170,8 @@ fn member(
 
 /// A sorry server as a real server. A port of 0 is the one that the client used.
 #[must_use]
-pub fn sorry_server(socket: SocketAddr) -> RealServer {
-    RealServer::new("sorry server", socket, 1)
+pub fn sorry_server(service: &VirtualService, socket: SocketAddr) -> RealServer {
+    RealServer::new("sorry server", socket, service.forwarding, 1)
 }
 
 /// The map entry of a real server.
@@ -188,14 +188,20 @@ fn entry(
         Some(Resolution::Unresolved { .. }) | None => (None, false),
     };
     let source = way.and_then(|hop| hop.source);
-    let needs_source = service.method == Method::Tunnel || service.source_nat;
+    let (source_nat, tunnel) = match server.forwarding {
+        Forwarding::Nat | Forwarding::Direct => (false, Tunnel::default()),
+        Forwarding::FullNat => (true, Tunnel::default()),
+        Forwarding::Tunnel { tunnel } => (false, tunnel),
+    };
+    let method = server.forwarding.method();
+    let needs_source = method == Method::Tunnel || source_nat;
     let usable = way.filter(|_| !needs_source || source.is_some());
     let mut flags = Server::PRESENT;
     let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };
     set(Server::IPV6, server.socket.is_ipv6());
     set(Server::LIMITED, server.upper != 0);
-    set(Server::SOURCE_NAT, service.source_nat);
-    let (tunnel_port, checksum) = match service.tunnel {
+    set(Server::SOURCE_NAT, source_nat);
+    let (tunnel_port, checksum) = match tunnel {
         Tunnel::Ipip => (0, false),
         Tunnel::Gre { checksum } => (0, checksum),
         Tunnel::Gue { port, checksum } => (port, checksum),
@@ -207,14 +213,14 @@ fn entry(
         service: service_id,
         weight: u16::try_from(weight).unwrap_or(u16::MAX),
         tunnel_port: Be16::new(tunnel_port),
-        port: Be16::new(match service.method {
+        port: Be16::new(match method {
             Method::Nat => server.socket.port(),
-            Method::Direct | Method::Tunnel => service.key.port,
+            Method::Direct | Method::Tunnel => service.port(),
         }),
         method: if is_local {
             MethodKind::LOCAL
         } else {
-            method_kind(service.method, service.tunnel)
+            method_kind(method, tunnel)
         },
         flags,
         tunnel_source: source.map_or_else(Address6::default, Address6::from),
@@ -265,7 +271,7 @@ pub fn lay_rings(
     desired: &mut Desired,
     actual: &Tables,
     sizes: &Sizes,
-) -> Result<(), ServiceAddress> {
+) -> Result<(), ServiceId> {
     let mut taken: BTreeMap<u32, u32> = actual
         .entries()
         .filter(|service| service.slots > 0)
@@ -432,7 +438,9 @@ fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
     set(maps::Settings::CUT_TUNNELS, !pmtu_disc);
     set(
         maps::Settings::RANGES,
-        site.services.iter().any(selectors::has_ranges),
+        site.services
+            .iter()
+            .any(|service| selectors::has_ranges(service)),
     );
     maps::Settings {
         timeouts: timeouts.map(flow_state::ticks),

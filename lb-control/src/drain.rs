@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use lb_common::maps::Load;
 
-use crate::{ids::Identity, model::ServiceAddress};
+use crate::{ids::Identity, model::ServiceId};
 
 /// A sorry server that is no longer needed has no more time than this.
 pub const SORRY: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub const fn open(load: &Load) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
     /// The service that it worked for.
-    pub service: ServiceAddress,
+    pub service: ServiceId,
     /// Where it listens.
     pub server: SocketAddr,
     /// Why it ended.

@@ -8,15 +8,15 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::model::{Method, ServiceAddress};
+use crate::model::{Method, ServiceId};
 
 /// What an id of a real server stands for.
-pub type Identity = (ServiceAddress, SocketAddr, Method);
+pub type Identity = (ServiceId, SocketAddr, Method);
 
 /// The ids that are given.
 #[derive(Debug, Default)]
 pub struct Ids {
-    services: BTreeMap<ServiceAddress, u32>,
+    services: BTreeMap<ServiceId, u32>,
     servers: BTreeMap<Identity, u32>,
     taken_services: BTreeSet<u32>,
     taken_servers: BTreeSet<u32>,
@@ -34,7 +34,7 @@ pub struct Exhausted {
 
 impl Ids {
     /// Takes over a service's id that was found in the maps.
-    pub fn restore_service(&mut self, service: ServiceAddress, id: u32) {
+    pub fn restore_service(&mut self, service: ServiceId, id: u32) {
         self.services.insert(service, id);
         self.taken_services.insert(id);
     }
@@ -56,7 +56,7 @@ impl Ids {
     ///
     /// # Errors
     /// [`Exhausted`] if there are `limit` already.
-    pub fn service(&mut self, service: ServiceAddress, limit: u32) -> Result<u32, Exhausted> {
+    pub fn service(&mut self, service: ServiceId, limit: u32) -> Result<u32, Exhausted> {
         give(
             &mut self.services,
             &mut self.taken_services,
@@ -96,7 +96,7 @@ impl Ids {
     /// now.
     pub fn release(
         &mut self,
-        wants_service: impl Fn(&ServiceAddress) -> bool,
+        wants_service: impl Fn(&ServiceId) -> bool,
         wants_server: impl Fn(&Identity) -> bool,
         is_used: impl Fn(u32) -> bool,
     ) -> Vec<(Identity, u32)> {
@@ -148,14 +148,14 @@ fn give<K: Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
+    use crate::model::{Protocol, ServiceAddress};
 
     fn server(last: u8) -> Identity {
-        let service = ServiceAddress {
+        let service = ServiceId::Address(ServiceAddress {
             address: [10, 0, 0, 1].into(),
             port: 80,
             protocol: Protocol::Tcp,
-        };
+        });
         (
             service,
             SocketAddr::from(([10, 0, 1, last], 80)),

@@ -4,6 +4,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Site {
     /// The virtual services that are switched on, in the order of the file.
-    pub services: Vec<VirtualService>,
+    pub services: Vec<Arc<VirtualService>>,
     /// The floating addresses that the active director holds, each once.
     pub addresses: Vec<FloatingAddress>,
     /// How long a silent connection is remembered.
@@ -27,19 +28,13 @@ pub struct Site {
 pub struct VirtualService {
     /// The name of the block.
     pub name: String,
-    /// What it is known by: the first of its selectors.
-    pub key: ServiceAddress,
-    /// The firewall mark that stands for it, if it is a group.
-    pub mark: Option<u32>,
+    /// What it is known by: its mark, or the first of its selectors.
+    pub key: ServiceId,
     /// What clients connect to; more than one, or more than one port, makes it a group. In order,
-    /// and no two overlap.
+    /// and no two overlap. A group without any gets nothing.
     pub selectors: Vec<Selector>,
-    /// How packets reach the real servers.
-    pub method: Method,
-    /// Masqueraded at both ends: real servers see the router as their client.
-    pub source_nat: bool,
-    /// What stands round packets in a tunnel.
-    pub tunnel: Tunnel,
+    /// How packets reach the sorry server, and real servers of which nothing else is said.
+    pub forwarding: Forwarding,
     /// Who gets the next connection.
     pub scheduler: Scheduler,
     /// How the scheduler does it.
@@ -48,14 +43,17 @@ pub struct VirtualService {
     pub one_packet: bool,
     /// Clients stay with their server.
     pub persistence: Option<Persistence>,
+    /// The persistence engine that was asked for by ipvsadm. It is kept to be shown: clients are told apart by
+    /// their addresses.
+    pub engine: Option<String>,
     /// The server that clients get while there is no other.
     pub sorry_server: Option<SocketAddr>,
     /// What clients get while there is none at all.
     pub refusal: Refusal,
     /// How long a server that leaves lvs.cf may finish what it has.
     pub drain: Duration,
-    /// How nannies find out whether a server is well.
-    pub probe: Probe,
+    /// How nannies find out whether a server is well. Without it all are taken for well, as by IPVS.
+    pub probe: Option<Probe>,
     /// By which protocol they talk to it; that of the service, or for a group one of several.
     pub check_protocol: Protocol,
     /// A server that fails stays with weight 0 instead of leaving the table.
@@ -557,6 +555,8 @@ pub struct RealServer {
     /// Where the server listens. Only masquerading can change the port; 0 is the port that the
     /// client used.
     pub socket: SocketAddr,
+    /// How packets reach it.
+    pub forwarding: Forwarding,
     /// The port at which it is checked; mostly that of `socket`. 0 only where a program checks it.
     pub check_port: u16,
     /// Its share of connections, 0 to 65535; 0 for none.
@@ -573,24 +573,28 @@ impl VirtualService {
     pub fn new(name: &str, key: ServiceAddress, scheduler: Scheduler, probe: Probe) -> Self {
         Self {
             name: name.to_owned(),
-            key,
-            mark: None,
+            key: key.into(),
             selectors: vec![Selector::single(key)],
-            method: Method::Nat,
-            source_nat: false,
-            tunnel: Tunnel::default(),
+            forwarding: Forwarding::Nat,
             scheduler,
             flags: SchedulerFlags::default(),
             one_packet: false,
             persistence: None,
+            engine: None,
             sorry_server: None,
             refusal: Refusal::default(),
             drain: Self::DRAIN,
-            probe,
+            probe: Some(probe),
             check_protocol: key.protocol,
             quiesce: false,
             servers: Vec::new(),
         }
+    }
+
+    /// The port that clients connect to, the first of them; 0 for all, and for a group without any.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.selectors.first().map_or(0, |selector| selector.first)
     }
 
     /// How long a server that leaves lvs.cf may finish what it has, unless the file says
@@ -601,10 +605,11 @@ impl VirtualService {
 impl RealServer {
     /// A server without thresholds.
     #[must_use]
-    pub fn new(name: &str, socket: SocketAddr, weight: u16) -> Self {
+    pub fn new(name: &str, socket: SocketAddr, forwarding: Forwarding, weight: u16) -> Self {
         Self {
             name: name.to_owned(),
             socket,
+            forwarding,
             check_port: socket.port(),
             weight,
             upper: 0,

@@ -17,7 +17,7 @@ use nix::sys::{
 use tracing::warn;
 
 use crate::{
-    model::{Method, Site},
+    model::{Family, Method, RealServer, Site},
     network::links::Links,
 };
 
@@ -131,7 +131,9 @@ fn those_there_are() -> String {
 pub fn warn_of_settings(site: &Site) {
     let masquerades = |wants_v6: bool| {
         site.services.iter().any(|service| {
-            service.method == Method::Nat && service.key.address.is_ipv6() == wants_v6
+            let has_family = (service.key.family() == Family::Ipv6) == wants_v6;
+            let masquerades = |server: &RealServer| server.forwarding.method() == Method::Nat;
+            has_family && service.servers.iter().any(masquerades)
         })
     };
     for (is_needed, setting) in [

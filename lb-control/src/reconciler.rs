@@ -25,7 +25,7 @@ use crate::{
     drain::{self, Drain},
     event::Event,
     ids::{Exhausted, Identity, Ids},
-    model::{ServiceAddress, Site},
+    model::{ServiceId, Site},
     rings::turn_after,
     state::{Override, State},
     status,
@@ -45,6 +45,8 @@ pub struct Reconciler<D> {
     /// When the daemon started.
     start: Instant,
     dataplane: D,
+    /// Whether it is known what ought to be. Before that nothing is written, for what is found is to stay.
+    is_configured: bool,
 }
 
 impl<D: Dataplane> Reconciler<D> {
@@ -55,7 +57,7 @@ impl<D: Dataplane> Reconciler<D> {
     /// If the maps cannot be read.
     pub fn new(dataplane: D) -> Result<Self, D::Error> {
         let actual = dataplane.read()?;
-        let mut reconciler = Self {
+        let reconciler = Self {
             state: State::default(),
             ids: Ids::default(),
             actual,
@@ -64,8 +66,8 @@ impl<D: Dataplane> Reconciler<D> {
             counters: Counters::default(),
             start: Instant::now(),
             dataplane,
+            is_configured: false,
         };
-        reconciler.restore_ids();
         Ok(reconciler)
     }
 
@@ -130,7 +132,10 @@ impl<D: Dataplane> Reconciler<D> {
 
     /// lvs.cf was read. Whoever is in the tables and no longer asked for may finish.
     fn configure(&mut self, site: Site) {
-        let is_first = self.state.site.services.is_empty();
+        if !std::mem::replace(&mut self.is_configured, true) {
+            self.take_over(site);
+            return;
+        }
         let servers = self.ids.servers();
         let in_tables: Vec<_> = servers
             .filter(|(_, id)| self.actual.servers.contains_key(id))
@@ -145,9 +150,20 @@ impl<D: Dataplane> Reconciler<D> {
                 info!(%service, %server, seconds, "is no longer in lvs.cf and may finish");
             }
         }
-        if is_first {
-            self.presume_members();
-        }
+    }
+
+    /// The first site: what the maps hold stays with those of it whom it belongs to.
+    fn take_over(&mut self, site: Site) {
+        self.state.configure(site, []);
+        self.restore_ids();
+        let found: Vec<_> = self
+            .found()
+            .into_iter()
+            .map(|(identity, _)| identity)
+            .collect();
+        let site = self.state.site.clone();
+        self.state.configure(site, found);
+        self.presume_members();
     }
 
     /// A second has passed. Whether the maps may have to change.
@@ -219,6 +235,9 @@ impl<D: Dataplane> Reconciler<D> {
 
     /// Brings the maps to what they ought to hold.
     fn reconcile(&mut self) {
+        if !self.is_configured {
+            return;
+        }
         let sizes = self.dataplane.sizes();
         let mut wanted = desired(&self.state, &mut self.ids, &self.actual, &sizes);
         self.let_finish(&mut wanted);
@@ -267,7 +286,8 @@ impl<D: Dataplane> Reconciler<D> {
             .iter()
             .filter(|service| last.sorry.contains(&service.key))
             .filter_map(|service| {
-                let identity = (service.key, service.sorry_server?, service.method);
+                let method = service.forwarding.method();
+                let identity = (service.key, service.sorry_server?, method);
                 Some((identity, service.drain.min(drain::SORRY)))
             })
             .collect();
@@ -360,8 +380,9 @@ impl<D: Dataplane> Reconciler<D> {
         }
     }
 
-    /// The services that the maps hold, by id. One that has several keys is known by the first.
-    fn found_services(&self) -> BTreeMap<u32, ServiceAddress> {
+    /// The services that the maps hold, by id. One that has several keys is known by the first; a group of
+    /// the site, by its mark.
+    fn found_services(&self) -> BTreeMap<u32, ServiceId> {
         let Tables {
             services, ranges, ..
         } = &self.actual;
@@ -378,7 +399,14 @@ impl<D: Dataplane> Reconciler<D> {
             let first = found.entry(id).or_insert(address);
             *first = address.min(*first);
         }
-        found
+        let mut known = BTreeMap::new();
+        for service in &self.state.site.services {
+            if let Some(first) = service.selectors.first() {
+                known.insert(first.key(), service.key);
+            }
+        }
+        let name = |(id, address)| (id, known.get(&address).copied().unwrap_or(address.into()));
+        found.into_iter().map(name).collect()
     }
 
     /// The real servers that the maps hold.
@@ -427,7 +455,7 @@ impl<D: Dataplane> Reconciler<D> {
             .iter()
             .flat_map(|service| {
                 let sorry = service.sorry_server;
-                sorry.map(|socket| (service.key, socket, service.method))
+                sorry.map(|socket| (service.key, socket, service.forwarding.method()))
             })
             .collect();
         let leaving = state.leaving();
@@ -460,7 +488,7 @@ const MAX_BATCH: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+    use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
     use lb_common::maps::{Load, MethodKind, Traffic};
 
@@ -472,11 +500,15 @@ mod tests {
         },
         desired::service_key,
         health::{Failure, Health, Report},
-        model::{Check, Probe, Protocol, RealServer, Scheduler, Site, VirtualService},
+        model::{
+            Check, Forwarding, Probe, Protocol, RealServer, Scheduler, ServiceAddress, Site,
+            VirtualService,
+        },
         network::next_hop::{NextHop, Resolution, Resolved},
     };
 
-    const SERVICE: ServiceAddress = ServiceAddress {
+    const SERVICE: ServiceId = ServiceId::Address(ADDRESS);
+    const ADDRESS: ServiceAddress = ServiceAddress {
         address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
         port: 80,
         protocol: Protocol::Tcp,
@@ -488,14 +520,16 @@ mod tests {
 
     fn site(scheduler: Scheduler, quiesce: bool, servers: &[u8]) -> Site {
         Site {
-            services: vec![VirtualService {
+            services: vec![Arc::new(VirtualService {
                 quiesce,
                 servers: servers
                     .iter()
-                    .map(|last| RealServer::new(&format!("rs{last}"), socket(*last), 1))
+                    .map(|last| {
+                        RealServer::new(&format!("rs{last}"), socket(*last), Forwarding::Nat, 1)
+                    })
                     .collect(),
-                ..VirtualService::new("web", SERVICE, scheduler, probe())
-            }],
+                ..VirtualService::new("web", ADDRESS, scheduler, probe())
+            })],
             ..Site::default()
         }
     }
@@ -610,7 +644,7 @@ mod tests {
         /// The ids in the ring of the service.
         fn ring(&self) -> Vec<u32> {
             let memory = self.memory.borrow();
-            let service = memory.tables.services[&service_key(&SERVICE)];
+            let service = memory.tables.services[&service_key(&ADDRESS)];
             memory
                 .tables
                 .rings
@@ -753,7 +787,7 @@ mod tests {
     fn an_id_waits_for_the_last_flow() {
         let site = |servers: &[u8]| {
             let mut site = site(Scheduler::Rr, false, servers);
-            site.services[0].drain = Duration::ZERO;
+            Arc::make_mut(&mut site.services[0]).drain = Duration::ZERO;
             Event::Configured(site)
         };
         let mut router = Router::new(Rc::default());
@@ -937,7 +971,7 @@ mod tests {
     #[test]
     fn the_sorry_server_stands_in_while_there_is_no_other() {
         let mut with_sorry = site(Scheduler::Rr, false, &[1]);
-        with_sorry.services[0].sorry_server = Some(socket(9));
+        Arc::make_mut(&mut with_sorry.services[0]).sorry_server = Some(socket(9));
         let mut router = Router::new(Rc::default());
         router.hear([Event::Configured(with_sorry), way(1)]);
         assert!(router.ring().is_empty(), "its way is not known");

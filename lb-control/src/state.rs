@@ -12,12 +12,12 @@ use crate::{
     drain::{Drain, Ended, Why},
     health::{Health, Report},
     ids::Identity,
-    model::{Method, ServiceAddress, Site, VirtualService},
+    model::{Method, ServiceId, Site, VirtualService},
     network::next_hop::{Resolution, Resolved},
 };
 
 /// A real server of a service.
-pub type ServerKey = (ServiceAddress, SocketAddr);
+pub type ServerKey = (ServiceId, SocketAddr);
 
 /// What the director knows.
 #[derive(Debug, Default)]
@@ -134,6 +134,7 @@ impl State {
                 self.let_leave(identity, drain);
             }
         }
+        self.presume_unwatched();
         let addresses = self.addresses_to_follow();
         self.ways.retain(|address, _| addresses.contains(address));
         self.resolved.retain(|address| addresses.contains(address));
@@ -267,7 +268,7 @@ impl State {
     }
 
     /// How long servers of a service may finish.
-    fn drain_of(&self, before: &Site, service: ServiceAddress) -> Duration {
+    fn drain_of(&self, before: &Site, service: ServiceId) -> Duration {
         let services = self.site.services.iter().chain(&before.services);
         services
             .filter(|known| known.key == service)
@@ -318,6 +319,20 @@ impl State {
         }
     }
 
+    /// Takes servers for well that nobody watches, in the order in which the site names them.
+    fn presume_unwatched(&mut self) {
+        let site = std::mem::take(&mut self.site);
+        for service in site.services.iter().filter(|one| one.probe.is_none()) {
+            for server in &service.servers {
+                let key = (service.key, server.socket);
+                if self.health.insert(key, IsUp::Yes) != Some(IsUp::Yes) {
+                    self.settle(key);
+                }
+            }
+        }
+        self.site = site;
+    }
+
     /// The way to a real server, if it is known.
     #[must_use]
     pub fn way(&self, address: IpAddr) -> Option<&Resolution> {
@@ -356,7 +371,8 @@ pub fn followed(site: &Site) -> BTreeSet<IpAddr> {
         let sorry = service.sorry_server.map(|socket| socket.ip());
         servers.chain(sorry).collect::<Vec<_>>()
     };
-    site.services.iter().flat_map(of_service).collect()
+    let services = site.services.iter();
+    services.flat_map(|service| of_service(service)).collect()
 }
 
 fn servers(site: &Site) -> BTreeMap<ServerKey, Terms> {
@@ -368,30 +384,35 @@ fn servers(site: &Site) -> BTreeMap<ServerKey, Terms> {
                 OnFailure::Leaves
             },
             drain: service.drain,
-            method: service.method,
+            method: service.forwarding.method(),
         };
         let key = service.key;
-        let sockets: Vec<_> = service.servers.iter().map(|server| server.socket).collect();
-        sockets
-            .into_iter()
-            .map(move |socket| ((key, socket), terms))
+        let terms = service.servers.iter().map(|server| {
+            let method = server.forwarding.method();
+            ((key, server.socket), Terms { method, ..terms })
+        });
+        terms.collect::<Vec<_>>()
     };
-    site.services.iter().flat_map(of_service).collect()
+    let services = site.services.iter();
+    services.flat_map(|service| of_service(service)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         health::Failure,
-        model::{Check, Probe, Protocol, RealServer, Scheduler},
+        model::{Check, Forwarding, Probe, Protocol, RealServer, Scheduler, ServiceAddress},
     };
 
-    const SERVICE: ServiceAddress = ServiceAddress {
+    const ADDRESS: ServiceAddress = ServiceAddress {
         address: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
         port: 80,
         protocol: Protocol::Tcp,
     };
+    const SERVICE: ServiceId = ServiceId::Address(ADDRESS);
 
     /// What happens to the server.
     enum Step {
@@ -418,13 +439,13 @@ mod tests {
             interval: Duration::from_secs(1),
             reentry: Duration::from_secs(1),
         };
-        let servers = is_in.then(|| RealServer::new("rs", key().1, 1));
+        let servers = is_in.then(|| RealServer::new("rs", key().1, Forwarding::Nat, 1));
         Site {
-            services: vec![VirtualService {
+            services: vec![Arc::new(VirtualService {
                 quiesce,
                 servers: servers.into_iter().collect(),
-                ..VirtualService::new("web", SERVICE, Scheduler::Rr, probe)
-            }],
+                ..VirtualService::new("web", ADDRESS, Scheduler::Rr, probe)
+            })],
             ..Site::default()
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     drain::{self, Drain},
     health::{State as NannyState, Status as NannyStatus},
     ids::Ids,
-    model::{Method, Protocol, Scheduler, ServiceAddress, VirtualService},
+    model::{Forwarding, Method, Protocol, Scheduler, ServiceId, VirtualService},
     network::next_hop::Resolution,
     state::{Override, Part, State},
 };
@@ -82,7 +82,7 @@ pub struct InterfaceStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeavingStatus {
     /// The service that it worked for.
-    pub service: ServiceAddress,
+    pub service: ServiceId,
     /// Its address.
     pub address: IpAddr,
     /// Its port.
@@ -120,14 +120,16 @@ pub struct MemoryStatus {
 /// A virtual service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
+    /// What it is known by.
+    pub service: ServiceId,
     /// The name of its block.
     pub name: String,
-    /// The virtual IP.
-    pub address: IpAddr,
-    /// The virtual port.
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// The virtual IP, the first one of a group; none for a group of nothing.
+    pub address: Option<IpAddr>,
+    /// The virtual port, or the first one.
+    pub port: Option<u16>,
+    /// The protocol, or the first one.
+    pub protocol: Option<Protocol>,
     /// Who gets the next connection.
     pub scheduler: Scheduler,
     /// How packets reach the servers.
@@ -157,6 +159,8 @@ pub struct ServerStatus {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
+    /// How packets reach it.
+    pub forwarding: Forwarding,
     /// The weight that lvs.cf gives it.
     pub weight: u16,
     /// Whether it gets connections.
@@ -253,12 +257,13 @@ pub fn report<D: Dataplane>(
     let services = state.site.services.iter().map(|service| {
         let sum = sums.get(&service.key).copied().unwrap_or_default();
         ServiceStatus {
+            service: service.key,
             name: service.name.clone(),
-            address: service.key.address,
-            port: service.key.port,
-            protocol: service.key.protocol,
+            address: service.selectors.first().map(|first| first.address),
+            port: service.selectors.first().map(|first| first.first),
+            protocol: service.selectors.first().map(|first| first.protocol),
             scheduler: service.scheduler,
-            method: service.method,
+            method: service.forwarding.method(),
             connections: sum.connections,
             packets_in: sum.packets_in,
             packets_out: sum.packets_out,
@@ -325,7 +330,8 @@ fn servers<D: Dataplane>(
         let key = (service.key, server.socket);
         let way = state.way(server.socket.ip());
         let unreachable = unreachable(way);
-        let id = ids.find_server(&(service.key, server.socket, service.method));
+        let method = server.forwarding.method();
+        let id = ids.find_server(&(service.key, server.socket, method));
         // A counter that cannot be read is shown as zero rather than keeping all the others.
         let load = id
             .and_then(|id| dataplane.load(id).ok())
@@ -341,6 +347,7 @@ fn servers<D: Dataplane>(
             name: server.name.clone(),
             address: server.socket.ip(),
             port: server.socket.port(),
+            forwarding: server.forwarding,
             weight: server.weight,
             state: match (part, overridden) {
                 (Part::Member { .. }, _) if way.is_none() => ServerState::Unknown,
@@ -386,7 +393,7 @@ fn sorry<D: Dataplane>(
     service: &VirtualService,
 ) -> Option<SorryStatus> {
     let socket = service.sorry_server?;
-    let id = ids.find_server(&(service.key, socket, service.method));
+    let id = ids.find_server(&(service.key, socket, service.forwarding.method()));
     Some(SorryStatus {
         address: socket.ip(),
         port: socket.port(),
@@ -463,11 +470,7 @@ impl StatusReport {
             .map(|nanny| ((nanny.service, nanny.server), nanny))
             .collect();
         for service in &mut self.services {
-            let key = ServiceAddress {
-                address: service.address,
-                port: service.port,
-                protocol: service.protocol,
-            };
+            let key = service.service;
             for server in &mut service.servers {
                 let socket = SocketAddr::new(server.address, server.port);
                 let Some(nanny) = nannies.get(&(key, socket)) else {
@@ -519,11 +522,10 @@ impl fmt::Display for StatusReport {
             self.memory.maps.div_ceil(1 << 20)
         )?;
         for service in &self.services {
-            let socket = SocketAddr::new(service.address, service.port);
             writeln!(
                 f,
-                "\n{} {socket} {} {} \"{}\"",
-                service.protocol, service.scheduler, service.method, service.name
+                "\n{} {} {} \"{}\"",
+                service.service, service.scheduler, service.method, service.name
             )?;
             writeln!(
                 f,

@@ -1,7 +1,7 @@
 //! What an lvs.cf means, and what is said about it.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lb_control::{
     config::{
@@ -9,8 +9,9 @@ use lb_control::{
         directives::{Effect, Entry, GLOBALS, Kind, SERVERS, SERVICES},
     },
     model::{
-        Check, Expect, FloatingAddress, Method, Persistence, Probe, Protocol, RealServer, Refusal,
-        Scheduler, SchedulerFlags, Selector, ServiceAddress, Settings, Tunnel, VirtualService,
+        Check, Expect, Family, FloatingAddress, Forwarding, Persistence, Probe, Protocol,
+        RealServer, Refusal, Scheduler, SchedulerFlags, Selector, ServiceAddress, ServiceId,
+        Settings, Tunnel, VirtualService,
     },
 };
 
@@ -64,7 +65,7 @@ fn a_file_of_the_web_tool_means_what_it_meant() {
         ..VirtualService::new("dns", key(53, Protocol::Udp), Scheduler::Rr, script)
     };
     assert_eq!(site.settings, Settings::default());
-    assert_eq!(site.services, [http, dns]);
+    assert_eq!(site.services, [http, dns].map(Arc::new));
     assert_eq!(
         site.addresses,
         [
@@ -123,7 +124,11 @@ fn probes() {
         let (_, site) = said
             .site
             .unwrap_or_else(|| panic!("{lines}: {:?}", said.diagnostics));
-        assert_eq!(site.services[0].probe.check, check, "{lines}");
+        assert_eq!(
+            site.services[0].probe.as_ref().unwrap().check,
+            check,
+            "{lines}"
+        );
     }
 }
 
@@ -607,25 +612,25 @@ fn services() {
         ("protocol = sctp\n", |v| {
             with(v, &[(9, Protocol::Sctp, 80, 80)]);
             v.check_protocol = Protocol::Sctp;
-            v.probe.check = talk(None, None);
+            v.probe.as_mut().unwrap().check = talk(None, None);
         }),
         ("method = nat\n", |_| {}),
-        ("method = fullnat\n", |v| v.source_nat = true),
-        ("method = direct\n", |v| v.method = Method::Direct),
-        ("method = tunnel\n", |v| v.method = Method::Tunnel),
+        ("method = fullnat\n", |v| by(v, Forwarding::FullNat)),
+        ("method = direct\n", |v| by(v, Forwarding::Direct)),
+        ("method = tunnel\n", |v| by(v, IPIP)),
         (
             "method = tunnel\ntunnel_type = gre\ntunnel_checksum = 1\n",
             |v| {
-                v.method = Method::Tunnel;
-                v.tunnel = Tunnel::Gre { checksum: true };
+                let tunnel = Tunnel::Gre { checksum: true };
+                by(v, Forwarding::Tunnel { tunnel });
             },
         ),
         ("method = tunnel\ntunnel_type = gue\n", |v| {
-            v.method = Method::Tunnel;
-            v.tunnel = Tunnel::Gue {
+            let tunnel = Tunnel::Gue {
                 port: 6080,
                 checksum: false,
             };
+            by(v, Forwarding::Tunnel { tunnel });
         }),
         ("scheduler = twos\n", |v| v.scheduler = Scheduler::Twos),
         ("scheduler = sh\nsched_flags = sh-fallback,sh-port\n", |v| {
@@ -666,7 +671,7 @@ fn services() {
             v.sorry_server = Some("10.0.0.7:81".parse().unwrap());
         }),
         ("method = tunnel\nsorry_server = [2001:db8::7]:80\n", |v| {
-            v.method = Method::Tunnel;
+            by(v, IPIP);
             v.sorry_server = Some("[2001:db8::7]:80".parse().unwrap());
         }),
         ("sorry_server = 0.0.0.0\n", |_| {}),
@@ -677,12 +682,12 @@ fn services() {
         ("drain = 0\n", |v| v.drain = Duration::ZERO),
         ("drain = 90\n", |v| v.drain = seconds(90)),
         ("check_port = 8080\n", |v| {
-            v.probe.check = talk(None, None);
+            v.probe.as_mut().unwrap().check = talk(None, None);
             v.servers[0].check_port = 8080;
         }),
         ("port = 1000-2000\n", |v| {
             with(v, &[(9, Protocol::Tcp, 1000, 2000)]);
-            v.probe.check = talk(None, None);
+            v.probe.as_mut().unwrap().check = talk(None, None);
             v.servers[0].socket.set_port(0);
             v.servers[0].check_port = 1000;
         }),
@@ -690,30 +695,30 @@ fn services() {
             "port = 0\ncheck_port = 22\nsorry_server = 10.0.0.7\n",
             |v| {
                 with(v, &[(9, Protocol::Tcp, 0, 65535)]);
-                v.probe.check = talk(None, None);
+                v.probe.as_mut().unwrap().check = talk(None, None);
                 v.servers[0].socket.set_port(0);
                 v.servers[0].check_port = 22;
                 v.sorry_server = Some("10.0.0.7:0".parse().unwrap());
             },
         ),
-        ("fwmark = 7\n", |v| v.mark = Some(7)),
+        ("fwmark = 7\n", mark),
         ("fwmark = 7\nmatch = \"tcp 10.0.0.9:443,80\"\n", |v| {
-            v.mark = Some(7);
             with(
                 v,
                 &[(9, Protocol::Tcp, 80, 80), (9, Protocol::Tcp, 443, 443)],
             );
+            mark(v);
             v.servers[0].socket.set_port(0);
         }),
         (
             "fwmark = 7\nport = 443\nmatch = \"tcp 10.0.0.9:80 10.0.0.8:443\"\n",
             |v| {
-                v.mark = Some(7);
                 with(
                     v,
                     &[(8, Protocol::Tcp, 443, 443), (9, Protocol::Tcp, 80, 80)],
                 );
-                v.probe.check = talk(None, None);
+                mark(v);
+                v.probe.as_mut().unwrap().check = talk(None, None);
                 v.servers[0].socket.set_port(0);
                 v.servers[0].check_port = 443;
             },
@@ -721,7 +726,6 @@ fn services() {
         (
             "fwmark = 7\nmatch = \"esp 10.0.0.9\"\nmatch = \"udp 10.0.0.9:500,4500\"\nexpect = x\n",
             |v| {
-                v.mark = Some(7);
                 with(
                     v,
                     &[
@@ -730,8 +734,9 @@ fn services() {
                         (9, Protocol::Udp, 4500, 4500),
                     ],
                 );
+                mark(v);
                 v.check_protocol = Protocol::Udp;
-                v.probe.check = talk(None, Some(Expect::Prefix(b"x".to_vec())));
+                v.probe.as_mut().unwrap().check = talk(None, Some(Expect::Prefix(b"x".to_vec())));
                 v.servers[0].socket.set_port(0);
                 v.servers[0].check_port = 500;
             },
@@ -739,13 +744,13 @@ fn services() {
         (
             "fwmark = 7\nmatch = \"udp 10.0.0.9:10-20,15-30\"\nmatch = \"tcp 10.0.0.9\"\nprotocol = tcp\ncheck_port = 22\n",
             |v| {
-                v.mark = Some(7);
                 with(
                     v,
                     &[(9, Protocol::Tcp, 0, 65535), (9, Protocol::Udp, 10, 30)],
                 );
+                mark(v);
                 v.check_protocol = Protocol::Tcp;
-                v.probe.check = talk(None, None);
+                v.probe.as_mut().unwrap().check = talk(None, None);
                 v.servers[0].socket.set_port(0);
                 v.servers[0].check_port = 22;
             },
@@ -774,7 +779,7 @@ fn services() {
             ..VirtualService::new("v", key, Scheduler::Wlc, probe)
         };
         change(&mut expected);
-        assert_eq!(site.services, [expected], "{lines}");
+        assert_eq!(site.services, [Arc::new(expected)], "{lines}");
     }
 }
 
@@ -1338,7 +1343,7 @@ fn program(command: &[&str], expect: Option<&str>) -> Check {
 }
 
 fn server(name: &str, socket: &str, weight: u16) -> RealServer {
-    RealServer::new(name, socket.parse().unwrap(), weight)
+    RealServer::new(name, socket.parse().unwrap(), Forwarding::Nat, weight)
 }
 
 /// Gives a service its selectors: the last byte of 10.0.0.x, protocol, first and last port.
@@ -1352,7 +1357,27 @@ fn with(service: &mut VirtualService, selectors: &[(u8, Protocol, u16, u16)]) {
             last,
         })
         .collect();
-    service.key = service.selectors[0].key();
+    service.key = service.selectors[0].key().into();
+}
+
+/// All its servers are reached in this way.
+fn by(service: &mut VirtualService, forwarding: Forwarding) {
+    service.forwarding = forwarding;
+    for server in &mut service.servers {
+        server.forwarding = forwarding;
+    }
+}
+
+const IPIP: Forwarding = Forwarding::Tunnel {
+    tunnel: Tunnel::Ipip,
+};
+
+/// It is known by the mark 7.
+fn mark(service: &mut VirtualService) {
+    service.key = ServiceId::Mark {
+        mark: 7,
+        family: Family::Ipv4,
+    };
 }
 
 fn floating(address: &str, prefix: u8, interface: &str, label: &str) -> FloatingAddress {

@@ -3,29 +3,34 @@
 use super::{
     diagnostic::Diagnostics,
     directives::ServiceKey,
-    settings::{Forwarding, ServiceSettings, TunnelType},
+    settings::{self, ServiceSettings, TunnelType},
 };
-use crate::model::{Method, Tunnel};
+use crate::model::{Forwarding, Method, Tunnel};
 
-/// The method, and whether it masquerades the client too.
-pub(super) fn method(settings: &ServiceSettings<'_>, network: Method) -> (Method, bool) {
-    match settings.ours.method {
-        None => (network, false),
-        Some(Forwarding::Nat) => (Method::Nat, false),
-        Some(Forwarding::FullNat) => (Method::Nat, true),
-        Some(Forwarding::Direct) => (Method::Direct, false),
-        Some(Forwarding::Tunnel) => (Method::Tunnel, false),
+/// How packets reach the servers of a service.
+pub(super) fn forwarding(
+    settings: &ServiceSettings<'_>,
+    network: Method,
+    diagnostics: &mut Diagnostics,
+) -> Forwarding {
+    let said = settings.ours.method.unwrap_or(match network {
+        Method::Nat => settings::Forwarding::Nat,
+        Method::Direct => settings::Forwarding::Direct,
+        Method::Tunnel => settings::Forwarding::Tunnel,
+    });
+    let is_tunnel = said == settings::Forwarding::Tunnel;
+    let tunnel = tunnel(settings, is_tunnel, diagnostics);
+    match said {
+        settings::Forwarding::Nat => Forwarding::Nat,
+        settings::Forwarding::FullNat => Forwarding::FullNat,
+        settings::Forwarding::Direct => Forwarding::Direct,
+        settings::Forwarding::Tunnel => Forwarding::Tunnel { tunnel },
     }
 }
 
 /// What stands round packets in a tunnel. Tells of directives that do nothing there.
-pub(super) fn tunnel(
-    settings: &ServiceSettings<'_>,
-    method: Method,
-    diagnostics: &mut Diagnostics,
-) -> Tunnel {
+fn tunnel(settings: &ServiceSettings<'_>, tunnels: bool, diagnostics: &mut Diagnostics) -> Tunnel {
     let kind = settings.ours.tunnel_type;
-    let tunnels = method == Method::Tunnel;
     let rules = [
         (
             ServiceKey::TunnelType,

@@ -1,7 +1,7 @@
 //! Settings → Site: what the file means. Every check between directives is here and in the
 //! modules that this one calls.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     addresses::{Addresses, Wanted},
@@ -19,7 +19,7 @@ use super::{
     source::Span,
     values::Netmask,
 };
-use crate::model::{Method, Selector, Site, VirtualService};
+use crate::model::{Family, Forwarding, Method, Selector, ServiceId, Site, VirtualService};
 
 /// What a file means. With errors among the diagnostics the result is not to be used.
 pub(super) fn understand(
@@ -69,7 +69,7 @@ struct Building<'a> {
     document: &'a Document,
     method: Method,
     addresses: Addresses<'a>,
-    services: Vec<VirtualService>,
+    services: Vec<Arc<VirtualService>>,
     claims: Claims<'a>,
     /// Real servers have the director for their gateway.
     masquerades: bool,
@@ -79,8 +79,7 @@ struct Building<'a> {
 impl Building<'_> {
     fn service(&mut self, settings: &ServiceSettings<'_>) {
         let diagnostics = &mut *self.diagnostics;
-        let (method, source_nat) = forwarding::method(settings, self.method);
-        let tunnel = forwarding::tunnel(settings, method, diagnostics);
+        let forwarding = forwarding::forwarding(settings, self.method, diagnostics);
         let scheduler = scheduling::scheduler(settings);
         let flags = scheduling::flags(settings, scheduler, diagnostics);
         let wanted = self.wanted(settings);
@@ -91,7 +90,7 @@ impl Building<'_> {
         let mut farm = Farm {
             source: &self.document.source,
             settings,
-            method,
+            forwarding,
             selectors: wanted.as_deref(),
             check: &probe.check,
             checked,
@@ -107,16 +106,21 @@ impl Building<'_> {
             return;
         }
         let selectors: Vec<_> = wanted.into_iter().map(|matched| matched.selector).collect();
-        let Some(key) = selectors.first().map(Selector::key) else {
+        let Some(first) = selectors.first().map(Selector::key) else {
             return;
         };
-        self.masquerades |= method == Method::Nat && !source_nat;
-        self.services.push(VirtualService {
-            mark: Some(settings.fwmark).filter(|mark| *mark != 0),
+        let key = match settings.fwmark {
+            0 => ServiceId::Address(first),
+            mark => ServiceId::Mark {
+                mark,
+                family: Family::of(first.address),
+            },
+        };
+        self.masquerades |= forwarding == Forwarding::Nat;
+        let service = VirtualService {
+            key,
             selectors,
-            method,
-            source_nat,
-            tunnel,
+            forwarding,
             flags,
             one_packet,
             persistence,
@@ -126,8 +130,9 @@ impl Building<'_> {
             check_protocol: checked.protocol,
             quiesce: settings.quiesce_server,
             servers,
-            ..VirtualService::new(settings.name, key, scheduler, probe)
-        });
+            ..VirtualService::new(settings.name, first, scheduler, probe)
+        };
+        self.services.push(Arc::new(service));
     }
 
     /// What clients connect to; the block's address becomes a floating one.

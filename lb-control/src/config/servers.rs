@@ -11,13 +11,13 @@ use super::{
     settings::{Matched, ServerSettings, ServiceSettings},
     source::Source,
 };
-use crate::model::{Check, Method, Protocol, RealServer};
+use crate::model::{Check, Forwarding, Method, Protocol, RealServer};
 
 /// What there is to know of a service before its servers.
 pub(super) struct Farm<'a, 'd> {
     pub(super) source: &'a Source,
     pub(super) settings: &'a ServiceSettings<'d>,
-    pub(super) method: Method,
+    pub(super) forwarding: Forwarding,
     /// What clients connect to, if that is known.
     pub(super) selectors: Option<&'a [Matched]>,
     pub(super) check: &'a Check,
@@ -128,7 +128,7 @@ impl Farm<'_, '_> {
         let span = self.settings.block.place(ServiceKey::SorryServer);
         let port = match self.settings.ours.sorry_port {
             Some(port) => {
-                let keeps = self.method != Method::Nat && port != self.port();
+                let keeps = self.forwarding.method() != Method::Nat && port != self.port();
                 if keeps {
                     let message = format!("packets keep their port; {port} is ignored");
                     let help = "only `nat` and `fullnat` can change ports";
@@ -181,12 +181,12 @@ impl Farm<'_, '_> {
             check_port: check_port.unwrap_or(0),
             upper,
             lower,
-            ..RealServer::new(settings.name, socket, weight?)
+            ..RealServer::new(settings.name, socket, self.forwarding, weight?)
         })
     }
 
     fn crosses_families(&self, address: IpAddr) -> bool {
-        self.method != Method::Tunnel
+        self.forwarding.method() != Method::Tunnel
             && self.selectors.is_some()
             && self.settings.address.is_ipv4() != address.is_ipv4()
     }
@@ -275,7 +275,7 @@ impl Farm<'_, '_> {
             let help = "move the service's `port` above its servers";
             self.diagnostics.warn(span, message, help);
         }
-        if self.method != Method::Nat {
+        if self.forwarding.method() != Method::Nat {
             let kept = match usual {
                 0 => "their port".to_owned(),
                 usual => format!("port {usual}"),

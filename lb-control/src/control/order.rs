@@ -1,11 +1,11 @@
 //! What an operator says of a real server: `lb server`.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{RealServer, Site, VirtualService},
+    model::{RealServer, Selector, Site, VirtualService},
     state::ServerKey,
 };
 
@@ -80,9 +80,13 @@ impl Order {
             "service",
             &self.service,
             &site.services,
-            |service: &VirtualService| {
-                let socket = SocketAddr::new(service.key.address, service.key.port);
-                (service.name.clone(), vec![socket.to_string()])
+            |service: &Arc<VirtualService>| {
+                let socket = |selector: &Selector| {
+                    SocketAddr::new(selector.address, selector.first).to_string()
+                };
+                let mut addresses = vec![service.key.to_string()];
+                addresses.extend(service.selectors.first().map(socket));
+                (service.name.clone(), addresses)
             },
             |service| format!("{} ({})", service.name, service.key),
         )?;
@@ -148,14 +152,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Check, Probe, Protocol, Scheduler, ServiceAddress};
+    use crate::model::{Check, Forwarding, Probe, Protocol, Scheduler, ServiceAddress};
 
     fn service(
         name: &str,
         port: u16,
         protocol: Protocol,
         servers: &[(&str, &str)],
-    ) -> VirtualService {
+    ) -> Arc<VirtualService> {
         let key = ServiceAddress {
             address: [192, 0, 2, 10].into(),
             port,
@@ -169,13 +173,15 @@ mod tests {
             interval: Duration::from_secs(1),
             reentry: Duration::from_secs(1),
         };
-        VirtualService {
+        Arc::new(VirtualService {
             servers: servers
                 .iter()
-                .map(|(name, socket)| RealServer::new(name, socket.parse().unwrap(), 1))
+                .map(|(name, socket)| {
+                    RealServer::new(name, socket.parse().unwrap(), Forwarding::Nat, 1)
+                })
                 .collect(),
             ..VirtualService::new(name, key, Scheduler::Rr, probe)
-        }
+        })
     }
 
     #[test]

@@ -333,20 +333,19 @@ impl Pulse {
 /// What the nannies have to watch.
 fn targets(site: &Site) -> Vec<Target> {
     let of_service = |service: &VirtualService| {
-        let service = service.clone();
-        service
-            .servers
-            .clone()
-            .into_iter()
-            .map(move |server| Target {
+        let targets = service.servers.iter().filter_map(|server| {
+            Some(Target {
                 service: service.key,
                 server: server.socket,
                 address: SocketAddr::new(server.socket.ip(), server.check_port),
                 protocol: service.check_protocol,
-                probe: service.probe.clone(),
+                probe: service.probe.clone()?,
             })
+        });
+        targets.collect::<Vec<_>>()
     };
-    site.services.iter().flat_map(of_service).collect()
+    let services = site.services.iter();
+    services.flat_map(|service| of_service(service)).collect()
 }
 
 /// Tells systemd. Without it there is nobody to tell.

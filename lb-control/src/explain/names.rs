@@ -20,12 +20,13 @@ impl Names {
     pub fn of(report: &StatusReport) -> Self {
         let mut names = Self::default();
         for service in &report.services {
-            let key = (
-                SocketAddr::new(service.address, service.port),
-                number(service.protocol),
-            );
-            let value = (service.name.clone(), service.scheduler.to_string());
-            names.services.insert(key, value);
+            if let (Some(address), Some(port), Some(protocol)) =
+                (service.address, service.port, service.protocol)
+            {
+                let key = (SocketAddr::new(address, port), number(protocol));
+                let value = (service.name.clone(), service.scheduler.to_string());
+                names.services.insert(key, value);
+            }
             for server in &service.servers {
                 let socket = SocketAddr::new(server.address, server.port);
                 names.servers.insert(socket, server.name.clone());

@@ -14,7 +14,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{Probe, Protocol, ServiceAddress};
+use crate::model::{Probe, Protocol, ServiceId};
 
 pub mod check;
 mod failure;
@@ -33,7 +33,7 @@ pub use runner::{Handle, Status, Watch};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The virtual service the server works for.
-    pub service: ServiceAddress,
+    pub service: ServiceId,
     /// Where the real server listens.
     pub server: SocketAddr,
     /// Where it is checked: there, or at another port.
@@ -52,7 +52,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The virtual service the server works for.
-    pub service: ServiceAddress,
+    pub service: ServiceId,
     /// Where the real server listens.
     pub server: SocketAddr,
     /// What it is now.

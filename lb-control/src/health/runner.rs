@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::{
     Failure, Health, LastFailure, Nanny, Outcome, Report, State, Target, Timing, probe_once,
 };
-use crate::model::{Check, ServiceAddress};
+use crate::model::{Check, ServiceId};
 
 /// So few servers are all checked at once when they are new.
 const FEW: usize = 100;
@@ -34,13 +34,13 @@ const PROGRAMS: usize = 64;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// What identifies a nanny.
-type Key = (ServiceAddress, SocketAddr);
+type Key = (ServiceId, SocketAddr);
 
 /// What one nanny knows, for listings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The virtual service the server works for.
-    pub service: ServiceAddress,
+    pub service: ServiceId,
     /// Where the real server listens.
     pub server: SocketAddr,
     /// What the nanny thinks.

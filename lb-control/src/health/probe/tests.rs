@@ -3,7 +3,7 @@ use std::pin::Pin;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::model::{Probe, ServiceAddress};
+use crate::model::{Probe, ServiceAddress, ServiceId};
 
 /// Long enough that only a check that hangs gets there.
 const GENEROUS: Duration = Duration::from_secs(30);
@@ -13,11 +13,11 @@ const SHORT: Duration = Duration::from_millis(50);
 
 fn target(protocol: Protocol, server: SocketAddr, limit: Duration, check: Check) -> Target {
     Target {
-        service: ServiceAddress {
+        service: ServiceId::Address(ServiceAddress {
             address: [192, 0, 2, 1].into(),
             port: server.port(),
             protocol,
-        },
+        }),
         server,
         address: server,
         protocol,

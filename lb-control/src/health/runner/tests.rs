@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::model::{Expect, Probe, Protocol};
+use crate::model::{Expect, Probe, Protocol, ServiceAddress};
 
 /// Only a runner that hangs gets there.
 const GENEROUS: Duration = Duration::from_secs(60);
@@ -60,13 +60,17 @@ async fn listener(host: u8) -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+fn service(port: u16) -> ServiceId {
+    ServiceId::Address(ServiceAddress {
+        address: [192, 0, 2, 1].into(),
+        port,
+        protocol: Protocol::Tcp,
+    })
+}
+
 fn talk(server: SocketAddr, expect: Option<Expect>) -> Target {
     Target {
-        service: ServiceAddress {
-            address: [192, 0, 2, 1].into(),
-            port: 80,
-            protocol: Protocol::Tcp,
-        },
+        service: service(80),
         server,
         address: server,
         protocol: Protocol::Tcp,
@@ -211,7 +215,7 @@ async fn a_thousand_servers_come_up() {
     tokio::spawn(async move { while open.accept().await.is_ok() {} });
     let targets = (1..=1000).map(|port| {
         let mut target = talk(server, None);
-        target.service.port = port;
+        target.service = service(port);
         target.probe.interval = Duration::from_secs(1);
         target
     });
@@ -283,7 +287,7 @@ fn few_servers_start_at_once_and_many_are_spread() {
         for port in 1..=500 {
             let mut target = talk(server, None);
             target.probe.interval = Duration::from_secs(2);
-            target.service.port = port;
+            target.service = service(port);
             let key = (target.service, target.server);
             let wait = head_start(&key, &target, servers);
             assert_eq!(wait, head_start(&key, &target, servers));
