@@ -565,6 +565,8 @@ pub struct RealServer {
     pub upper: u32,
     /// With fewer it gets some again; 0: three quarters of `upper`.
     pub lower: u32,
+    /// It is taken for well until it was checked: somebody put it into the table by command.
+    pub is_presumed: bool,
 }
 
 impl VirtualService {
@@ -614,6 +616,7 @@ impl RealServer {
             weight,
             upper: 0,
             lower: 0,
+            is_presumed: false,
         }
     }
 }

@@ -134,7 +134,7 @@ impl State {
                 self.let_leave(identity, drain);
             }
         }
-        self.presume_unwatched();
+        self.presume();
         let addresses = self.addresses_to_follow();
         self.ways.retain(|address, _| addresses.contains(address));
         self.resolved.retain(|address| addresses.contains(address));
@@ -319,13 +319,20 @@ impl State {
         }
     }
 
-    /// Takes servers for well that nobody watches, in the order in which the site names them.
-    fn presume_unwatched(&mut self) {
+    /// Takes servers for well that nobody watches, or that are to be until they were checked, in the order
+    /// in which the site names them.
+    fn presume(&mut self) {
         let site = std::mem::take(&mut self.site);
-        for service in site.services.iter().filter(|one| one.probe.is_none()) {
+        for service in &site.services {
             for server in &service.servers {
                 let key = (service.key, server.socket);
-                if self.health.insert(key, IsUp::Yes) != Some(IsUp::Yes) {
+                let is_new = match self.health.get(&key) {
+                    Some(IsUp::Yes) => false,
+                    Some(IsUp::No) => service.probe.is_none(),
+                    None => service.probe.is_none() || server.is_presumed,
+                };
+                if is_new {
+                    self.health.insert(key, IsUp::Yes);
                     self.settle(key);
                 }
             }
