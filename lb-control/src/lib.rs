@@ -1,6 +1,7 @@
 //! The control plane of lvs-xdp: `lvs.cf` and what the nannies report in, BPF maps out.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod counters;
