@@ -30,6 +30,8 @@ pub struct VirtualService {
     pub name: String,
     /// What it is known by: its mark, or the first of its selectors.
     pub key: ServiceId,
+    /// Where it comes from.
+    pub origin: Origin,
     /// What clients connect to; more than one, or more than one port, makes it a group. In order,
     /// and no two overlap. A group without any gets nothing.
     pub selectors: Vec<Selector>,
@@ -482,6 +484,19 @@ pub struct Persistence {
     pub mask: IpAddr,
 }
 
+/// Where a service or a real server comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It is as lvs.cf says.
+    #[default]
+    File,
+    /// It is in lvs.cf, and was edited by command.
+    Edited,
+    /// It was added by command.
+    Command,
+}
+
 /// What a client gets while there is no server for it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -565,8 +580,8 @@ pub struct RealServer {
     pub upper: u32,
     /// With fewer it gets some again; 0: three quarters of `upper`.
     pub lower: u32,
-    /// It is taken for well until it was checked: somebody put it into the table by command.
-    pub is_presumed: bool,
+    /// Where it comes from. One that was added by command is taken for well until it was checked.
+    pub origin: Origin,
 }
 
 impl VirtualService {
@@ -576,6 +591,7 @@ impl VirtualService {
         Self {
             name: name.to_owned(),
             key: key.into(),
+            origin: Origin::File,
             selectors: vec![Selector::single(key)],
             forwarding: Forwarding::Nat,
             scheduler,
@@ -616,7 +632,7 @@ impl RealServer {
             weight,
             upper: 0,
             lower: 0,
-            is_presumed: false,
+            origin: Origin::File,
         }
     }
 }

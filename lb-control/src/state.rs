@@ -12,7 +12,7 @@ use crate::{
     drain::{Drain, Ended, Why},
     health::{Health, Report},
     ids::Identity,
-    model::{Method, ServiceId, Site, VirtualService},
+    model::{Method, Origin, ServiceId, Site, VirtualService},
     network::next_hop::{Resolution, Resolved},
 };
 
@@ -329,7 +329,7 @@ impl State {
                 let is_new = match self.health.get(&key) {
                     Some(IsUp::Yes) => false,
                     Some(IsUp::No) => service.probe.is_none(),
-                    None => service.probe.is_none() || server.is_presumed,
+                    None => service.probe.is_none() || server.origin == Origin::Command,
                 };
                 if is_new {
                     self.health.insert(key, IsUp::Yes);

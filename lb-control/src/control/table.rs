@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::Origin;
 use crate::model::{Forwarding, Scheduler, SchedulerFlags, Selector, ServiceId};
 
 /// The routing table as it is.
@@ -24,19 +25,6 @@ pub struct TimeoutsRow {
     pub tcp_fin: u32,
     /// A UDP flow.
     pub udp: u32,
-}
-
-/// Where something in the table comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// It is as lvs.cf says.
-    #[default]
-    File,
-    /// It is in lvs.cf, and was edited by command.
-    Edited,
-    /// It was added by command.
-    Command,
 }
 
 /// A virtual service of the table.
