@@ -19,6 +19,7 @@ pub mod network;
 pub mod preflight;
 pub mod reconciler;
 pub mod rings;
+pub mod runtime;
 pub mod selectors;
 pub mod state;
 pub mod status;

@@ -588,13 +588,25 @@ impl VirtualService {
     /// A service of one address and port, with everything else as it is by default.
     #[must_use]
     pub fn new(name: &str, key: ServiceAddress, scheduler: Scheduler, probe: Probe) -> Self {
+        let selectors = vec![Selector::single(key)];
+        Self {
+            scheduler,
+            probe: Some(probe),
+            check_protocol: key.protocol,
+            ..Self::unwatched(name, key.into(), selectors)
+        }
+    }
+
+    /// A service whose servers nobody watches, with everything else as it is by default.
+    #[must_use]
+    pub fn unwatched(name: &str, key: ServiceId, selectors: Vec<Selector>) -> Self {
         Self {
             name: name.to_owned(),
-            key: key.into(),
+            key,
             origin: Origin::File,
-            selectors: vec![Selector::single(key)],
+            selectors,
             forwarding: Forwarding::Nat,
-            scheduler,
+            scheduler: Scheduler::Wlc,
             flags: SchedulerFlags::default(),
             one_packet: false,
             persistence: None,
@@ -602,8 +614,8 @@ impl VirtualService {
             sorry_server: None,
             refusal: Refusal::default(),
             drain: Self::DRAIN,
-            probe: Some(probe),
-            check_protocol: key.protocol,
+            probe: None,
+            check_protocol: Protocol::Tcp,
             quiesce: false,
             servers: Vec::new(),
         }
