@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod desired;
 pub mod diff;
+pub mod difference;
 pub mod drain;
 pub mod event;
 pub mod explain;

@@ -5,6 +5,7 @@ pub mod client;
 pub mod connection;
 pub mod log;
 pub mod order;
+pub mod request;
 pub mod server;
 pub mod table;
 

@@ -1,0 +1,55 @@
+//! What commands ask the daemon to do, and its answers.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::change::{Changes, Made, Refused};
+use crate::difference::Difference;
+
+/// What a command asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// The table is to be different.
+    Change {
+        /// In which way.
+        changes: Changes,
+        /// Who says so.
+        who: String,
+        /// What became of it.
+        reply: oneshot::Sender<Result<Made, Refused>>,
+    },
+    /// lvs.cf is to be read again.
+    Reload {
+        /// Who says so.
+        who: String,
+        /// What it changed, or why everything stays as it was.
+        reply: oneshot::Sender<Result<Reloaded, String>>,
+    },
+    /// What a reload would change is to be told.
+    Compare(oneshot::Sender<Result<Comparison, String>>),
+}
+
+/// The answer to `POST /v1/reload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file that was read.
+    pub file: String,
+    /// What is different now.
+    pub changed: Vec<Difference>,
+    /// What its author ought to know, each as `file:line:column: warning: …`.
+    pub warnings: Vec<String>,
+}
+
+/// The answer to `GET /v1/config/diff`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The file.
+    pub file: String,
+    /// What a reload would change: the table that runs, against the file as it is now with the changes by
+    /// command on top.
+    pub reload: Vec<Difference>,
+    /// What was changed by command: the file as it was read last, against the table that runs.
+    pub commands: Vec<Difference>,
+    /// What the author of the file ought to know.
+    pub warnings: Vec<String>,
+}
