@@ -482,8 +482,9 @@ mod tests {
             (
                 file("", "expect = \"HTTP\"\n", "", ""),
                 &[
-                    "~ service TCP 192.0.2.10:80 (web): check connect every 10s, back after 180s -> \
-                     connect expect \"HTTP\" every 10s, back after 180s",
+                    "~ service TCP 192.0.2.10:80 (web): check connect send \"GET / HTTP/1.0\\r\\n\\r\\n\" \
+                     expect \"HTTP\" every 10s, back after 180s -> connect expect \"HTTP\" every \
+                     10s, back after 180s",
                 ],
             ),
             (
