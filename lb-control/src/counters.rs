@@ -9,6 +9,7 @@ use crate::{
     dataplane::{Dataplane, both},
     ids::Ids,
     model::ServiceId,
+    rates::Rates,
 };
 
 /// What servers counted whose ids were given free, by service. Gone with the daemon.
@@ -30,6 +31,34 @@ impl Counters {
         if let Err(error) = result {
             warn!(%service, %error, "what a server that has left counted is lost");
         }
+    }
+
+    /// What servers of a service counted that have left it.
+    #[must_use]
+    pub fn left(&self, service: ServiceId) -> Traffic {
+        self.left.get(&service).copied().unwrap_or_default()
+    }
+
+    /// Begins to count anew: for one service, else for all.
+    ///
+    /// # Errors
+    /// The kernel's; what was cleared before stays so.
+    pub fn clear<D: Dataplane>(
+        &mut self,
+        which: Option<ServiceId>,
+        ids: &Ids,
+        rates: &mut Rates,
+        dataplane: &mut D,
+    ) -> Result<(), D::Error> {
+        let is_meant = |service: &ServiceId| which.is_none_or(|which| which == *service);
+        self.left.retain(|service, _| !is_meant(service));
+        for ((service, ..), id) in ids.servers() {
+            if is_meant(service) {
+                dataplane.clear_traffic(id)?;
+                rates.forget(id);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets the services that there are no more.

@@ -6,9 +6,12 @@ use lb_common::maps::Vlan;
 use tokio::sync::oneshot;
 
 use crate::{
-    control::order::{Order, Unknown},
+    control::{
+        order::{Order, Unknown},
+        table::Table,
+    },
     health::Report,
-    model::Site,
+    model::{ServiceId, Site},
     network::next_hop::Resolved,
     status::StatusReport,
 };
@@ -36,6 +39,10 @@ pub enum Event {
         /// What became of it, in words.
         reply: oneshot::Sender<Result<String, Unknown>>,
     },
+    /// Counters begin anew: those of one service, else all.
+    Zero(Option<ServiceId>),
+    /// Somebody wants the routing table: of one service, else all.
+    Table(Option<ServiceId>, oneshot::Sender<Table>),
     /// Somebody wants to know how things are.
     Status(oneshot::Sender<StatusReport>),
 }

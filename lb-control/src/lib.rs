@@ -18,6 +18,7 @@ pub mod ids;
 pub mod model;
 pub mod network;
 pub mod preflight;
+pub mod rates;
 pub mod reconciler;
 pub mod rings;
 pub mod runtime;

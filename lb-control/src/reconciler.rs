@@ -26,6 +26,7 @@ use crate::{
     event::Event,
     ids::{Exhausted, Identity, Ids},
     model::{ServiceId, Site},
+    rates::Rates,
     rings::turn_after,
     state::{Override, State},
     status,
@@ -42,6 +43,7 @@ pub struct Reconciler<D> {
     /// What was already complained about, so that it is said once.
     complaints: BTreeSet<String>,
     counters: Counters,
+    rates: Rates,
     /// When the daemon started.
     start: Instant,
     dataplane: D,
@@ -64,6 +66,7 @@ impl<D: Dataplane> Reconciler<D> {
             last: Desired::default(),
             complaints: BTreeSet::new(),
             counters: Counters::default(),
+            rates: Rates::default(),
             start: Instant::now(),
             dataplane,
             is_configured: false,
@@ -111,6 +114,33 @@ impl<D: Dataplane> Reconciler<D> {
                 // Whoever ordered may have gone away.
                 let _ = reply.send(answer);
                 return is_changed;
+            }
+            Event::Zero(which) => {
+                let Self {
+                    ids,
+                    counters,
+                    rates,
+                    dataplane,
+                    ..
+                } = self;
+                if let Err(error) = counters.clear(which, ids, rates, dataplane) {
+                    warn!(%error, "not all counters begin anew");
+                }
+                return false;
+            }
+            Event::Table(which, reply) => {
+                let Self {
+                    state,
+                    ids,
+                    counters,
+                    rates,
+                    dataplane,
+                    ..
+                } = self;
+                let table = status::table::table(state, ids, counters, rates, dataplane, which);
+                // Whoever asked may have gone away.
+                let _ = reply.send(table);
+                return false;
             }
             Event::Status(reply) => {
                 let Self {
@@ -188,6 +218,14 @@ impl<D: Dataplane> Reconciler<D> {
             info!(service = %ended.service, server = %ended.server, "leaves the table: {}", ended.why);
         }
         self.release_ids();
+        let Self {
+            state,
+            actual,
+            rates,
+            dataplane,
+            ..
+        } = self;
+        rates.measure(state.now, actual.servers.keys().copied(), dataplane);
         !ended.is_empty() || !self.complaints.is_empty()
     }
 

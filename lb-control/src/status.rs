@@ -1,5 +1,6 @@
 //! How things are: what `lb status` shows.
 
+pub mod table;
 mod text;
 
 use std::{

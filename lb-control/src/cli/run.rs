@@ -33,6 +33,9 @@ pub(super) struct Run {
     /// Where commands are listened for.
     #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
     socket: PathBuf,
+    /// Where changes by command are kept while the data plane lives; else beside the socket.
+    #[arg(long, value_name = "FILE")]
+    changes: Option<PathBuf>,
     /// Be active at once. This release knows no partner and always is.
     #[arg(long)]
     force_active: bool,
@@ -79,7 +82,11 @@ enum LogFormat {
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         log_to_stderr(self.log_format);
+        let changes = self
+            .changes
+            .unwrap_or_else(|| self.socket.with_file_name("changes.json"));
         let options = daemon::Options {
+            changes,
             config: self.config,
             interfaces: self.interfaces,
             mode: match self.xdp {

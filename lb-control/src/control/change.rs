@@ -184,11 +184,15 @@ pub enum Why {
     Invalid,
     /// There is no room for it in the tables.
     Full,
+    /// The system refused it.
+    Failed,
 }
 
 /// What became of a list of changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
+    /// How many services, servers and settings are different now.
+    pub changed: usize,
     /// What there is to say about it besides, a line each.
     pub notes: Vec<String>,
 }

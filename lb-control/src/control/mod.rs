@@ -6,6 +6,7 @@ pub mod connection;
 pub mod log;
 pub mod order;
 pub mod request;
+mod routes;
 pub mod server;
 pub mod table;
 
@@ -17,3 +18,15 @@ const STATUS: &str = "/v1/status";
 
 /// The path where orders about real servers are taken.
 const SERVER: &str = "/v1/server";
+
+/// The path of the routing table; `?service=` asks for one service.
+const TABLE: &str = "/v1/table";
+
+/// The path where changes of the table are taken.
+const CHANGES: &str = "/v1/changes";
+
+/// The path where lvs.cf is read again.
+const RELOAD: &str = "/v1/reload";
+
+/// The path that tells what a reload would change.
+const DIFF: &str = "/v1/config/diff";

@@ -10,33 +10,19 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use axum::{
-    Json, Router,
-    extract::{ConnectInfo, State as Shared, connect_info::Connected},
-    http::StatusCode,
-    routing::{get, post},
-    serve::IncomingStream,
-};
-use tokio::{
-    net::UnixListener,
-    sync::{mpsc, oneshot},
-};
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
+use tokio::{net::UnixListener, sync::mpsc};
 
-use super::{
-    SERVER, STATUS,
-    order::{Answer, Order},
-};
-use crate::{
-    event::Event,
-    health,
-    status::{InterfaceStatus, StatusReport},
-};
+use super::{request::Request, routes::routes};
+use crate::{event::Event, health, status::InterfaceStatus};
 
 /// Who can answer.
 #[derive(Clone)]
 pub struct Sources {
     /// The reconciler.
     pub events: mpsc::Sender<Event>,
+    /// What is asked of the daemon as a whole.
+    pub requests: mpsc::Sender<Request>,
     /// The nannies.
     pub nannies: health::Handle,
     /// The decision log.
@@ -94,10 +80,7 @@ impl Socket {
     pub async fn serve(self, sources: Sources) -> std::io::Result<()> {
         let Self { listener, _trace } = self;
         let log = sources.log.clone();
-        let routes = Router::new()
-            .route(STATUS, get(status))
-            .route(SERVER, post(order))
-            .with_state(sources)
+        let routes = routes(sources)
             .merge(super::log::routes(log))
             .into_make_service_with_connect_info::<Peer>();
         axum::serve(listener, routes).await
@@ -116,7 +99,7 @@ impl Drop for Trace {
 
 /// Who asks, as the kernel says.
 #[derive(Debug, Clone)]
-struct Peer(String);
+pub(super) struct Peer(pub(super) String);
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
@@ -128,35 +111,4 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
             Err(_) => "somebody".to_owned(),
         })
     }
-}
-
-async fn order(
-    Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
-    Json(order): Json<Order>,
-) -> Result<Json<Answer>, (StatusCode, Json<Answer>)> {
-    let gone = || {
-        let text = "the daemon is about to end".to_owned();
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { text }))
-    };
-    let (reply, answer) = oneshot::channel();
-    let event = Event::Ordered { order, who, reply };
-    sources.events.send(event).await.map_err(|_| gone())?;
-    match answer.await.map_err(|_| gone())? {
-        Ok(text) => Ok(Json(Answer { text })),
-        Err(unknown) => {
-            let text = unknown.to_string();
-            Err((StatusCode::NOT_FOUND, Json(Answer { text })))
-        }
-    }
-}
-
-async fn status(Shared(sources): Shared<Sources>) -> Result<Json<StatusReport>, StatusCode> {
-    let (reply, answer) = oneshot::channel();
-    let asked = sources.events.send(Event::Status(reply)).await;
-    asked.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let mut report = answer.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    report.add_probes(&sources.nannies.snapshot().await);
-    report.add_interfaces(&sources.interfaces.borrow());
-    Ok(Json(report))
 }

@@ -1,5 +1,6 @@
 //! The daemon: pulse. It starts everything, passes on what happens, and stops everything.
 
+mod changes;
 mod decisions;
 mod interfaces;
 mod pulse;
@@ -37,6 +38,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Where commands are listened for.
     pub socket: PathBuf,
+    /// Where changes by command are kept.
+    pub changes: PathBuf,
     /// How many entries each flow table holds, if not as lvs.cf says.
     pub flows: Option<u32>,
     /// How many of them may be half-open, if not as lvs.cf says.

@@ -1,9 +1,15 @@
 //! Everything that runs, and the way of an event through it.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
+use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
 use sd_notify::NotifyState;
 use tokio::{
     sync::mpsc,
@@ -14,20 +20,26 @@ use tracing::{error, info, warn};
 
 use super::{
     Options, Signals,
+    changes::Kept,
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
     load, secret,
 };
 use crate::{
     config::Loaded,
-    control::server::{Socket, Sources},
+    control::{
+        change::{Change, Changes, Made, Refused, Why},
+        request::{Comparison, Reloaded, Request},
+        server::{Socket, Sources},
+    },
     dataplane::{
         bpffs::{Lock, Older, Pins},
         kernel::{self, Program},
     },
+    difference::{Difference, differences},
     event::Event,
     health::{self, Target, Watch},
-    model::{Site, VirtualService},
+    model::{Origin, Site, VirtualService},
     network::{
         addresses::Addresses,
         announce::Announcement,
@@ -53,6 +65,11 @@ const QUEUE: usize = 4096;
 /// Everything that runs.
 pub(super) struct Pulse {
     options: Options,
+    /// What lvs.cf says.
+    file: Site,
+    /// What commands say besides.
+    kept: Kept,
+    /// What is served: both together.
     site: Site,
     program: Program,
     interfaces: Interfaces,
@@ -64,6 +81,7 @@ pub(super) struct Pulse {
     resolver: resolver::Handle,
     nannies: health::Handle,
     decisions: Decisions,
+    requests: mpsc::Receiver<Request>,
     vlans: BTreeMap<u32, Vlan>,
     /// The task that answers commands.
     commands: JoinSet<()>,
@@ -92,7 +110,11 @@ impl Pulse {
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
-        let site = loaded.site;
+        let file = loaded.site;
+        let mut kept = Kept::open(&options.changes, pins.exist());
+        let mut changes = kept.changes.clone();
+        changes.settle(&file);
+        let site = changes.apply(&file);
         preflight::warn_of_settings(&site);
         // What can be refused comes before what changes the data plane.
         let socket = Socket::listen(&options.socket)?;
@@ -125,8 +147,10 @@ impl Pulse {
         let (held, in_vain) = program.held()?;
         tokio::spawn(waiting_room::keep(held, in_vain));
         let (decisions, log) = Decisions::new(events.clone());
+        let (request_sender, requests) = mpsc::channel(QUEUE);
         let sources = Sources {
             events: events.clone(),
+            requests: request_sender,
             log,
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
@@ -138,8 +162,11 @@ impl Pulse {
             }
         });
 
+        kept.set(changes);
         let mut pulse = Self {
             options,
+            file,
+            kept,
             site: Site::default(),
             program,
             interfaces,
@@ -151,6 +178,7 @@ impl Pulse {
             resolver,
             nannies,
             decisions,
+            requests,
             vlans: BTreeMap::new(),
             commands,
             _lock: lock,
@@ -184,11 +212,16 @@ impl Pulse {
             self.raise(&before).await?;
             return Err(error);
         }
+        self.lower_all_but(&site).await?;
+        self.announcement = Some(Announcement::start(site.addresses.clone()));
+        self.serve(site).await
+    }
+
+    /// Makes a site with the same addresses the one that is served.
+    async fn serve(&mut self, site: Site) -> anyhow::Result<()> {
         self.tell(Event::Configured(site.clone())).await?;
         self.nannies.watch(targets(&site));
         self.resolver.follow(followed(&site));
-        self.lower_all_but(&site).await?;
-        self.announcement = Some(Announcement::start(site.addresses.clone()));
         self.site = site;
         Ok(())
     }
@@ -233,7 +266,11 @@ impl Pulse {
                 Some(asked) = self.decisions.asked() => {
                     self.decisions.carry_out(&mut self.program, asked);
                 }
-                _ = signals.hangup.recv() => self.reload().await,
+                Some(request) = self.requests.recv() => self.answer(request).await,
+                _ = signals.hangup.recv() => {
+                    // What it says has been logged.
+                    let _ = self.reload("SIGHUP").await;
+                }
                 _ = signals.terminate.recv() => {
                     info!("Terminating due to signal 15");
                     return Ok(());
@@ -246,29 +283,116 @@ impl Pulse {
         }
     }
 
-    /// SIGHUP: lvs.cf is read again. One that is not fit to be used changes nothing.
-    async fn reload(&mut self) {
+    /// A command asks for something.
+    async fn answer(&mut self, request: Request) {
+        // Whoever asked may have gone away.
+        match request {
+            Request::Change {
+                changes,
+                who,
+                reply,
+            } => drop(reply.send(self.change(&changes, &who).await)),
+            Request::Reload { who, reply } => drop(reply.send(self.reload(&who).await)),
+            Request::Compare(reply) => {
+                let compared = self.compare().await;
+                drop(reply.send(compared.map_err(|error| format!("{error:#}"))));
+            }
+        }
+    }
+
+    /// Makes all of the changes, or none.
+    async fn change(&mut self, list: &Changes, who: &str) -> Result<Made, Refused> {
+        let mut changes = self.kept.changes.clone();
+        changes.make(&self.file, &list.changes)?;
+        let site = changes.apply(&self.file);
+        let room = self.options.sizes;
+        room_for(&site, room.services, room.servers)?;
+        let changed = differences(&self.site, &site);
+        let made = Made {
+            changed: changed.len(),
+            notes: notes(&site),
+        };
+        if list.dry_run {
+            return Ok(made);
+        }
+        let failed = |error: anyhow::Error| Refused {
+            index: None,
+            why: Why::Failed,
+            text: format!("{error:#}"),
+        };
+        if !changed.is_empty() {
+            self.serve(site).await.map_err(failed)?;
+        }
+        for change in &list.changes {
+            if let Change::Zero { service } = change {
+                self.tell(Event::Zero(*service)).await.map_err(failed)?;
+            }
+        }
+        self.kept.set(changes);
+        for difference in &changed {
+            info!(who, "{difference}");
+        }
+        Ok(made)
+    }
+
+    /// lvs.cf is read again. One that is not fit to be used changes nothing.
+    async fn reload(&mut self, who: &str) -> Result<Reloaded, String> {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        match self.reloaded().await {
-            Ok(()) => info!("{} was read again", self.options.config.display()),
-            Err(error) => error!("{error:#}; everything stays as it was"),
-        }
+        let file = self.options.config.display().to_string();
+        let reloaded = match self.reloaded().await {
+            Ok((changed, warnings)) => {
+                for difference in &changed {
+                    info!(who, "{difference}");
+                }
+                info!(who, changes = changed.len(), "{file} was read again");
+                Ok(Reloaded {
+                    file,
+                    changed,
+                    warnings,
+                })
+            }
+            Err(error) => {
+                error!(who, "{error:#}; everything stays as it was");
+                Err(format!("{error:#}; everything stays as it was"))
+            }
+        };
         notify(&[NotifyState::Ready]);
+        reloaded
     }
 
-    async fn reloaded(&mut self) -> anyhow::Result<()> {
-        let loaded = load(&self.options.config).await?;
+    async fn reloaded(&mut self) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
+        let Loaded { site, warnings, .. } = load(&self.options.config).await?;
         let links = Links::read().await?;
-        preflight::interfaces(&links, &loaded.site, &self.options.interfaces)?;
-        preflight::warn_of_settings(&loaded.site);
-        for name in first_interfaces(&self.options, &loaded.site) {
+        preflight::interfaces(&links, &site, &self.options.interfaces)?;
+        preflight::warn_of_settings(&site);
+        for name in first_interfaces(&self.options, &site) {
             self.interfaces
                 .attach(&mut self.program, &name, self.options.mode)?;
         }
-        self.configure(loaded.site).await
+        let mut changes = self.kept.changes.clone();
+        changes.settle(&site);
+        let effective = changes.apply(&site);
+        let changed = differences(&self.site, &effective);
+        self.configure(effective).await?;
+        self.file = site;
+        self.kept.set(changes);
+        Ok((changed, warnings))
+    }
+
+    /// What a reload would change, and what commands have changed.
+    async fn compare(&self) -> anyhow::Result<Comparison> {
+        let Loaded { site, warnings, .. } = load(&self.options.config).await?;
+        let mut changes = self.kept.changes.clone();
+        changes.settle(&site);
+        Ok(Comparison {
+            file: self.options.config.display().to_string(),
+            reload: differences(&self.site, &changes.apply(&site)),
+            commands: differences(&self.file, &self.site),
+            warnings,
+        })
     }
 
     /// The program also has to be where the real servers are, for their replies.
@@ -328,6 +452,56 @@ impl Pulse {
         // With it goes the socket.
         self.commands.shutdown().await;
     }
+}
+
+/// What an operator may not expect of services that were added by command.
+fn notes(site: &Site) -> Vec<String> {
+    let added = |service: &&Arc<VirtualService>| service.origin == Origin::Command;
+    let services = site.services.iter().filter(added);
+    let wanted: BTreeSet<_> = services
+        .flat_map(|service| service.selectors.iter().map(|one| one.address))
+        .collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let Ok(interfaces) = NetworkInterface::show() else {
+        return Vec::new();
+    };
+    let held: BTreeSet<_> = interfaces
+        .iter()
+        .flat_map(|interface| interface.addr.iter().map(|addr| addr.ip()))
+        .collect();
+    let missing = wanted.difference(&held);
+    missing
+        .map(|address| {
+            format!("{address} is not on this router: its packets have to be routed here")
+        })
+        .collect()
+}
+
+/// Whether a site fits into the tables.
+fn room_for(site: &Site, services: u32, servers: u32) -> Result<(), Refused> {
+    let full = |what: &str, there: usize, limit: u32| Refused {
+        index: None,
+        why: Why::Full,
+        text: format!("{there} {what} are more than the {limit} that there is room for"),
+    };
+    let keys = site
+        .services
+        .iter()
+        .map(|one| one.selectors.len().max(1))
+        .sum();
+    if keys > services as usize {
+        return Err(full("virtual services", keys, services));
+    }
+    let of_service =
+        |one: &Arc<VirtualService>| one.servers.len() + usize::from(one.sorry_server.is_some());
+    // Number 0 is no server.
+    let there = site.services.iter().map(of_service).sum::<usize>() + 1;
+    if there > servers as usize {
+        return Err(full("real servers", there - 1, servers - 1));
+    }
+    Ok(())
 }
 
 /// What the nannies have to watch.

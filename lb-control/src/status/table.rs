@@ -1,0 +1,113 @@
+//! The routing table with its counters, as commands ask for it.
+
+use crate::{
+    control::table::{Counts, PersistenceRow, ServerRow, ServiceRow, Table, TimeoutsRow},
+    counters::Counters,
+    dataplane::Dataplane,
+    ids::Ids,
+    model::{RealServer, ServiceId, VirtualService},
+    network::next_hop::Resolution,
+    rates::Rates,
+    state::{Part, State},
+};
+
+/// The table: of one service, else all.
+pub fn table<D: Dataplane>(
+    state: &State,
+    ids: &Ids,
+    counters: &Counters,
+    rates: &Rates,
+    dataplane: &D,
+    which: Option<ServiceId>,
+) -> Table {
+    let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let timeouts = &state.site.timeouts;
+    let services = state.site.services.iter();
+    let wanted = services.filter(|service| which.is_none_or(|which| which == service.key));
+    let rows = wanted.map(|service| {
+        let servers: Vec<_> = service
+            .servers
+            .iter()
+            .map(|server| row(state, ids, rates, dataplane, service, server))
+            .collect();
+        let sum = |what: fn(&ServerRow) -> &Counts| {
+            let counts = servers.iter().map(what);
+            counts.fold(Counts::default(), |sum, one| sum.and(one))
+        };
+        let sorry = service.sorry_server.and_then(|socket| {
+            ids.find_server(&(service.key, socket, service.forwarding.method()))
+        });
+        let of_sorry = sorry.and_then(|id| dataplane.traffic(id).ok());
+        let (counts, rates) = (
+            sum(|row| &row.counts)
+                .and(&counters.left(service.key).into())
+                .and(&of_sorry.unwrap_or_default().into()),
+            sum(|row| &row.rates).and(&sorry.map_or_else(Counts::default, |id| rates.of(id))),
+        );
+        ServiceRow {
+            service: service.key,
+            name: service.name.clone(),
+            origin: service.origin,
+            matches: service.selectors.clone(),
+            scheduler: service.scheduler,
+            flags: service.flags,
+            persistence: service.persistence.map(|persistence| PersistenceRow {
+                timeout: seconds(persistence.timeout),
+                mask: persistence.mask,
+                engine: service.engine.clone(),
+            }),
+            one_packet: service.one_packet,
+            forwarding: service.forwarding,
+            counts,
+            rates,
+            servers,
+        }
+    });
+    Table {
+        timeouts: TimeoutsRow {
+            tcp: seconds(timeouts.tcp),
+            tcp_fin: seconds(timeouts.tcp_fin),
+            udp: seconds(timeouts.udp),
+        },
+        services: rows.collect(),
+    }
+}
+
+fn row<D: Dataplane>(
+    state: &State,
+    ids: &Ids,
+    rates: &Rates,
+    dataplane: &D,
+    service: &VirtualService,
+    server: &RealServer,
+) -> ServerRow {
+    let id = ids.find_server(&(service.key, server.socket, server.forwarding.method()));
+    // A counter that cannot be read is shown as zero rather than keeping all the others.
+    let load = id
+        .and_then(|id| dataplane.load(id).ok())
+        .unwrap_or_default();
+    let traffic = id
+        .and_then(|id| dataplane.traffic(id).ok())
+        .unwrap_or_default();
+    let part = state.part(&(service.key, server.socket));
+    ServerRow {
+        server: server.socket,
+        name: server.name.clone(),
+        origin: server.origin,
+        present: part != Part::Out,
+        forwarding: server.forwarding,
+        local: matches!(state.way(server.socket.ip()), Some(Resolution::Local)),
+        weight: match part {
+            Part::Member { .. } => server.weight,
+            Part::Quiesced { .. } | Part::Draining { .. } | Part::Out => 0,
+        },
+        configured_weight: server.weight,
+        upper: server.upper,
+        lower: server.lower,
+        active: load.active,
+        inactive: load.inactive,
+        persistent: load.persistent,
+        counts: traffic.into(),
+        rates: id.map_or_else(Counts::default, |id| rates.of(id)),
+    }
+}
