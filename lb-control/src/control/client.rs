@@ -4,15 +4,19 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, body::Bytes, client::conn::http1, http::request};
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, http::request};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{
-    SERVER, STATUS,
+    CHANGES, DIFF, RELOAD, SERVER, STATUS, TABLE,
+    change::{Changes, Made, Refused},
     order::{Answer, Order},
+    request::{Comparison, Reloaded},
+    table::Table,
 };
-use crate::status::StatusReport;
+use crate::{model::ServiceId, status::StatusReport};
 
 /// No answer is longer, in bytes.
 const MAX_ANSWER: usize = 256 << 20;
@@ -22,9 +26,7 @@ const MAX_ANSWER: usize = 256 << 20;
 /// # Errors
 /// If no daemon listens at `socket`, or its answer is not understood.
 pub async fn status(socket: &Path) -> anyhow::Result<StatusReport> {
-    let request = Request::get(STATUS);
-    let body = ask(socket, request, Bytes::new()).await?;
-    serde_json::from_slice(&body).context("the daemon's answer is not understood")
+    get(socket, STATUS).await
 }
 
 /// Tells the daemon what is to become of a real server. What became of it, in words.
@@ -32,20 +34,101 @@ pub async fn status(socket: &Path) -> anyhow::Result<StatusReport> {
 /// # Errors
 /// If no daemon listens at `socket`, or it knows no such server.
 pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
-    let request = Request::post(SERVER).header("content-type", "application/json");
-    let body = ask(socket, request, serde_json::to_vec(order)?.into()).await?;
-    let answer: Answer =
-        serde_json::from_slice(&body).context("the daemon's answer is not understood")?;
-    Ok(answer.text)
+    let body = ask(socket, post(SERVER), serde_json::to_vec(order)?).await?;
+    let Answer { text } = read(&body.or_else(Problem::raise)?)?;
+    Ok(text)
 }
 
-async fn ask(socket: &Path, request: request::Builder, body: Bytes) -> anyhow::Result<Bytes> {
+/// Asks for the routing table: of one service, else all.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or its answer is not understood.
+pub async fn table(socket: &Path, which: Option<ServiceId>) -> anyhow::Result<Table> {
+    let path = match which {
+        None => TABLE.to_owned(),
+        Some(service) => {
+            let service = service.to_string().replace(' ', "%20");
+            format!("{TABLE}?service={service}")
+        }
+    };
+    get(socket, &path).await
+}
+
+/// Has the daemon make changes of the table: all of them, or none.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or its answer is not understood. A refusal is an answer.
+pub async fn change(socket: &Path, changes: &Changes) -> anyhow::Result<Result<Made, Refused>> {
+    Ok(
+        match ask(socket, post(CHANGES), serde_json::to_vec(changes)?).await? {
+            Ok(made) => Ok(read(&made)?),
+            Err(problem) => match serde_json::from_slice(&problem.body) {
+                Ok(refused) => Err(refused),
+                Err(_) => problem.raise()?,
+            },
+        },
+    )
+}
+
+/// Has the daemon read lvs.cf again.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or it does not take the file.
+pub async fn reload(socket: &Path) -> anyhow::Result<Reloaded> {
+    let body = ask(socket, post(RELOAD), Vec::new()).await?;
+    read(&body.or_else(Problem::raise)?)
+}
+
+/// Asks what a reload would change.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or it would not take the file.
+pub async fn compare(socket: &Path) -> anyhow::Result<Comparison> {
+    get(socket, DIFF).await
+}
+
+async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
+    let body = ask(socket, Request::get(path), Vec::new()).await?;
+    read(&body.or_else(Problem::raise)?)
+}
+
+fn post(path: &str) -> request::Builder {
+    Request::post(path).header("content-type", "application/json")
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(body).context("the daemon's answer is not understood")
+}
+
+/// An answer that says why there is none.
+struct Problem {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Problem {
+    /// As an error: what was wrong with the question is said in words.
+    fn raise<T>(self) -> anyhow::Result<T> {
+        match serde_json::from_slice(&self.body) {
+            Ok(Answer { text }) => bail!(text),
+            Err(_) => bail!("the daemon answers {}", self.status),
+        }
+    }
+}
+
+async fn ask(
+    socket: &Path,
+    request: request::Builder,
+    body: Vec<u8>,
+) -> anyhow::Result<Result<Bytes, Problem>> {
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("no daemon answers at {}", socket.display()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = request.header("host", "lb").body(Full::new(body))?;
+    let request = request
+        .header("host", "lb")
+        .body(Full::new(Bytes::from(body)))?;
     let response = sender
         .send_request(request)
         .await
@@ -57,12 +140,8 @@ async fn ask(socket: &Path, request: request::Builder, body: Bytes) -> anyhow::R
         .map_err(|error| anyhow::anyhow!("reading the daemon's answer: {error}"))?
         .to_bytes();
     connection.abort();
-    if !status.is_success() {
-        // What was wrong with the question is said in words.
-        if let Ok(Answer { text }) = serde_json::from_slice(&body) {
-            bail!(text);
-        }
-        bail!("the daemon answers {status}");
-    }
-    Ok(body)
+    Ok(match status.is_success() {
+        true => Ok(body),
+        false => Err(Problem { status, body }),
+    })
 }

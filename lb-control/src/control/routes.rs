@@ -40,9 +40,9 @@ pub(super) fn routes(sources: Sources) -> Router {
 
 /// Why a question has no answer, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub(super) struct Problem {
     /// One line.
-    pub text: String,
+    text: String,
 }
 
 /// What an answer is in place of one.
