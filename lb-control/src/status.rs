@@ -1,6 +1,9 @@
 //! How things are: what `lb status` shows.
 
+pub mod columns;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
 
 use std::{
@@ -493,14 +496,41 @@ impl StatusReport {
     }
 }
 
+/// There is no such service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no service is called “{wanted}”; there are {known}")]
+pub struct NoService {
+    wanted: String,
+    known: String,
+}
+
 impl StatusReport {
-    /// What was not steered, and what else happened.
-    #[must_use]
-    pub fn drops(&self) -> Drops {
-        Drops {
-            unsteered: self.unsteered.clone(),
-            events: self.events.clone(),
+    /// The same of one service only, which is called by its name, as `ADDRESS:PORT`, or as [`ServiceId`] is
+    /// written.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn of_service(mut self, wanted: &str) -> Result<Self, NoService> {
+        let names: Vec<_> = self
+            .services
+            .iter()
+            .map(|service| service.name.clone())
+            .collect();
+        let socket = wanted.parse::<SocketAddr>().ok();
+        let id = wanted.parse::<ServiceId>().ok();
+        self.services.retain(|service| {
+            let first = service.address.zip(service.port).map(SocketAddr::from);
+            service.name == wanted
+                || (socket.is_some() && socket == first)
+                || id == Some(service.service)
+        });
+        if self.services.is_empty() {
+            return Err(NoService {
+                wanted: wanted.to_owned(),
+                known: names.join(", "),
+            });
         }
+        Ok(self)
     }
 }
 
