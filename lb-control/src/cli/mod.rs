@@ -1,11 +1,14 @@
 //! The command line of `lb`: a file for each family of commands, with its arguments and what it does.
 
 mod check;
+mod completions;
 mod config;
 mod detach;
 mod drops;
 mod explain;
 mod log;
+mod manual;
+mod nanny;
 pub mod output;
 mod run;
 mod server;
@@ -48,6 +51,12 @@ enum Verb {
     Drops(drops::Drops),
     /// Says what is to become of a real server.
     Server(server::Server),
+    /// Checks one real server now, and explains the outcome; exit status 0 if it is well.
+    Nanny(nanny::Nanny),
+    /// Prints what a shell needs to complete the command line.
+    Completions(completions::Completions),
+    /// Shows a page of the manual, or writes all of them.
+    Man(manual::Manual),
     /// Takes the data plane off its interfaces and frees its maps.
     Detach(detach::Detach),
 }
@@ -67,6 +76,9 @@ impl Command {
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),
             Verb::Server(server) => server.run(),
+            Verb::Nanny(nanny) => nanny.run(),
+            Verb::Completions(completions) => completions.run(),
+            Verb::Man(manual) => manual.run(),
             Verb::Detach(detach) => detach.run(),
         }
     }

@@ -45,6 +45,7 @@ pub use self::{
     check::{Format, Verdict, check},
     diagnostic::{Diagnostic, Severity},
     global::{ConnectionSync, Director, Global},
+    probe::{expect, unescape},
     render::{Colour, render},
     settings::Mode,
     source::{Position, Source, Span},

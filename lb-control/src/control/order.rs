@@ -54,6 +54,12 @@ pub struct Answer {
     pub text: String,
 }
 
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)
+    }
+}
+
 /// An order names something that there is not, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}; there {} {}", if known.len() == 1 { "is" } else { "are" }, list(known))]
