@@ -26,3 +26,4 @@ pub mod selectors;
 pub mod state;
 pub mod status;
 pub mod waiting_room;
+pub mod watch;

@@ -13,8 +13,9 @@ pub mod output;
 mod run;
 mod server;
 mod status;
+mod watch;
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +43,8 @@ enum Verb {
     Config(config::Config),
     /// Shows services, real servers, and what the nannies say.
     Status(status::Status),
+    /// Shows services and real servers live, on the whole terminal, with keys to drain a server or bring it back.
+    Watch(watch::Watch),
     /// Tells what the data plane would do with a packet, step by step, without doing it; exit status 0 if
     /// all packets could be tried.
     Explain(explain::Explain),
@@ -72,6 +75,7 @@ impl Command {
             Verb::Check(check) => check.run(),
             Verb::Config(config) => config.run(),
             Verb::Status(status) => status.run(),
+            Verb::Watch(watch) => watch.run(),
             Verb::Explain(explain) => explain.run(),
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),
@@ -89,6 +93,14 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
+}
+
+/// Seconds, with a point if need be.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "seconds, such as 6 or 0.5".to_owned();
+    let seconds = text.parse().map_err(|_| wrong())?;
+    let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+    Some(time).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

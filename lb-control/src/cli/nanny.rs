@@ -19,7 +19,7 @@ use crate::{
     control::order::{self, Order},
     daemon,
     health::{Failure, Target, check::wanted, probe_told, quoted, witness::Happening},
-    model::{self, Check, Expect, Probe, ServiceAddress},
+    model::{self, Check, Expect, Probe, ServiceAddress, ServiceId},
 };
 
 #[derive(Debug, Args)]
@@ -56,13 +56,13 @@ pub(super) struct Nanny {
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["service", "send"])]
     program: Option<String>,
     /// How long each step may take.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "service", default_value = "10")]
+    #[arg(long, value_name = "SECONDS", value_parser = super::seconds, conflicts_with = "service", default_value = "10")]
     timeout: Duration,
     /// How many checks.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// The pause between two of them.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
+    #[arg(long, value_name = "SECONDS", value_parser = super::seconds, default_value = "1")]
     interval: Duration,
     /// The answer as JSON.
     #[arg(long)]
@@ -88,14 +88,6 @@ impl From<Protocol> for model::Protocol {
             Protocol::Sctp => Self::Sctp,
         }
     }
-}
-
-/// Seconds, with a point if need be.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || "seconds, such as 6 or 0.5".to_owned();
-    let seconds = text.parse().map_err(|_| wrong())?;
-    let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
-    Some(time).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 /// What the checks found.
@@ -222,11 +214,11 @@ impl Nanny {
             },
         };
         Ok(Target {
-            service: ServiceAddress {
+            service: ServiceId::Address(ServiceAddress {
                 address: address.ip(),
                 port: address.port(),
                 protocol,
-            },
+            }),
             server: address,
             address,
             protocol,
