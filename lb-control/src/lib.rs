@@ -10,6 +10,7 @@ pub mod dataplane;
 pub mod desired;
 pub mod diff;
 pub mod difference;
+pub mod doctor;
 pub mod drain;
 pub mod event;
 pub mod explain;

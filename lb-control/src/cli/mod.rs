@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod config;
 mod detach;
+mod doctor;
 mod drops;
 mod explain;
 mod log;
@@ -54,6 +55,9 @@ enum Verb {
     Drops(drops::Drops),
     /// Says what is to become of a real server.
     Server(server::Server),
+    /// Says what of this machine keeps a director from working, or from working fast, and how to mend it; exit status 0
+    /// if there is no fault.
+    Doctor(doctor::Doctor),
     /// Checks one real server now, and explains the outcome; exit status 0 if it is well.
     Nanny(nanny::Nanny),
     /// Prints what a shell needs to complete the command line.
@@ -80,6 +84,7 @@ impl Command {
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),
             Verb::Server(server) => server.run(),
+            Verb::Doctor(doctor) => doctor.run(),
             Verb::Nanny(nanny) => nanny.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Man(manual) => manual.run(),
