@@ -23,6 +23,7 @@ mod model;
 pub mod names;
 mod numbers;
 pub mod parse;
+pub mod piranha;
 mod probe;
 mod read;
 mod render;
@@ -51,8 +52,8 @@ pub use self::{
 };
 use crate::model::Site;
 
-/// A larger file is none that a person or the web tool wrote.
-pub const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+/// A larger file is none that a person or a tool wrote: 10,000 services of 10 servers are 20 MiB.
+pub const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 /// Everything that there is to say about the bytes of a file.
 #[derive(Debug)]

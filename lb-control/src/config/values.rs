@@ -388,7 +388,7 @@ fn split(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether it is worth asking for: `10.0.0.300` is not.
-fn may_be_name(word: &str) -> bool {
+pub(super) fn may_be_name(word: &str) -> bool {
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !word.is_empty()
         && word.len() <= 253
