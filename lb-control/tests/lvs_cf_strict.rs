@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 
 use lb_control::config::{
+    self, Colour, Format,
+    directives::{Entry, GLOBALS, Kind, SERVERS, SERVICES},
     names::Names,
     piranha::{self, Answer},
 };
@@ -211,6 +213,117 @@ fn no_more_than_99_tokens_are_seen() {
     };
     assert!(list(95).is_loaded());
     assert!(!list(96).is_loaded());
+}
+
+/// In words: Piranha's own message, then every line that it would have refused, each with its place.
+#[test]
+fn all_that_piranha_refuses_is_told() {
+    let table: &[(&str, u8, &[&str])] = &[
+        (
+            "keepalive = 6\n",
+            0,
+            &["f: Piranha 0.8.6 would load it; 0 places"],
+        ),
+        (
+            "",
+            1,
+            &[
+                "pulse: error parsing f at line 0: Empty",
+                "f:1:1: error: Piranha: Empty",
+            ],
+        ),
+        (
+            "keepalive = 2s\nprimary=10.0.0.1\nvirtual w\n{\nmethod = direct\nport = 70000\n}\n",
+            1,
+            &[
+                "pulse: error parsing f at line 1: integer expected\nf:1:13: error: Piranha: integer",
+                "f:2:1: error: Piranha: unknown command\n   2 | primary=10.0.0.1\n     | ^^^^^^^^^^^^^^^^\n     = help: it is only a warning here: no blanks around `=`",
+                "f:3:9: error: Piranha: missing arguments",
+                "f:5:1: error: Piranha: unknown command\n   5 | method = direct\n     | ^^^^^^\n     = help: this directive is an extension",
+                "f: Piranha 0.8.6 would refuse it; 4 places",
+            ],
+        ),
+        (
+            "keepalive = 6\r\nfoo\r\n",
+            1,
+            &[
+                "f:1:1: error: lines end with CR and LF",
+                "f:2:1: error: Piranha: unknown command",
+                "it is an error here too: unknown directive `foo`",
+                "f: Piranha 0.8.6 would load it; 2 places",
+            ],
+        ),
+        (
+            "virtual w {\nactive = 1\naddress = 10.0.0.9 eth0:1\naddress = 10.0.0.8 eth0:2\nvip_nmask = 24\n}\n",
+            1,
+            &[
+                "f:4:11: error: another address of this service; Piranha took the last one alone",
+                "f:5:13: error: 24 is read as a prefix length; Piranha read it as 0.0.0.24",
+            ],
+        ),
+        (
+            "mh_secre = \"correct horse\"\n",
+            1,
+            &["   1 | mh_secre = \"******* *****\"\n"],
+        ),
+    ];
+    for (text, status, expected) in table {
+        let mut out = Vec::new();
+        let format = Format::Text(Colour::Never);
+        let verdict = config::check_strict_with("f", text.as_bytes(), format, &mut Fixed, &mut out);
+        let found = String::from_utf8(out).unwrap();
+        assert_eq!(verdict.unwrap().exit_status(), *status, "{found}");
+        for part in *expected {
+            assert!(found.contains(part), "{part}\nis not in\n{found}");
+        }
+    }
+}
+
+/// Each directive and each word that is ours is refused.
+#[test]
+fn every_extension_is_refused() {
+    fn check<K>(table: &[Entry<K>], before: &str, after: &str) {
+        for entry in table {
+            let line = |value: &str| format!("{before}{} = {value}\n{after}", entry.name);
+            let refuses = |value| !piranha::parse(line(value).as_bytes(), &mut Fixed).is_loaded();
+            assert_eq!(
+                refuses(entry.kind.example()),
+                entry.extension,
+                "{}",
+                entry.name
+            );
+            let ours: &[&str] = match entry.kind {
+                _ if entry.extension => continue,
+                Kind::Time => &["500ms", "2s"],
+                Kind::Host => &["2001:db8::1"],
+                Kind::Socket => &["10.0.0.1:80", "2001:db8::1"],
+                Kind::HostAndDevice => &["10.0.0.1/24 eth0", "2001:db8::1 eth0"],
+                Kind::Ports => &["1000-2000"],
+                Kind::Port if before.contains("server") => &["http"],
+                Kind::Choice(words) if words.contains(&"sctp") => &["sctp"],
+                Kind::Choice(words) if words.contains(&"mh") => {
+                    &["sed", "nq", "mh", "fo", "ovf", "twos"]
+                }
+                Kind::Integer
+                | Kind::Entries
+                | Kind::Boolean
+                | Kind::Mask
+                | Kind::Port
+                | Kind::Choice(_)
+                | Kind::Flags(_)
+                | Kind::Match
+                | Kind::Secret
+                | Kind::Text
+                | Kind::List => &[],
+            };
+            for value in ours {
+                assert!(refuses(value), "{} = {value}", entry.name);
+            }
+        }
+    }
+    check(GLOBALS, "", "");
+    check(SERVICES, "virtual v {\n", "}\n");
+    check(SERVERS, "virtual v {\nserver s {\n", "}\n}\n");
 }
 
 /// The names that the inputs use, so that no name server is asked.

@@ -17,6 +17,7 @@ pub mod directives;
 pub mod document;
 mod forwarding;
 mod global;
+pub mod interfaces;
 pub mod lexer;
 pub mod marks;
 mod model;
@@ -32,6 +33,7 @@ mod selectors;
 mod servers;
 pub mod settings;
 mod source;
+mod strict;
 mod suggest;
 pub mod values;
 
@@ -43,12 +45,13 @@ use std::{
 
 use self::names::{Names, SystemNames};
 pub use self::{
-    check::{Format, Verdict, check},
+    check::{Format, Verdict, check, check_with},
     diagnostic::{Diagnostic, Severity},
     global::{ConnectionSync, Director, Global},
     render::{Colour, render},
     settings::Mode,
     source::{Position, Source, Span},
+    strict::{check_strict, check_strict_with},
 };
 use crate::model::Site;
 
