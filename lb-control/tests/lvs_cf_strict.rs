@@ -240,7 +240,8 @@ fn all_that_piranha_refuses_is_told() {
                 "f:2:1: error: Piranha: unknown command\n   2 | primary=10.0.0.1\n     | ^^^^^^^^^^^^^^^^\n     = help: it is only a warning here: no blanks around `=`",
                 "f:3:9: error: Piranha: missing arguments",
                 "f:5:1: error: Piranha: unknown command\n   5 | method = direct\n     | ^^^^^^\n     = help: this directive is an extension",
-                "f: Piranha 0.8.6 would refuse it; 4 places",
+                "f:4:1: error: the brace is not on the line of its block",
+                "f: Piranha 0.8.6 would refuse it; 5 places",
             ],
         ),
         (

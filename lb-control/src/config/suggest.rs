@@ -14,8 +14,7 @@ pub(super) fn nearest<'a>(
     let word = word.to_lowercase();
     let most = 1 + word.chars().count() / 4;
     candidates
-        .map(|candidate| (distance(&word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= most)
+        .filter_map(|candidate| Some((within(most, &word, candidate)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -47,7 +46,16 @@ fn names_secret(word: &str) -> bool {
     let mut secrets = GLOBALS
         .iter()
         .filter(|entry| matches!(entry.kind, Kind::Secret));
-    word.contains("secret") || secrets.any(|entry| distance(&word, entry.name) <= 3)
+    word.contains("secret") || secrets.any(|entry| within(3, &word, entry.name).is_some())
+}
+
+/// The distance, if it is not more than `most`. That of words of different length need not be computed.
+fn within(most: usize, word: &str, candidate: &str) -> Option<usize> {
+    let (one, other) = (word.chars().count(), candidate.len());
+    if one.abs_diff(other) > most {
+        return None;
+    }
+    Some(distance(word, candidate)).filter(|distance| *distance <= most)
 }
 
 /// How many letters have to be added, removed or changed (Levenshtein).
