@@ -15,6 +15,8 @@ mod check;
 pub mod diagnostic;
 pub mod directives;
 pub mod document;
+pub mod edit;
+pub mod format;
 mod forwarding;
 mod global;
 pub mod lexer;
@@ -30,7 +32,9 @@ mod scheduling;
 mod selectors;
 mod servers;
 pub mod settings;
+pub mod show;
 mod source;
+pub mod store;
 mod suggest;
 pub mod values;
 
