@@ -63,19 +63,19 @@ active = 0
 }
 # the end";
 
-fn seeds() -> Vec<Vec<u8>> {
+fn seeds(neat: &str) -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = PROBES
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .map(|probe| probe["input"].as_str().unwrap().as_bytes().to_vec())
         .collect();
-    for text in [WEB_TOOL, NEAT] {
+    for text in [WEB_TOOL, neat] {
         seeds.push(text.as_bytes().to_vec());
         seeds.push(text.replace('\n', "\r\n").into_bytes());
         seeds.push(text.replace('\n', "\r").into_bytes());
     }
     let mut strange = b"\xef\xbb\xbf# Gr\xfc\xdfe\n".to_vec();
-    strange.extend_from_slice(NEAT.replace("unknown", "# \u{e4}").as_bytes());
+    strange.extend_from_slice(neat.replace("unknown", "# \u{e4}").as_bytes());
     seeds.push(strange);
     seeds
 }
@@ -103,8 +103,8 @@ fn set(place: &Place, directive: &str, value: &str) -> Edit {
 #[test]
 fn every_directive() {
     fn check<K>(table: &'static [Entry<K>], place: &Place) {
-        // So that whatever is said, some error is no reason to refuse: the file has it already.
-        let file = NEAT.replace("    unknown = 3\n", "");
+        let more = "    address = 192.0.2.11 eth0:2\n    server m {\n        weight = 1\n    }\n";
+        let file = NEAT.replace("    unknown = 3\n", more);
         for entry in table {
             let apply = |bytes: &[u8], edit: &Edit| {
                 let edits = std::slice::from_ref(edit);
@@ -143,20 +143,20 @@ fn every_directive() {
     check(GLOBALS, &Place::Global);
     let mail = Place::Service(ServiceKind::Virtual, Which::named("mail"));
     check(SERVICES, &mail);
-    let web = Which::named("web");
+    let mail = Which::named("mail");
     check(
         SERVERS,
-        &Place::Server(ServiceKind::Virtual, web, Which::named("one")),
+        &Place::Server(ServiceKind::Virtual, mail, Which::named("m")),
     );
 }
 
 /// Any edits of any file, one after the other, at random but the same each time.
 #[test]
 fn what_is_asked_for_and_nothing_else() {
-    let seeds = seeds();
+    let seeds = seeds(NEAT);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let (mut made, mut refused) = (0, 0);
-    for round in 0..700 {
+    for round in 0..400 {
         let mut bytes = seeds[random.below(seeds.len())].clone();
         if round % 4 == 0 {
             mutate(&mut bytes, &mut random);
@@ -182,7 +182,7 @@ fn what_is_asked_for_and_nothing_else() {
         }
     }
     assert!(
-        made > 1500 && refused > 100,
+        made > 800 && refused > 100,
         "{made} made, {refused} refused"
     );
 }
@@ -199,7 +199,8 @@ fn is_asked(edit: &Edit, before: &Document, after: &Document, why: &str) {
             let last: Vec<_> = said.iter().rev().take(texts.len()).rev().collect();
             for (said, text) in last.iter().zip(&texts) {
                 let said = said.join(" ");
-                let is_same = said == *text || said == format!("[ {text} ]");
+                let blanks = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+                let is_same = said == *text || said == format!("[ {blanks} ]") || said == blanks;
                 assert!(is_same, "{said}: {why}");
             }
             assert_eq!(last.len(), texts.len(), "{why}");
@@ -236,10 +237,12 @@ fn is_all(edit: &Edit, before: &[u8], after: &[u8], why: &str) {
     // The last line gets an end if something comes below.
     let ends = usize::from(!before.ends_with(b"\n") && !before.ends_with(b"\r"));
     match edit {
-        Edit::Set { value, .. } => {
+        Edit::Set { path, value } => {
             let many = match value {
+                // All that were there go.
+                _ if path.directive == "match" => 9,
                 Value::One(_) => 1,
-                Value::Many(texts) => texts.len() + 9,
+                Value::Many(texts) => texts.len(),
             };
             assert!(gone.len() <= many + ends, "{gone:?}: {why}");
             assert!(came.len() <= many + ends + 1, "{came:?}: {why}");
@@ -263,7 +266,9 @@ fn is_all(edit: &Edit, before: &[u8], after: &[u8], why: &str) {
             assert!(came.len() <= directives.len() + 5 + ends, "{why}");
         }
         Edit::RemoveBlock { .. } => assert!(came.is_empty(), "{why}"),
-        Edit::RenameBlock { .. } => assert_eq!((gone.len(), came.len()), (1, 1), "{why}"),
+        Edit::RenameBlock { .. } => {
+            assert!(gone.len() == came.len() && gone.len() <= 1, "{why}");
+        }
     }
     let (gone, came) = difference(before, after);
     match edit {
@@ -485,13 +490,21 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 /// Canonical text means the same, has the same comments, and is canonical.
 #[test]
 fn canonical_text() {
-    let seeds = seeds();
+    let mut seeds = seeds(&NEAT.replace("    unknown = 3\n", ""));
+    seeds.retain(|bytes| {
+        config::parse_with("lvs.cf", bytes, &mut Fixed)
+            .site
+            .is_some()
+    });
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut formatted = 0;
-    for round in 0..4000 {
+    for round in 0..2000 {
         let mut bytes = seeds[round % seeds.len()].clone();
         if round >= seeds.len() {
-            mutate(&mut bytes, &mut random);
+            match round % 4 {
+                0 => mutate(&mut bytes, &mut random),
+                _ => decorate(&mut bytes, &mut random),
+            }
         }
         let before = config::parse_with("lvs.cf", &bytes, &mut Fixed);
         let result = format_with("lvs.cf", &bytes, &mut Fixed);
@@ -517,7 +530,31 @@ fn canonical_text() {
         let comments = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'#').count();
         assert_eq!(comments(&text), comments(&bytes), "{why}");
     }
-    assert!(formatted > 1000, "{formatted}");
+    assert!(formatted > 400, "{formatted}");
+}
+
+/// Blanks, comments and line ends between words, which are no errors mostly.
+fn decorate(bytes: &mut Vec<u8>, random: &mut Random) {
+    let pieces: &[&[u8]] = &[
+        b"  ",
+        b"\t",
+        b" # c",
+        b"\n\n",
+        b"\n# c\n",
+        b"\r\n",
+        b"\n \t# \xe4\n",
+        b"\nkeepalive=3 #d\n",
+    ];
+    for _ in 0..=random.below(4) {
+        let places = [b' ', b'\n', b'='];
+        let is_place = |at: &usize| places.contains(&bytes[*at]);
+        let between: Vec<_> = (0..bytes.len()).filter(is_place).collect();
+        if between.is_empty() {
+            return;
+        }
+        let at = between[random.below(between.len())];
+        bytes.splice(at..at, pieces[random.below(pieces.len())].iter().copied());
+    }
 }
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {

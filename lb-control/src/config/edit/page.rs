@@ -138,7 +138,11 @@ impl<'d> Page<'d> {
     /// New lines at the end of the file.
     pub(super) fn at_the_end(&self, new: &[String]) -> Replacement {
         let last = self.lines.len().saturating_sub(1);
-        let ending = self.usual_ending();
+        // That of the last line that has one: LF behind CR would be one line end, not two.
+        let ending = match self.ending(last.saturating_sub(1)) {
+            "" => self.usual_ending(),
+            ending => ending,
+        };
         let is_open = self
             .line(last)
             .is_some_and(|line| line.span.start < line.span.end);
