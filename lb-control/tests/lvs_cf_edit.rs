@@ -240,7 +240,7 @@ fn is_all(edit: &Edit, before: &[u8], after: &[u8], why: &str) {
         Edit::Set { path, value } => {
             let many = match value {
                 // All that were there go.
-                _ if path.directive == "match" => 9,
+                _ if matches!(path.directive.as_str(), "match" | "address") => 9,
                 Value::One(_) => 1,
                 Value::Many(texts) => texts.len(),
             };

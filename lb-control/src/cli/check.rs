@@ -14,6 +14,9 @@ pub(super) struct Check {
     /// The answer as JSON.
     #[arg(long)]
     json: bool,
+    /// As Piranha 0.8.6 reads it: every extension is an error; with --json the very answer of its parser.
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Check {
@@ -23,7 +26,11 @@ impl Check {
             (false, true) => Format::Text(Colour::Always),
             (false, false) => Format::Text(Colour::Never),
         };
-        let verdict = config::check(&self.file, format, &mut io::stdout().lock())?;
+        let mut out = io::stdout().lock();
+        let verdict = match self.strict {
+            true => config::check_strict(&self.file, format, &mut out)?,
+            false => config::check(&self.file, format, &mut out)?,
+        };
         Ok(ExitCode::from(verdict.exit_status()))
     }
 }

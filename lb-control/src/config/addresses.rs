@@ -130,7 +130,7 @@ fn prefix(wanted: &Wanted<'_>, diagnostics: &mut Diagnostics) -> u8 {
         (Netmask::Prefix(length), IpAddr::V4(_)) if length <= 32 => {
             let old = Ipv4Addr::from(u32::from(length));
             let message = format!("{length} is read as a prefix length; Piranha read it as {old}");
-            diagnostics.push(Diagnostic::warning(wanted.mask_span, message));
+            diagnostics.push(Diagnostic::warning(wanted.mask_span, message).liberty());
             Some(length)
         }
         (Netmask::Prefix(length), IpAddr::V6(_)) => Some(length),

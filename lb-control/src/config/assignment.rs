@@ -6,7 +6,7 @@ use super::{
     document::Directive,
     lexer::{Fault, Line, Word},
     source::Span,
-    suggest,
+    suggest::{self, without_secret},
 };
 
 /// One directive, if its name is known in this place.
@@ -69,6 +69,7 @@ fn arguments<K>(
             .position(|word| word.is("]"))
             .map_or(1, |end| end + 1),
         Kind::Integer
+        | Kind::Time
         | Kind::Entries
         | Kind::Boolean
         | Kind::Host
@@ -104,6 +105,7 @@ fn arguments<K>(
             Kind::HostAndDevice
             | Kind::List
             | Kind::Integer
+            | Kind::Time
             | Kind::Entries
             | Kind::Boolean
             | Kind::Host
@@ -121,7 +123,7 @@ fn arguments<K>(
 }
 
 fn unknown<K>(table: &[Entry<K>], place: &str, name: &Word) -> Diagnostic {
-    let said = quote(&name.text);
+    let said = quote(without_secret(&name.text));
     let elsewhere = [
         (
             directives::find(GLOBALS, &name.text).is_some(),
@@ -195,5 +197,5 @@ pub(super) fn quotes(word: &Word, diagnostics: &mut Diagnostics) -> bool {
 /// Something that Piranha refused and that is accepted here.
 pub(super) fn liberty(span: Span, message: &str, diagnostics: &mut Diagnostics) {
     let message = format!("{message}; Piranha would refuse the file");
-    diagnostics.push(Diagnostic::warning(span, message));
+    diagnostics.push(Diagnostic::warning(span, message).liberty());
 }

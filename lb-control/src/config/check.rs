@@ -4,7 +4,13 @@ use std::{io::Write, path::Path};
 
 use serde::Serialize;
 
-use super::{Colour, Severity, bytes, diagnostic::Located, parse, render::render};
+use super::{
+    Colour, Severity, bytes,
+    diagnostic::Located,
+    interfaces::{self, Interfaces, SystemInterfaces},
+    parse,
+    render::render,
+};
 
 /// How the answer is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +41,26 @@ impl Verdict {
     }
 }
 
-/// Writes all errors and warnings of a file to `out`.
+/// Writes all errors and warnings of a file to `out`, and which of its interfaces are not there.
 ///
 /// # Errors
 /// If the file cannot be read, or `out` not written; then nothing is known of the file.
 pub fn check(path: &Path, format: Format, out: &mut dyn Write) -> anyhow::Result<Verdict> {
-    let outcome = parse(&path.to_string_lossy(), &bytes(path)?);
+    check_with(path, format, &mut SystemInterfaces, out)
+}
+
+/// The same with another source of interfaces.
+///
+/// # Errors
+/// If the file cannot be read, or `out` not written.
+pub fn check_with(
+    path: &Path,
+    format: Format,
+    interfaces: &mut dyn Interfaces,
+    out: &mut dyn Write,
+) -> anyhow::Result<Verdict> {
+    let mut outcome = parse(&path.to_string_lossy(), &bytes(path)?);
+    interfaces::look(&mut outcome, interfaces);
     let source = &outcome.document.source;
     let loadable = outcome.site.is_some();
     match format {

@@ -39,6 +39,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The text it is about.
     pub span: Span,
+    /// Piranha refused this, or read it otherwise.
+    pub liberty: bool,
 }
 
 impl Diagnostic {
@@ -49,6 +51,7 @@ impl Diagnostic {
             message: message.into(),
             help: None,
             span,
+            liberty: false,
         }
     }
 
@@ -64,6 +67,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says that Piranha refused this, or read it otherwise.
+    #[must_use]
+    pub fn liberty(mut self) -> Self {
+        self.liberty = true;
         self
     }
 
@@ -94,7 +104,7 @@ pub struct Located<'a> {
     help: Option<&'a str>,
 }
 
-/// Everything said so far; bounded, for a file may be 16 MiB of nonsense.
+/// Everything said so far; bounded, for a file may be 64 MiB of nonsense.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     said: Vec<Diagnostic>,
@@ -153,6 +163,7 @@ impl Diagnostics {
                     message,
                     help: None,
                     span: end,
+                    liberty: false,
                 });
             }
         }

@@ -26,6 +26,8 @@ pub struct Entry<K> {
 pub enum Kind {
     /// Decimal, `0x` hexadecimal or `0` octal; signs are read.
     Integer,
+    /// A time: seconds, or a number with its unit: `500ms`, `2s`, `1m`.
+    Time,
     /// How many entries a table has.
     Entries,
     /// `0` or `1`.
@@ -62,6 +64,7 @@ impl Kind {
     pub fn describe(self) -> String {
         match self {
             Self::Integer => "integer".into(),
+            Self::Time => "time".into(),
             Self::Entries => "number of entries".into(),
             Self::Boolean => "0 or 1".into(),
             Self::Host => "host".into(),
@@ -83,7 +86,7 @@ impl Kind {
     #[must_use]
     pub fn example(self) -> &'static str {
         match self {
-            Self::Integer => "6",
+            Self::Integer | Self::Time => "6",
             Self::Entries => "65536",
             Self::Boolean => "1",
             Self::Host | Self::Socket => "10.0.0.1",
@@ -182,7 +185,7 @@ macro_rules! table {
 use Effect::{Never, NotYet, Note, Works};
 use Kind::{
     Boolean, Choice, Entries, Flags, Host, HostAndDevice, Integer, List, Mask, Match, Port, Ports,
-    Secret, Socket, Text,
+    Secret, Socket, Text, Time,
 };
 
 const ALONE: Effect = not_yet("this director works alone and is always active");
@@ -218,8 +221,8 @@ table! {
         Never { because: "only `backup_active` decides whether heartbeats are sent, as in Piranha", harmless: &["1"] },
         "Says that there are heartbeats; not looked at.";
     HeartbeatPort "heartbeat_port" Port, "539", not_yet("no heartbeats are sent"), "UDP port of the heartbeat.";
-    Keepalive "keepalive" Integer, "2", not_yet("no heartbeats are sent"), "Seconds between two heartbeats.";
-    Deadtime "deadtime" Integer, "5", not_yet("no heartbeats are expected"), "Seconds of silence after which the partner is dead.";
+    Keepalive "keepalive" Time, "2", not_yet("no heartbeats are sent"), "Time between two heartbeats.";
+    Deadtime "deadtime" Time, "5", not_yet("no heartbeats are expected"), "Silence after which the partner is dead.";
     Service "service" Choice(&["lvs", "fos"]), "lvs", not_yet("with `fos` no service runs: `virtual` blocks are not live and `failover` blocks are not carried out"),
         "Which blocks are live: `virtual` (lvs) or `failover` (fos).";
     Network "network" Choice(&["nat", "direct", "tunnel"]), "nat", Works, "How packets reach the real servers of all services.";
@@ -229,9 +232,9 @@ table! {
     Syncdaemon "syncdaemon" Boolean, "0", not_yet("connections are not copied to the partner"), "Copy connections to the partner.";
     SyncdIface "syncd_iface" Text, "eth0", not_yet("connections are not copied to the partner"), "Interface for that.";
     SyncdId "syncd_id" Integer, "0", not_yet("connections are not copied to the partner"), "Number that tells several pairs apart, 0 to 255.";
-    TcpTimeout "tcp_timeout" Integer, "0", Works, "Seconds that a silent TCP connection is remembered; 0 means 900.";
-    TcpfinTimeout "tcpfin_timeout" Integer, "0", Works, "The same in the state FIN_WAIT; 0 means 120. After both FINs it is TIME_WAIT, always 120.";
-    UdpTimeout "udp_timeout" Integer, "0", Works, "The same for UDP; 0 means 300.";
+    TcpTimeout "tcp_timeout" Time, "0", Works, "How long a silent TCP connection is remembered; 0 means 900. Whole seconds.";
+    TcpfinTimeout "tcpfin_timeout" Time, "0", Works, "The same in the state FIN_WAIT; 0 means 120. After both FINs it is TIME_WAIT, always 120.";
+    UdpTimeout "udp_timeout" Time, "0", Works, "The same for UDP; 0 means 300.";
     HardShutdown "hard_shutdown" Boolean, "1",
         never("nannies are not processes that could die alone"),
         "The death of one nanny stops the director.";
@@ -265,21 +268,21 @@ table! {
     /// Directives of `virtual` and `failover` blocks.
     ServiceKey, SERVICES:
     Active "active" Boolean, "0", Works, "The block is switched on. A block without it is off.";
-    Address "address" HostAndDevice, "0.0.0.0", Works, "The virtual IP and the device that carries it, normally an alias as eth0:1.";
+    Address "address" HostAndDevice, "0.0.0.0", Works, "A virtual IP and the device that carries it, normally an alias as eth0:1. Repeatable: all of them are of the service.";
     VipNmask "vip_nmask" Mask, "0.0.0.0", Works, "Netmask of the virtual IP; without it, or 0.0.0.0, it is /32 (IPv6: /128).";
     Port "port" Ports, "80", Works, "The port that clients use; all from the first to the last of a range; 0 for all.";
     Protocol "protocol" Choice(&["tcp", "udp", "sctp"]), "tcp", Works, "TCP, UDP or SCTP.";
     Fwmark "fwmark" Integer, "0", Works, "Makes the block a group: `match` says what belongs to it. 0 for none.";
     Scheduler "scheduler" Choice(SCHEDULERS), "wlc", Works, "Who gets the next connection.";
-    Persistent "persistent" Integer, "0", Works, "Seconds that a client stays with its server; 0 for off.";
+    Persistent "persistent" Time, "0", Works, "How long a client stays with its server, in whole seconds; 0 for off.";
     Pmask "pmask" Mask, "0.0.0.0", Works, "Clients that this mask makes equal stay together; without it, or 0.0.0.0, each client is on its own.";
     SorryServer "sorry_server" Socket, "0.0.0.0", Works, "Server for the time when no other works, with the port of the service unless it says one; 0.0.0.0 for none.";
     Send "send" Text, "", Works, "What is sent to check a server, with \\n \\r \\t \\\\.";
     Expect "expect" Text, "", Works, "What its answer begins with; `*` for any answer.";
     UseRegex "use_regex" Boolean, "0", Works, "`expect` is a regular expression.";
     SendProgram "send_program" Text, "", Works, "Program that checks a server; %h and %p are its address and port. Used instead of `send`.";
-    Timeout "timeout" Integer, "10", Works, "Seconds between two checks, and the limit of each step of one.";
-    Reentry "reentry" Integer, "180", Works, "Seconds that a failed server must be well to come back; 0 means 180.";
+    Timeout "timeout" Time, "10", Works, "Time between two checks, and the limit of each step of one; 50ms or more.";
+    Reentry "reentry" Time, "180", Works, "How long a failed server must be well to come back; 0 means 180.";
     QuiesceServer "quiesce_server" Boolean, "0", Works, "A failed server gets weight 0 instead of being removed.";
     LoadMonitor "load_monitor" Text, "",
         NotYet { instead: "the weights stay as configured", harmless: &["none"] },
@@ -299,7 +302,7 @@ table! {
     SchedFlags "sched_flags" Flags(SCHEDULER_FLAGS), "", "How sh and mh work: with another server if the right one is not available, with the client's port, and mh with IPVS's own placement, which clients can predict.";
     Ops "ops" Boolean, "0", "Every datagram is scheduled on its own, and none is remembered; for UDP.";
     Refuse "refuse" Choice(&["reset", "unreachable", "drop"]), "reset", "What clients get while there is no server: a reset (other than TCP: port unreachable), port unreachable, or nothing.";
-    Drain "drain" Integer, "30", "Seconds that a server which leaves the file may finish what it has.";
+    Drain "drain" Time, "30", "How long a server which leaves the file may finish what it has.";
     CheckPort "check_port" Port, "", "Port at which the servers are checked, if it is not their own.";
 }
 

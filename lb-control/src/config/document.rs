@@ -18,6 +18,14 @@ pub struct Document {
     pub services: Vec<Service>,
 }
 
+impl Document {
+    /// Whether a directive stands outside of blocks.
+    #[must_use]
+    pub fn says(&self, key: GlobalKey) -> bool {
+        self.globals.iter().any(|directive| directive.key() == key)
+    }
+}
+
 /// `name = value`.
 #[derive(Debug)]
 pub struct Directive<K: 'static> {

@@ -8,6 +8,7 @@ use super::{
     document::Document,
     settings::{GlobalSettings, Mode},
     source::Span,
+    values::Time,
 };
 use crate::model::{Method, Timeouts};
 
@@ -73,8 +74,13 @@ pub(super) fn global(
     let keepalive = checks.seconds(GlobalKey::Keepalive, settings.keepalive, 2);
     let deadtime = checks.seconds(GlobalKey::Deadtime, settings.deadtime, 5);
     if deadtime <= keepalive {
+        // It may be `keepalive` alone that is said, and too much.
+        let key = match document.says(GlobalKey::Deadtime) {
+            true => GlobalKey::Deadtime,
+            false => GlobalKey::Keepalive,
+        };
         checks.warn(
-            GlobalKey::Deadtime,
+            key,
             "`deadtime` is not longer than `keepalive`: the partner is taken for dead between two heartbeats",
             "at least twice `keepalive`",
         );
@@ -121,6 +127,21 @@ pub(super) fn timeouts(
     }
 }
 
+/// Connections and clients are remembered in whole seconds; a part of one counts as one.
+pub(super) fn whole_seconds(time: Duration, span: Span, diagnostics: &mut Diagnostics) -> Duration {
+    if time.subsec_nanos() == 0 {
+        return time;
+    }
+    let seconds = time.as_secs() + 1;
+    let message = format!("only whole seconds are counted here; {seconds} are used");
+    diagnostics.warn(
+        span,
+        message,
+        "parts of a second are for checks, heartbeats and `drain`",
+    );
+    Duration::from_secs(seconds)
+}
+
 /// Where a global directive's value stands.
 pub(super) fn place(document: &Document, key: GlobalKey) -> Span {
     let said = document
@@ -137,25 +158,25 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    fn seconds(&mut self, key: GlobalKey, seconds: i32, default: u64) -> Duration {
-        match u64::try_from(seconds) {
-            Ok(seconds @ 1..) => Duration::from_secs(seconds),
-            Ok(_) | Err(_) => {
+    fn seconds(&mut self, key: GlobalKey, time: Time, default: u64) -> Duration {
+        match time.duration() {
+            Some(time) if !time.is_zero() => time,
+            Some(_) | None => {
                 self.warn(
                     key,
-                    &format!("less than a second; {default} seconds are used"),
-                    "at least 1",
+                    &format!("no time at all; {default} seconds are used"),
+                    "at least 1, or e.g. 500ms",
                 );
                 Duration::from_secs(default)
             }
         }
     }
 
-    fn timeout(&mut self, key: GlobalKey, seconds: i32, default: Duration) -> Duration {
-        match u64::try_from(seconds) {
-            Ok(0) => default,
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
+    fn timeout(&mut self, key: GlobalKey, time: Time, default: Duration) -> Duration {
+        match time.duration() {
+            Some(Duration::ZERO) => default,
+            Some(time) => whole_seconds(time, place(self.document, key), self.diagnostics),
+            None => {
                 self.warn(
                     key,
                     "a negative time; the default is used",

@@ -19,12 +19,14 @@ pub mod edit;
 pub mod format;
 mod forwarding;
 mod global;
+pub mod interfaces;
 pub mod lexer;
 pub mod marks;
 mod model;
 pub mod names;
 mod numbers;
 pub mod parse;
+pub mod piranha;
 mod probe;
 mod read;
 mod render;
@@ -35,6 +37,7 @@ pub mod settings;
 pub mod show;
 mod source;
 pub mod store;
+mod strict;
 mod suggest;
 pub mod values;
 
@@ -46,17 +49,18 @@ use std::{
 
 use self::names::{Names, SystemNames};
 pub use self::{
-    check::{Format, Verdict, check},
+    check::{Format, Verdict, check, check_with},
     diagnostic::{Diagnostic, Severity},
     global::{ConnectionSync, Director, Global},
     render::{Colour, render},
     settings::Mode,
     source::{Position, Source, Span},
+    strict::{check_strict, check_strict_with},
 };
 use crate::model::Site;
 
-/// A larger file is none that a person or the web tool wrote.
-pub const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+/// A larger file is none that a person or a tool wrote: 10,000 services of 10 servers are 20 MiB.
+pub const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 /// Everything that there is to say about the bytes of a file.
 #[derive(Debug)]

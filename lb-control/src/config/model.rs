@@ -11,6 +11,7 @@ use super::{
     document::Document,
     forwarding,
     global::{self, Global, place},
+    lexer::Word,
     probe::probe,
     scheduling,
     selectors::{self, Claims},
@@ -142,7 +143,7 @@ impl Building<'_> {
         if settings.unread.iter().any(|key| parts.contains(key)) {
             return None;
         }
-        if settings.address.is_unspecified() {
+        if settings.vip().is_unspecified() {
             let message = format!(
                 "virtual {} is active and has no address",
                 quote(settings.name)
@@ -151,43 +152,50 @@ impl Building<'_> {
             self.diagnostics.error(span, message, help);
             return None;
         }
-        let address = Wanted {
-            address: settings.address,
-            prefix: settings.prefix,
-            mask: settings.vip_nmask,
-            device: settings.dev.as_deref().unwrap_or_default(),
-            span,
-            mask_span: settings.block.place(ServiceKey::VipNmask),
-        };
-        self.addresses.add(&address, self.diagnostics);
+        placeholder("virtual", &settings.block.name, self.diagnostics);
+        for (index, address) in settings.ours.addresses.iter().enumerate() {
+            if index > 0 {
+                let message = "another address of this service; Piranha took the last one alone";
+                self.diagnostics
+                    .push(Diagnostic::warning(address.span, message).liberty());
+            }
+            let wanted = Wanted {
+                address: address.address,
+                prefix: address.prefix,
+                mask: settings.vip_nmask,
+                device: &address.dev,
+                span: address.span,
+                mask_span: settings.block.place(ServiceKey::VipNmask),
+            };
+            self.addresses.add(&wanted, self.diagnostics);
+        }
         selectors::selectors(settings, self.diagnostics)
     }
 
     fn drain(&mut self, settings: &ServiceSettings<'_>) -> Duration {
-        match u64::try_from(settings.ours.drain) {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
-                let span = settings.block.place(ServiceKey::Drain);
-                let message = "`drain` is a time, in seconds";
-                self.diagnostics.error(span, message, "0 for none");
-                Duration::ZERO
-            }
-        }
+        settings.ours.drain.duration().unwrap_or_else(|| {
+            let span = settings.block.place(ServiceKey::Drain);
+            let message = "`drain` is a time";
+            self.diagnostics.error(span, message, "0 for none");
+            Duration::ZERO
+        })
     }
 
     /// The other addresses of a group are put beside its own, unless a block of their own says
     /// where they are.
     fn group_addresses(&mut self, settings: &ServiceSettings<'_>) {
-        let device = settings.dev.as_deref().unwrap_or_default();
+        let Some(own) = settings.ours.addresses.first() else {
+            return;
+        };
         for Matched { selector, span } in &settings.ours.matches {
             if self.addresses.prefix(selector.address).is_some() {
                 continue;
             }
             let wanted = Wanted {
                 address: selector.address,
-                prefix: self.addresses.prefix(settings.address),
+                prefix: self.addresses.prefix(own.address),
                 mask: Netmask::NONE,
-                device: device.split(':').next().unwrap_or_default(),
+                device: own.dev.split(':').next().unwrap_or_default(),
                 span: *span,
                 mask_span: *span,
             };
@@ -201,6 +209,9 @@ impl Building<'_> {
             return;
         };
         if settings.nat_router.is_unspecified() {
+            let message = "0.0.0.0 is a placeholder: there is no address for the servers' gateway";
+            let help = "an address, or remove the line";
+            self.diagnostics.warn(span, message, help);
             return;
         }
         if !self.masquerades {
@@ -237,5 +248,13 @@ impl Building<'_> {
                     .help("Piranha would not start; a block needs `active = 1`"),
             );
         }
+    }
+}
+
+/// The web tool names new blocks so; nobody would call one so who will have to find it again.
+pub(super) fn placeholder(kind: &str, name: &Word, diagnostics: &mut Diagnostics) {
+    if matches!(name.text.as_str(), "[server_name]" | "[unnamed]") {
+        let message = format!("{kind} {} has the name of a placeholder", quote(&name.text));
+        diagnostics.warn(name.span, message, "give it a name of its own");
     }
 }

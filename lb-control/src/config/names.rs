@@ -12,6 +12,10 @@ pub trait Names {
     fn host(&mut self, name: &str) -> Option<IpAddr>;
     /// The port of a service: that of TCP, for Piranha asked for TCP always, else that of UDP.
     fn service(&mut self, name: &str) -> Option<u16>;
+    /// The port of a service of TCP.
+    fn tcp_service(&mut self, name: &str) -> Option<u16> {
+        self.service(name)
+    }
 }
 
 /// The resolver of the system and /etc/services. Each name is asked for once, so that an
@@ -19,7 +23,7 @@ pub trait Names {
 #[derive(Debug, Default)]
 pub struct SystemNames {
     hosts: HashMap<String, Option<IpAddr>>,
-    services: Option<HashMap<String, u16>>,
+    services: Option<Services>,
 }
 
 impl Names for SystemNames {
@@ -39,36 +43,55 @@ impl Names for SystemNames {
     }
 
     fn service(&mut self, name: &str) -> Option<u16> {
-        let services = self.services.get_or_insert_with(|| {
-            fs::read_to_string("/etc/services")
-                .map_or_else(|_| HashMap::new(), |text| services(&text))
-        });
-        services.get(name).copied()
+        let Services { tcp, udp } = self.services();
+        tcp.get(name).or_else(|| udp.get(name)).copied()
+    }
+
+    fn tcp_service(&mut self, name: &str) -> Option<u16> {
+        self.services().tcp.get(name).copied()
     }
 }
 
-/// `name port/protocol alias…` per line, `#` begins a comment.
-fn services(text: &str) -> HashMap<String, u16> {
-    let mut found = HashMap::new();
-    for wanted in ["tcp", "udp"] {
+impl SystemNames {
+    fn services(&mut self) -> &Services {
+        self.services.get_or_insert_with(|| {
+            let text = fs::read_to_string("/etc/services");
+            text.as_deref().map(Services::read).unwrap_or_default()
+        })
+    }
+}
+
+/// Ports by name and alias.
+#[derive(Debug, Default)]
+struct Services {
+    tcp: HashMap<String, u16>,
+    udp: HashMap<String, u16>,
+}
+
+impl Services {
+    /// `name port/protocol alias…` per line, `#` begins a comment.
+    fn read(text: &str) -> Self {
+        let mut services = Self::default();
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_ascii_whitespace();
             let (Some(name), Some(socket)) = (words.next(), words.next()) else {
                 continue;
             };
-            let Some((port, protocol)) = socket.split_once('/') else {
+            let found = match socket.split_once('/') {
+                Some((port, "tcp")) => port.parse().map(|port| (port, &mut services.tcp)),
+                Some((port, "udp")) => port.parse().map(|port| (port, &mut services.udp)),
+                Some(_) | None => continue,
+            };
+            let Ok((port, of_protocol)) = found else {
                 continue;
             };
-            let Ok(port) = port.parse() else { continue };
-            if protocol == wanted {
-                for name in std::iter::once(name).chain(words) {
-                    found.entry(name.to_owned()).or_insert(port);
-                }
+            for name in std::iter::once(name).chain(words) {
+                of_protocol.entry(name.to_owned()).or_insert(port);
             }
         }
+        services
     }
-    found
 }
 
 #[cfg(test)]
@@ -77,18 +100,19 @@ mod tests {
 
     #[test]
     fn services_by_name_and_alias() {
-        let known = services(
-            "# c\nhttp 80/tcp www # web\nsyslog\t514/udp\nshell 514/tcp cmd syslog\nx y\n",
-        );
+        let known =
+            Services::read("# c\nhttp 80/tcp www # web\nsyslog\t514/udp\nshell 514/tcp cmd\nx y\n");
         let table = [
-            ("http", Some(80)),
-            ("www", Some(80)),
-            ("syslog", Some(514)),
-            ("web", None),
-            ("x", None),
+            ("http", Some(80), None),
+            ("www", Some(80), None),
+            ("cmd", Some(514), None),
+            ("syslog", None, Some(514)),
+            ("web", None, None),
+            ("x", None, None),
         ];
-        for (name, port) in table {
-            assert_eq!(known.get(name).copied(), port, "{name}");
+        for (name, tcp, udp) in table {
+            assert_eq!(known.tcp.get(name).copied(), tcp, "{name}");
+            assert_eq!(known.udp.get(name).copied(), udp, "{name}");
         }
     }
 }

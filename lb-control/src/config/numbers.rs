@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 /// `strtol` with base 0 on a whole word: decimal, `0x` hexadecimal, `0` octal. Too large a number
-/// becomes the largest; an empty word is 0.
+/// becomes the largest, too small a one the smallest; an empty word is 0.
 pub(super) fn strtol(word: &str) -> Option<i64> {
     if word.is_empty() {
         return Some(0);
@@ -14,8 +14,12 @@ pub(super) fn strtol(word: &str) -> Option<i64> {
         None => (false, word.strip_prefix('+').unwrap_or(word)),
     };
     let magnitude = unsigned(digits)?;
-    let value = i64::try_from(magnitude).unwrap_or(i64::MAX);
-    Some(if negative { -value } else { value })
+    Some(match (i64::try_from(magnitude), negative) {
+        (Ok(value), false) => value,
+        (Ok(value), true) => -value,
+        (Err(_), false) => i64::MAX,
+        (Err(_), true) => i64::MIN,
+    })
 }
 
 /// Digits with a base prefix, up to `u64::MAX`.
@@ -73,6 +77,7 @@ mod tests {
             ("010", Some(8)),
             ("00", Some(0)),
             ("99999999999999999999", Some(i64::MAX)),
+            ("-99999999999999999999", Some(i64::MIN)),
             ("08", None),
             ("0x", None),
             ("-", None),

@@ -284,7 +284,8 @@ impl Parser<'_> {
         if text.contains("\r\n") {
             self.diagnostics.push(
                 Diagnostic::warning(start, "lines end with CR and LF")
-                    .help("fine here, but Piranha silently ignored all lines but the first"),
+                    .help("fine here, but Piranha silently ignored all lines but the first")
+                    .liberty(),
             );
         }
     }

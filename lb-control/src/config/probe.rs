@@ -19,6 +19,9 @@ const WEB_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 const WEB_ANSWER: &[u8] = b"HTTP";
 const WEB_PORT: u16 = 80;
 
+/// More checks would be a burden to the servers.
+const SHORTEST: Duration = Duration::from_millis(50);
+
 /// Piranha's fallback for `reentry = 0`.
 const REENTRY: Duration = Duration::from_secs(180);
 
@@ -139,13 +142,16 @@ impl Maker<'_, '_> {
     }
 
     fn interval(&mut self) -> Duration {
-        match u64::try_from(self.settings.timeout) {
-            Ok(seconds @ 1..) => Duration::from_secs(seconds),
-            Ok(_) | Err(_) => {
+        match self.settings.timeout.duration() {
+            Some(interval) if interval >= SHORTEST => interval,
+            Some(_) | None => {
                 let span = self.settings.block.place(ServiceKey::Timeout);
                 self.diagnostics.push(
-                    Diagnostic::error(span, "`timeout` is the time between two checks; less than 1 second is impossible")
-                        .help("Piranha's nanny divided by it"),
+                    Diagnostic::error(
+                        span,
+                        "`timeout` is the time between two checks; less than 50ms is too short",
+                    )
+                    .help("e.g. `timeout = 6`, or `500ms`; with 0 Piranha's nanny crashed"),
                 );
                 Duration::from_secs(1)
             }
@@ -153,10 +159,10 @@ impl Maker<'_, '_> {
     }
 
     fn reentry(&mut self, interval: Duration) -> Duration {
-        let reentry = match u64::try_from(self.settings.reentry) {
-            Ok(0) => REENTRY,
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => {
+        let reentry = match self.settings.reentry.duration() {
+            Some(Duration::ZERO) => REENTRY,
+            Some(time) => time,
+            None => {
                 self.warn(
                     ServiceKey::Reentry,
                     "a negative `reentry` is taken for 180",
@@ -190,7 +196,8 @@ impl Maker<'_, '_> {
                         span,
                         "the single quotes are not part of the text; for Piranha they were",
                     )
-                    .help("use double quotes"),
+                    .help("use double quotes")
+                    .liberty(),
                 );
             }
         }

@@ -9,7 +9,8 @@ use super::{
     lexer::Word,
     numbers::inet_aton,
     settings::{
-        Forwarding, GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings, TunnelType,
+        Addressed, Forwarding, GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings,
+        TunnelType,
     },
     values::{NO_ADDRESS, Netmask, Quoted, Reader},
 };
@@ -58,8 +59,8 @@ fn global(directives: &[Directive<GlobalKey>], reader: &mut Reader<'_>) -> Globa
             GlobalKey::BackupActive => set(&mut settings.backup_active, reader.boolean(word)),
             GlobalKey::Heartbeat => set(&mut settings.heartbeat, reader.boolean(word)),
             GlobalKey::HeartbeatPort => set(&mut settings.heartbeat_port, reader.port(word)),
-            GlobalKey::Keepalive => set(&mut settings.keepalive, reader.integer(word)),
-            GlobalKey::Deadtime => set(&mut settings.deadtime, reader.integer(word)),
+            GlobalKey::Keepalive => set(&mut settings.keepalive, reader.time(word)),
+            GlobalKey::Deadtime => set(&mut settings.deadtime, reader.time(word)),
             GlobalKey::Service => set(
                 &mut settings.service,
                 reader.choice(word, &[("lvs", Mode::Lvs), ("fos", Mode::Fos)]),
@@ -90,9 +91,9 @@ fn global(directives: &[Directive<GlobalKey>], reader: &mut Reader<'_>) -> Globa
             GlobalKey::Syncdaemon => set(&mut settings.syncdaemon, reader.boolean(word)),
             GlobalKey::SyncdIface => set(&mut settings.syncd_iface, Some(word.text.clone())),
             GlobalKey::SyncdId => set(&mut settings.syncd_id, reader.integer(word)),
-            GlobalKey::TcpTimeout => set(&mut settings.tcp_timeout, reader.integer(word)),
-            GlobalKey::TcpfinTimeout => set(&mut settings.tcpfin_timeout, reader.integer(word)),
-            GlobalKey::UdpTimeout => set(&mut settings.udp_timeout, reader.integer(word)),
+            GlobalKey::TcpTimeout => set(&mut settings.tcp_timeout, reader.time(word)),
+            GlobalKey::TcpfinTimeout => set(&mut settings.tcpfin_timeout, reader.time(word)),
+            GlobalKey::UdpTimeout => set(&mut settings.udp_timeout, reader.time(word)),
             GlobalKey::HardShutdown => set(&mut settings.hard_shutdown, reader.boolean(word)),
             GlobalKey::ActiveCmd => set(&mut settings.active_cmd, text(directive)),
             GlobalKey::InactiveCmd => set(&mut settings.inactive_cmd, text(directive)),
@@ -208,9 +209,20 @@ fn service_directive(
         ServiceKey::Address => reader
             .host_with_prefix(word)
             .is_some_and(|(address, prefix)| {
+                let dev = directive.second().text.clone();
                 settings.address = address;
-                settings.prefix = prefix;
-                settings.dev = Some(directive.second().text.clone());
+                settings.dev = Some(dev.clone());
+                let addresses = &mut settings.ours.addresses;
+                // Of one address the last line holds. 0.0.0.0 is a placeholder beside any other.
+                addresses.retain(|one| one.address != address && !one.address.is_unspecified());
+                if addresses.is_empty() || !address.is_unspecified() {
+                    addresses.push(Addressed {
+                        address,
+                        prefix,
+                        dev,
+                        span: word.span,
+                    });
+                }
                 true
             }),
         ServiceKey::VipNmask => set(&mut settings.vip_nmask, reader.mask(word)),
@@ -232,7 +244,7 @@ fn service_directive(
             reader.integer(word).map(i32::cast_unsigned),
         ),
         ServiceKey::Scheduler => set(&mut settings.scheduler, scheduler(directive, reader)),
-        ServiceKey::Persistent => set(&mut settings.persistent, reader.integer(word)),
+        ServiceKey::Persistent => set(&mut settings.persistent, reader.time(word)),
         ServiceKey::Pmask => {
             set(&mut settings.pmask, Some(pmask(word, reader)));
             true
@@ -246,8 +258,8 @@ fn service_directive(
         ServiceKey::Expect => set(&mut settings.expect, quoted(directive)),
         ServiceKey::UseRegex => set(&mut settings.use_regex, reader.boolean(word)),
         ServiceKey::SendProgram => set(&mut settings.send_program, quoted(directive)),
-        ServiceKey::Timeout => set(&mut settings.timeout, reader.integer(word)),
-        ServiceKey::Reentry => set(&mut settings.reentry, reader.integer(word)),
+        ServiceKey::Timeout => set(&mut settings.timeout, reader.time(word)),
+        ServiceKey::Reentry => set(&mut settings.reentry, reader.time(word)),
         ServiceKey::QuiesceServer => set(&mut settings.quiesce_server, reader.boolean(word)),
         ServiceKey::LoadMonitor => set(&mut settings.load_monitor, text(directive)),
         ServiceKey::ClientMonitor => set(&mut settings.client_monitor, Some(word.text.clone())),
@@ -295,7 +307,7 @@ fn service_directive(
             ];
             set(&mut settings.ours.refuse, reader.choice(word, &choices))
         }
-        ServiceKey::Drain => set(&mut settings.ours.drain, reader.integer(word)),
+        ServiceKey::Drain => set(&mut settings.ours.drain, reader.time(word)),
         ServiceKey::CheckPort => set(&mut settings.ours.check_port, reader.port(word).map(Some)),
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     diagnostic::{Diagnostic, Severity, printable},
-    directives::{GLOBALS, Kind},
     source::Source,
+    suggest::without_secret,
 };
 
 /// The longest piece of a line that is shown, in characters.
@@ -77,7 +77,7 @@ fn excerpt(diagnostic: &Diagnostic, source: &Source, column: usize) -> Excerpt {
     let (_, line) = source.line_of(diagnostic.span);
     let caret = column.saturating_sub(1);
     let skipped = caret.saturating_sub(BEFORE);
-    let open = before_secret(line).chars().count();
+    let open = without_secret(line).chars().count();
     let mut shown: String = line
         .chars()
         .enumerate()
@@ -102,16 +102,6 @@ fn excerpt(diagnostic: &Diagnostic, source: &Source, column: usize) -> Excerpt {
         indent,
         carets: marked.min(room).max(1),
     }
-}
-
-/// The line up to where the value of a secret may begin: wherever its name stands, the rest is nobody's
-/// business.
-fn before_secret(line: &str) -> &str {
-    let secrets = GLOBALS
-        .iter()
-        .filter(|entry| matches!(entry.kind, Kind::Secret));
-    let ends = secrets.filter_map(|entry| Some(line.find(entry.name)? + entry.name.len()));
-    ends.min().map_or(line, |end| &line[..end])
 }
 
 /// Whether a character stands beside values, and is hardly a part of one.
@@ -162,6 +152,10 @@ mod tests {
             (
                 "# mh_secret tell # no one\n",
                 "   1 | # mh_secret **** * ** ***",
+            ),
+            (
+                "mh_secre = \"tell no one\"\n",
+                "   1 | mh_secre = \"**** ** ***\"",
             ),
         ];
         for (text, line) in table {

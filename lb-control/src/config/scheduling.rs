@@ -1,13 +1,11 @@
 //! Who gets the next connection: `scheduler`, `sched_flags`, `ops`, `persistent`, `pmask`.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    diagnostic::Diagnostics,
+    diagnostic::{Diagnostic, Diagnostics},
     directives::ServiceKey,
+    global::whole_seconds,
     settings::{Matched, ServiceSettings},
     values::Netmask,
 };
@@ -68,16 +66,13 @@ pub(super) fn persistence(
     settings: &ServiceSettings<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Persistence> {
-    let seconds = match u64::try_from(settings.persistent) {
-        Ok(0) => 0,
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let span = settings.block.place(ServiceKey::Persistent);
-            diagnostics.warn(span, "a negative time is taken for 0", "0 is off");
-            0
-        }
+    let span = settings.block.place(ServiceKey::Persistent);
+    let Some(time) = settings.persistent.duration() else {
+        diagnostics.warn(span, "a negative time is taken for 0", "0 is off");
+        return None;
     };
-    if seconds == 0 {
+    let timeout = whole_seconds(time, span, diagnostics);
+    if timeout.is_zero() {
         if settings.pmask != Netmask::NONE {
             let span = settings.block.place(ServiceKey::Pmask);
             let message = "`pmask` has no effect without `persistent`";
@@ -93,14 +88,14 @@ pub(super) fn persistence(
         );
     }
     Some(Persistence {
-        timeout: Duration::from_secs(seconds),
+        timeout,
         mask: mask(settings, diagnostics),
     })
 }
 
 fn mask(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> IpAddr {
     let span = settings.block.place(ServiceKey::Pmask);
-    match (settings.address, settings.pmask) {
+    match (settings.vip(), settings.pmask) {
         (IpAddr::V4(_), Netmask::NONE) => Ipv4Addr::BROADCAST.into(),
         (IpAddr::V6(_), Netmask::NONE) => Ipv6Addr::from(u128::MAX).into(),
         (IpAddr::V4(_), Netmask::Dotted(mask)) => mask.into(),
@@ -108,7 +103,11 @@ fn mask(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> IpAddr
             let old = Ipv4Addr::from(u32::from(length));
             let message = format!("{length} is read as a prefix length; Piranha read it as {old}");
             let mask = Ipv4Addr::from(u32::MAX << (32 - u32::from(length)));
-            diagnostics.warn(span, message, &format!("both read {mask} alike"));
+            diagnostics.push(
+                Diagnostic::warning(span, message)
+                    .help(format!("both read {mask} alike"))
+                    .liberty(),
+            );
             mask.into()
         }
         (IpAddr::V6(_), Netmask::Prefix(length @ 1..=128)) => {

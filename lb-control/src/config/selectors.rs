@@ -11,7 +11,7 @@ use super::{
     directives::ServiceKey,
     settings::{Matched, ServiceSettings},
     source::{Source, Span},
-    values::EVERY_PORT,
+    values::{EVERY_PORT, Time},
 };
 use crate::model::{Protocol, Selector, ServiceAddress};
 
@@ -28,6 +28,7 @@ pub(super) fn selectors(
     }
     if matches.is_empty() || settings.fwmark == 0 {
         let own = own?;
+        let first = own.first()?;
         if !matches.is_empty() {
             diagnostics.error(
                 place(ServiceKey::Match),
@@ -37,7 +38,7 @@ pub(super) fn selectors(
         } else if settings.fwmark != 0 {
             let message = format!(
                 "without a `match`, the group {} is {} alone",
-                settings.fwmark, own.selector
+                settings.fwmark, first.selector
             );
             diagnostics.warn(
                 place(ServiceKey::Fwmark),
@@ -45,14 +46,14 @@ pub(super) fn selectors(
                 "marks of the firewall are not seen; `lb config import-marks` prints the lines for them",
             );
         }
-        return Some(vec![own]);
+        return Some(own);
     }
     tell_strangers(settings, diagnostics);
     Some(union(matches, diagnostics))
 }
 
-/// The block's own address, port and protocol.
-fn own(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> Option<Matched> {
+/// The block's own addresses, port and protocol.
+fn own(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Matched>> {
     let span = settings.block.place(ServiceKey::Port);
     let number = |port| u16::try_from(port).ok();
     let last = settings.ours.last_port.unwrap_or(settings.port);
@@ -71,48 +72,67 @@ fn own(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> Option<
         }
     };
     let takes_all = (first, last) == EVERY_PORT && settings.ours.matches.is_empty();
-    if takes_all && settings.persistent <= 0 {
+    if takes_all && settings.persistent <= Time::seconds(0) {
         diagnostics.warn(
             span,
             "a service of all ports without `persistent`: a client's connections reach different servers",
             "IPVS refuses this; add e.g. `persistent = 300`",
         );
     }
-    let selector = Selector {
-        address: settings.address,
-        protocol: settings.protocol,
-        first,
-        last,
-    };
-    let span = settings.block.name.span;
-    Some(Matched { selector, span })
+    let addresses = &settings.ours.addresses;
+    let mut own: Vec<_> = addresses
+        .iter()
+        .map(|of| Matched {
+            selector: Selector {
+                address: of.address,
+                protocol: settings.protocol,
+                first,
+                last,
+            },
+            span: match addresses.len() {
+                1 => settings.block.name.span,
+                _ => of.span,
+            },
+        })
+        .collect();
+    let strangers = addresses
+        .iter()
+        .find(|of| of.address.is_ipv4() != settings.vip().is_ipv4());
+    if let Some(stranger) = strangers {
+        let (one, other) = (stranger.address, settings.vip());
+        let message = format!("{one} and {other} are not of one address family");
+        diagnostics.error(stranger.span, message, "a block of its own for each family");
+        return None;
+    }
+    own.sort_by_key(|matched| matched.selector.key());
+    Some(own)
 }
 
 /// Tells of addresses of the other family, and of a virtual IP that nothing is matched for.
 fn tell_strangers(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) {
-    let mut is_named = false;
-    for Matched { selector, span } in &settings.ours.matches {
-        is_named |= selector.address == settings.address;
-        if selector.address.is_ipv4() != settings.address.is_ipv4() {
+    let vip = settings.vip();
+    let matches = &settings.ours.matches;
+    for Matched { selector, span } in matches {
+        if selector.address.is_ipv4() != vip.is_ipv4() {
             let message = format!(
-                "{} and {} are not of one address family",
-                selector.address, settings.address
+                "{} and {vip} are not of one address family",
+                selector.address
             );
             let help = "a group of its own for each family; both may have the same `fwmark`";
             diagnostics.error(*span, message, help);
             return;
         }
     }
-    if !is_named {
-        let message = format!(
-            "no `match` names {}, the block's own address",
-            settings.address
-        );
-        diagnostics.warn(
-            settings.block.place(ServiceKey::Address),
-            message,
-            "it is put up, and nothing at it belongs to the group",
-        );
+    for own in &settings.ours.addresses {
+        let is_named = |matched: &Matched| matched.selector.address == own.address;
+        if !matches.iter().any(is_named) {
+            let message = format!("no `match` names {}, the block's own address", own.address);
+            diagnostics.warn(
+                own.span,
+                message,
+                "it is put up, and nothing at it belongs to the group",
+            );
+        }
     }
 }
 
@@ -208,7 +228,7 @@ impl<'a> Claims<'a> {
         if settings.fwmark == 0 {
             return true;
         }
-        let group = (settings.fwmark, settings.address.is_ipv4());
+        let group = (settings.fwmark, settings.vip().is_ipv4());
         let span = settings.block.place(ServiceKey::Fwmark);
         let Some(place) = self.marks.insert(group, span) else {
             return true;

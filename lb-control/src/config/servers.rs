@@ -8,6 +8,7 @@ use std::{
 use super::{
     diagnostic::{Diagnostics, quote},
     directives::{ServerKey, ServiceKey},
+    model::placeholder,
     settings::{Matched, ServerSettings, ServiceSettings},
     source::Source,
 };
@@ -115,6 +116,7 @@ impl Farm<'_, '_> {
                 "a server needs `active = 1` in its own block",
             );
         }
+        self.tell_unweighted();
         self.tell_unchecked(&servers);
         servers
     }
@@ -153,6 +155,7 @@ impl Farm<'_, '_> {
     }
 
     fn server(&mut self, settings: &ServerSettings<'_>) -> Option<RealServer> {
+        placeholder("server", &settings.block.name, self.diagnostics);
         let weight = self.weight(settings);
         let port = self.server_port(settings);
         let (upper, lower) = self.thresholds(settings);
@@ -188,7 +191,7 @@ impl Farm<'_, '_> {
     fn crosses_families(&self, address: IpAddr) -> bool {
         self.forwarding.method() != Method::Tunnel
             && self.selectors.is_some()
-            && self.settings.address.is_ipv4() != address.is_ipv4()
+            && self.settings.vip().is_ipv4() != address.is_ipv4()
     }
 
     /// 0 and less work as 1: Piranha's nanny never starts lower, and files count on it.
@@ -285,6 +288,26 @@ impl Farm<'_, '_> {
             self.diagnostics.warn(span, message, help);
         }
         said
+    }
+
+    /// Tells of servers whose weight was left to the default, once for each service.
+    fn tell_unweighted(&mut self) {
+        let says_none = |server: &&ServerSettings<'_>| {
+            server.active && !server.quiesced && !server.block.says(ServerKey::Weight)
+        };
+        let mut unweighted = self.settings.servers.iter().filter(says_none);
+        let Some(first) = unweighted.next() else {
+            return;
+        };
+        let others = match unweighted.count() {
+            0 => String::new(),
+            1 => ", as has another one of this service".to_owned(),
+            more => format!(", as have {more} others of this service"),
+        };
+        let name = quote(first.name);
+        let message = format!("server {name} has no `weight`, which makes it 1{others}");
+        let help = "add `weight = 1`, or what its share of the connections is";
+        self.diagnostics.warn(first.block.name.span, message, help);
     }
 
     /// Tells of servers that nobody could check.

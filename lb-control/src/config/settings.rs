@@ -9,7 +9,7 @@ use super::{
     directives::{ServerKey, ServiceKey},
     document::{Server, Service},
     source::Span,
-    values::{NO_ADDRESS, Netmask, Quoted},
+    values::{NO_ADDRESS, Netmask, Quoted, Time},
 };
 use crate::model::{Method, Protocol, Refusal, Selector};
 
@@ -55,8 +55,8 @@ pub struct GlobalSettings {
     #[serde(serialize_with = "zero_or_one")]
     pub heartbeat: bool,
     pub heartbeat_port: i32,
-    pub keepalive: i32,
-    pub deadtime: i32,
+    pub keepalive: Time,
+    pub deadtime: Time,
     pub service: Mode,
     pub network: Method,
     pub nat_router: IpAddr,
@@ -69,9 +69,9 @@ pub struct GlobalSettings {
     pub syncdaemon: bool,
     pub syncd_iface: String,
     pub syncd_id: i32,
-    pub tcp_timeout: i32,
-    pub tcpfin_timeout: i32,
-    pub udp_timeout: i32,
+    pub tcp_timeout: Time,
+    pub tcpfin_timeout: Time,
+    pub udp_timeout: Time,
     #[serde(serialize_with = "zero_or_one")]
     pub hard_shutdown: bool,
     pub active_cmd: Option<String>,
@@ -167,6 +167,19 @@ pub enum TunnelType {
     Gue,
 }
 
+/// One `address` of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressed {
+    /// The virtual IP.
+    pub address: IpAddr,
+    /// From `address/prefix`.
+    pub prefix: Option<u8>,
+    /// The device that carries it.
+    pub dev: String,
+    /// Where it is said.
+    pub span: Span,
+}
+
 /// What one `match` puts into a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matched {
@@ -189,8 +202,8 @@ impl Default for GlobalSettings {
             backup_active: false,
             heartbeat: false,
             heartbeat_port: 539,
-            keepalive: 2,
-            deadtime: 5,
+            keepalive: Time::seconds(2),
+            deadtime: Time::seconds(5),
             service: Mode::Lvs,
             network: Method::Nat,
             nat_router: NO_ADDRESS,
@@ -201,9 +214,9 @@ impl Default for GlobalSettings {
             syncdaemon: false,
             syncd_iface: "eth0".into(),
             syncd_id: 0,
-            tcp_timeout: 0,
-            tcpfin_timeout: 0,
-            udp_timeout: 0,
+            tcp_timeout: Time::seconds(0),
+            tcpfin_timeout: Time::seconds(0),
+            udp_timeout: Time::seconds(0),
             hard_shutdown: true,
             active_cmd: None,
             inactive_cmd: None,
@@ -232,15 +245,13 @@ pub struct ServiceSettings<'d> {
     #[serde(serialize_with = "zero_or_one")]
     pub active: bool,
     pub address: IpAddr,
-    #[serde(skip)]
-    pub prefix: Option<u8>,
     pub dev: Option<String>,
     pub vip_nmask: Netmask,
     pub port: i32,
     pub protocol: Protocol,
     pub fwmark: u32,
     pub scheduler: &'static str,
-    pub persistent: i32,
+    pub persistent: Time,
     pub pmask: Netmask,
     pub sorry_server: IpAddr,
     pub send: Option<Quoted>,
@@ -248,8 +259,8 @@ pub struct ServiceSettings<'d> {
     #[serde(serialize_with = "zero_or_one")]
     pub use_regex: bool,
     pub send_program: Option<Quoted>,
-    pub timeout: i32,
-    pub reentry: i32,
+    pub timeout: Time,
+    pub reentry: Time,
     #[serde(serialize_with = "zero_or_one")]
     pub quiesce_server: bool,
     pub load_monitor: Option<String>,
@@ -261,6 +272,14 @@ pub struct ServiceSettings<'d> {
     pub servers: Vec<ServerSettings<'d>>,
 }
 
+impl ServiceSettings<'_> {
+    /// The virtual IP, the first one if there are several.
+    pub(super) fn vip(&self) -> IpAddr {
+        let first = self.ours.addresses.first();
+        first.map_or(NO_ADDRESS, |first| first.address)
+    }
+}
+
 impl<'d> ServiceSettings<'d> {
     /// A block without directives.
     pub(super) fn new(block: &'d Service) -> Self {
@@ -270,22 +289,21 @@ impl<'d> ServiceSettings<'d> {
             name: &block.name.text,
             active: false,
             address: NO_ADDRESS,
-            prefix: None,
             dev: None,
             vip_nmask: Netmask::NONE,
             port: 80,
             protocol: Protocol::Tcp,
             fwmark: 0,
             scheduler: "wlc",
-            persistent: 0,
+            persistent: Time::seconds(0),
             pmask: Netmask::NONE,
             sorry_server: NO_ADDRESS,
             send: None,
             expect: None,
             use_regex: false,
             send_program: None,
-            timeout: 10,
-            reentry: 180,
+            timeout: Time::seconds(10),
+            reentry: Time::seconds(180),
             quiesce_server: false,
             load_monitor: None,
             client_monitor: "/usr/sbin/nanny".into(),
@@ -304,6 +322,8 @@ impl<'d> ServiceSettings<'d> {
     reason = "the fields are the directives, documented in their table"
 )]
 pub struct OwnServiceSettings {
+    /// Each `address` of the block, in order. Piranha held the last one.
+    pub addresses: Vec<Addressed>,
     /// The last port, if `port` is a range.
     pub last_port: Option<i32>,
     /// The port of `sorry_server`, if it has one.
@@ -316,13 +336,14 @@ pub struct OwnServiceSettings {
     pub sched_flags: Vec<&'static str>,
     pub ops: bool,
     pub refuse: Refusal,
-    pub drain: i32,
+    pub drain: Time,
     pub check_port: Option<i32>,
 }
 
 impl Default for OwnServiceSettings {
     fn default() -> Self {
         Self {
+            addresses: Vec::new(),
             last_port: None,
             sorry_port: None,
             matches: Vec::new(),
@@ -333,7 +354,7 @@ impl Default for OwnServiceSettings {
             sched_flags: Vec::new(),
             ops: false,
             refuse: Refusal::Reset,
-            drain: 30,
+            drain: Time::seconds(30),
             check_port: None,
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use serde::{Serialize, Serializer};
@@ -69,6 +70,42 @@ impl Serialize for Netmask {
     }
 }
 
+/// A time as it was written; negative ones were to Piranha as good as any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    milliseconds: i64,
+}
+
+impl Time {
+    /// Whole seconds.
+    #[must_use]
+    pub const fn seconds(seconds: i32) -> Self {
+        Self {
+            milliseconds: seconds as i64 * 1000,
+        }
+    }
+
+    /// As a duration, unless it is negative.
+    #[must_use]
+    pub fn duration(self) -> Option<Duration> {
+        u64::try_from(self.milliseconds)
+            .ok()
+            .map(Duration::from_millis)
+    }
+}
+
+impl Serialize for Time {
+    /// In seconds, as Piranha held it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.milliseconds % 1000 {
+            0 => serializer.serialize_i64(self.milliseconds / 1000),
+            _ => Duration::from_millis(self.milliseconds.unsigned_abs())
+                .as_secs_f64()
+                .serialize(serializer),
+        }
+    }
+}
+
 /// Reads words, asks for names, tells what is wrong.
 pub(super) struct Reader<'a> {
     pub(super) names: &'a mut dyn Names,
@@ -95,6 +132,20 @@ impl Reader<'_> {
                 .push(Diagnostic::warning(word.span, message));
         }
         Some(kept)
+    }
+
+    /// Seconds as Piranha read them, or a number with its unit.
+    pub(super) fn time(&mut self, word: &Word) -> Option<Time> {
+        if let Some(milliseconds) = with_unit(&word.text) {
+            return Some(Time { milliseconds });
+        }
+        if strtol(&word.text).is_none() {
+            let is_number = word.text.contains('#') || word.text.starts_with('0');
+            let help = integer_help(&word.text).filter(|_| is_number);
+            let units = || "seconds, or a number with its unit: 500ms, 2s, 1m, 1h".into();
+            return self.refuse(word, "time expected", Some(help.unwrap_or_else(units)));
+        }
+        self.integer(word).map(Time::seconds)
     }
 
     pub(super) fn boolean(&mut self, word: &Word) -> Option<bool> {
@@ -326,6 +377,21 @@ impl Reader<'_> {
     }
 }
 
+/// `500ms` in milliseconds. No longer than what Piranha's seconds can say.
+fn with_unit(word: &str) -> Option<i64> {
+    let unit = word.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = word.split_at(unit);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return None,
+    };
+    let milliseconds = number.parse::<i64>().ok()?.checked_mul(factor)?;
+    (milliseconds <= i64::from(i32::MAX) * 1000).then_some(milliseconds)
+}
+
 fn integer_help(word: &str) -> Option<String> {
     let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
     match word.get(digits.len()..) {
@@ -388,7 +454,7 @@ fn split(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether it is worth asking for: `10.0.0.300` is not.
-fn may_be_name(word: &str) -> bool {
+pub(super) fn may_be_name(word: &str) -> bool {
     let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !word.is_empty()
         && word.len() <= 253

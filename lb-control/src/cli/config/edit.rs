@@ -78,16 +78,18 @@ fn write(store: &Store, new: &[u8], read: &Stored, typed: bool) -> anyhow::Resul
 fn by_wishes(name: &str, bytes: &[u8], wishes: &[edit::Edit]) -> anyhow::Result<Option<Vec<u8>>> {
     match edit::edit(name, bytes, wishes) {
         Ok(edited) => Ok(Some(edited.bytes)),
-        Err(refused) => match refused.why {
-            Why::Errors(errors) => {
-                let mut err = io::stderr().lock();
-                write!(err, "{}", errors.render(colour()))?;
-                writeln!(err, "lb: the file would have errors; nothing was written")?;
-                Ok(None)
-            }
-            _ if wishes.len() > 1 => bail!("{refused}"),
-            why => bail!("{why}"),
-        },
+        Err(edit::Refused {
+            why: Why::Errors(errors),
+            ..
+        }) => {
+            let mut err = io::stderr().lock();
+            write!(err, "{}", errors.render(colour()))?;
+            writeln!(err, "lb: the file would have errors; nothing was written")?;
+            Ok(None)
+        }
+        // Which of them it was need not be said of one.
+        Err(refused) if wishes.len() > 1 => bail!("{refused}"),
+        Err(edit::Refused { why, .. }) => bail!("{why}"),
     }
 }
 

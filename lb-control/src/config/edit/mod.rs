@@ -44,7 +44,7 @@ use crate::config::document::Document;
 pub enum Edit {
     /// A directive says this. If it stands there, its value is replaced; else it comes where its
     /// neighbours are. Of one that is repeated without need, the last is changed, for that is in force;
-    /// of one that may be repeated (`match`), all are replaced.
+    /// of one that may be repeated (`address` and `match` of a service), all are replaced.
     Set {
         /// Which directive.
         path: DirectivePath,
@@ -355,7 +355,7 @@ pub(super) fn written_name(name: &str) -> String {
 
 /// Which directives say more if they are repeated.
 pub(super) fn is_repeatable(part: Part, directive: &str) -> bool {
-    part == Part::Service && directive == "match"
+    part == Part::Service && matches!(directive, "address" | "match")
 }
 
 #[cfg(test)]

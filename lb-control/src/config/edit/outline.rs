@@ -169,11 +169,11 @@ impl Outline {
 
     fn server_at(&mut self, service: usize, server: usize) -> Option<(&mut Vec<Part>, usize)> {
         let items = &mut self.services.get_mut(service)?.items;
-        let servers = items.iter().enumerate().filter(|(_, part)| match part {
+        let mut servers = items.iter().enumerate().filter(|(_, part)| match part {
             Part::Server(_) => true,
             Part::Statement(_) => false,
         });
-        let (at, _) = servers.skip(server).next()?;
+        let (at, _) = servers.nth(server)?;
         Some((items, at))
     }
 }

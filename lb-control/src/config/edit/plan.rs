@@ -535,11 +535,11 @@ impl<'d> Planner<'d> {
         let inside = self.service_indents(service).inside;
         let indents = self.server_indents(service, &inside);
         let lines = self.block("server", name, &indents, Part::Server, directives)?;
-        let servers = service.items.iter().filter_map(|item| match item {
+        let mut servers = service.items.iter().filter_map(|item| match item {
             Item::Server(server) => Some(server),
             Item::Directive(_) => None,
         });
-        if let Some(last) = servers.last() {
+        if let Some(last) = servers.next_back() {
             let end = self.page.line_at(last.span.end);
             if self.page.closes(end) {
                 return Ok(self.page.below(end, &lines));

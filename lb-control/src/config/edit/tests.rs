@@ -278,6 +278,12 @@ fn texts_of_other_shapes() {
             "virtual a {\n match = \"esp 10.0.0.1\" # c\n port = 80\n}\n",
         ),
         (
+            "one more address",
+            "virtual a {\n address = 10.0.0.1 eth0:1\n port = 80\n}\n",
+            r#"{"edit":"add","path":"virtual/a/address","value":"10.0.0.2 eth0:2"}"#,
+            "virtual a {\n address = 10.0.0.1 eth0:1\n address = 10.0.0.2 eth0:2\n port = 80\n}\n",
+        ),
+        (
             "several where there was none",
             "virtual a {\n port = 80\n}\n",
             r#"{"edit":"set","path":"virtual/a/match","value":["esp 10.0.0.1","ah 10.0.0.1"]}"#,

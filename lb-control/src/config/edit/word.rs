@@ -52,7 +52,8 @@ pub(super) fn words(kind: Kind, value: &str) -> Vec<String> {
         | Kind::Flags(_)
         | Kind::Match
         | Kind::Secret
-        | Kind::Text => vec![value.to_owned()],
+        | Kind::Text
+        | Kind::Time => vec![value.to_owned()],
     }
 }
 
