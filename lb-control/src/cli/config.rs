@@ -1,4 +1,10 @@
-//! `lb config`.
+//! `lb config`: the configuration as a file.
+
+mod diff;
+mod edit;
+mod fmt;
+mod show;
+mod versions;
 
 use std::{
     fs,
@@ -11,8 +17,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output;
-use crate::config::marks::{self, LeftOut};
+use super::{CONFIG, output};
+use crate::config::{
+    Colour,
+    marks::{self, LeftOut},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Config {
@@ -22,6 +31,16 @@ pub(super) struct Config {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Prints every directive with what holds; defaults are comments.
+    Show(show::Show),
+    /// Writes files anew in canonical text, with the same meaning and the same comments.
+    Fmt(fmt::Fmt),
+    /// Changes the file, by an editor or by the options; what is not changed stays as it is written.
+    Edit(edit::Edit),
+    /// Lists the versions of the file that `lb` replaced.
+    History(versions::History),
+    /// Puts a version in the place of the file; the file becomes the newest version.
+    Rollback(versions::Rollback),
     /// Prints the `fwmark` and `match` lines for the marks that a firewall sets; exit status 1 if
     /// a rule could not be carried over.
     ImportMarks {
@@ -56,6 +75,11 @@ impl Config {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Verb::ImportMarks { file, json } => import_marks(&file, json),
+            Verb::Show(show) => show.run(),
+            Verb::Fmt(fmt) => fmt.run(),
+            Verb::Edit(edit) => edit.run(),
+            Verb::History(history) => history.run(),
+            Verb::Rollback(rollback) => rollback.run(),
         }
     }
 }
@@ -93,4 +117,23 @@ fn import_marks(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// How the director takes a changed file over.
+const RELOAD: &str = "a running director takes it over with SIGHUP: `systemctl reload lb`";
+
+/// Where a file is, as an argument of those who change or show it.
+#[derive(Debug, Args)]
+struct Whose {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+/// Colours for standard output.
+fn colour() -> Colour {
+    match output::wants_colour() {
+        true => Colour::Always,
+        false => Colour::Never,
+    }
 }

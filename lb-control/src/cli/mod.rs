@@ -40,7 +40,7 @@ enum Verb {
     Run(run::Run),
     /// Says what is wrong with an lvs.cf; exit status 0 if it can be loaded.
     Check(check::Check),
-    /// Makes lvs.cf from what other programs print.
+    /// Shows, changes and formats lvs.cf, keeps its versions, and makes it from what other programs print.
     Config(config::Config),
     /// Shows services, real servers, and what the nannies say.
     Status(status::Status),
