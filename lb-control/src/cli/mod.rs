@@ -5,6 +5,7 @@ mod config;
 mod detach;
 mod drops;
 mod explain;
+pub mod ipvsadm;
 mod log;
 pub mod output;
 mod run;
@@ -48,6 +49,8 @@ enum Verb {
     Drops(drops::Drops),
     /// Says what is to become of a real server.
     Server(server::Server),
+    /// The commands of ipvsadm, for this daemon; `lb ipvsadm -h` tells them.
+    Ipvsadm(ipvsadm::Ipvsadm),
     /// Takes the data plane off its interfaces and frees its maps.
     Detach(detach::Detach),
 }
@@ -67,6 +70,7 @@ impl Command {
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),
             Verb::Server(server) => server.run(),
+            Verb::Ipvsadm(ipvsadm) => ipvsadm.run(),
             Verb::Detach(detach) => detach.run(),
         }
     }

@@ -30,10 +30,7 @@ pub(super) fn needs_table(wish: &Wish) -> bool {
 
 /// What the daemon is told. An edit replaces everything that ipvsadm can say: what a line leaves out is as
 /// by default.
-pub(super) fn change(
-    wish: &Wish,
-    known: &mut Circumstances<'_>,
-) -> Result<Change, Complaint> {
+pub(super) fn change(wish: &Wish, known: &mut Circumstances<'_>) -> Result<Change, Complaint> {
     Ok(match wish {
         Wish::AddService(service) => Change::AddService {
             service: service.service,

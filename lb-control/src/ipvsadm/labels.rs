@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use super::names::Names;
@@ -44,15 +44,30 @@ impl<'a> Labels<'a> {
         })
     }
 
-    /// An address and a port; a group's has no protocol.
-    pub(super) fn socket(
+    /// An address and a port, cut as ipvsadm does; a group's has no protocol.
+    pub(super) fn socket(&self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
+        let mut text = self.whole(address, port, protocol);
+        cut(&mut text, LONGEST);
+        text
+    }
+
+    /// The same so that it can be read again: names that are too long, or of IPv6 addresses, are no help.
+    pub(super) fn readable(
         &self,
         address: IpAddr,
         port: u16,
         protocol: Option<Protocol>,
     ) -> String {
+        let text = self.whole(address, port, protocol);
+        match address.is_ipv6() || text.len() > LONGEST {
+            true => SocketAddr::new(address, port).to_string(),
+            false => text,
+        }
+    }
+
+    fn whole(&self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
         let named = match self {
-            Self::Numeric => return std::net::SocketAddr::new(address, port).to_string(),
+            Self::Numeric => return SocketAddr::new(address, port).to_string(),
             Self::Named(named) => named,
         };
         let host = match named.hosts.get(&address) {
@@ -67,16 +82,18 @@ impl<'a> Labels<'a> {
                 .clone()
         });
         let service = service.unwrap_or_else(|| port.to_string());
-        let mut text = match address {
+        match address {
             IpAddr::V4(_) => format!("{host}:{service}"),
             IpAddr::V6(_) => format!("[{host}]:{service}"),
-        };
-        cut(&mut text, LONGEST);
-        text
+        }
     }
 }
 
 /// Takes away what is behind the first `most` bytes.
 pub(super) fn cut(text: &mut String, most: usize) {
-    text.truncate(text.floor_char_boundary(most));
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     control::table::{Counts, ServerRow, ServiceRow, Table, TimeoutsRow},
-    model::{Forwarding, Method, Scheduler, ServiceId, Tunnel},
+    model::{Family, Forwarding, Method, Scheduler, ServiceId, Tunnel},
 };
 
 /// How services and servers are listed.
@@ -89,7 +89,12 @@ pub(super) fn labels<'a>(
     })
 }
 
-fn service(row: &ServiceRow, form: Form, labels: &Labels<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn service(
+    row: &ServiceRow,
+    form: Form,
+    labels: &Labels<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let name = match &row.service {
         ServiceId::Address(key) => {
             let socket = labels.socket(key.address, key.port, Some(key.protocol));
@@ -100,10 +105,14 @@ fn service(row: &ServiceRow, form: Form, labels: &Labels<'_>, out: &mut dyn Writ
             }
             name
         }
-        ServiceId::Mark { mark, family } => match family {
-            crate::model::Family::Ipv4 => format!("FWM  {mark}"),
-            crate::model::Family::Ipv6 => format!("FWM  {mark} IPv6"),
-        },
+        ServiceId::Mark { mark, family } => {
+            // As ipvsadm prints it: with a sign.
+            let mark = mark.cast_signed();
+            match family {
+                Family::Ipv4 => format!("FWM  {mark}"),
+                Family::Ipv6 => format!("FWM  {mark} IPv6"),
+            }
+        }
     };
     match form.columns {
         Columns::Stats => counted(&format!("{name:<33}"), &row.counts, form.exact, out)?,

@@ -142,7 +142,9 @@ const BUFFER: usize = 64 << 10;
 
 /// Nobody tells another director of connections.
 fn no_daemons() -> Complaint {
-    Complaint::refused("connections are not synchronized in this release: there are no sync daemons")
+    Complaint::refused(
+        "connections are not synchronized in this release: there are no sync daemons",
+    )
 }
 
 fn show(list: &List, world: &mut World<'_>) -> Result<(), Stop> {
@@ -193,9 +195,10 @@ fn unlisted(fault: Fault) -> Stop {
 /// Reads commands from standard input, and makes them after those that are there already.
 fn restore(program: &str, mut lines: Vec<Line>, world: &mut World<'_>) -> Result<(), Stop> {
     let mut text = Vec::new();
-    world.input.read_to_end(&mut text).map_err(|error| {
-        Complaint::refused(format!("standard input cannot be read: {error}"))
-    })?;
+    world
+        .input
+        .read_to_end(&mut text)
+        .map_err(|error| Complaint::refused(format!("standard input cannot be read: {error}")))?;
     lines.extend(read(program, &String::from_utf8_lossy(&text), world.names)?);
     make(&lines, world)
 }

@@ -22,10 +22,7 @@ pub(super) fn within<T: TryFrom<i64>>(text: &str, least: i64, most: i64) -> Opti
 pub(super) fn leading(text: &str) -> i32 {
     let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let sign = usize::from(text.starts_with(['+', '-']));
-    let digits = text[sign..]
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
+    let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
     let number = text[..sign + digits].parse::<i128>().unwrap_or_default();
     let number = number.clamp(i64::MIN.into(), i64::MAX.into());
     // As C does: the low half.

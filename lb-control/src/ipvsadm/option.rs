@@ -96,11 +96,7 @@ const OPTIONS: &[(&str, Option<char>, Value, Tag)] = {
     use Kind as K;
     use Tag::{Forwarding, Ipv6, Mark, Once, Service, Sort};
     use Value::{Needed, Possible};
-    const fn verb(
-        long: &str,
-        short: char,
-        verb: Verb,
-    ) -> (&str, Option<char>, Value, Tag) {
+    const fn verb(long: &str, short: char, verb: Verb) -> (&str, Option<char>, Value, Tag) {
         (long, Some(short), Value::None, Tag::Verb(verb))
     }
     const fn flag(long: &str, kind: Kind) -> (&str, Option<char>, Value, Tag) {
@@ -139,9 +135,19 @@ const OPTIONS: &[(&str, Option<char>, Value, Tag)] = {
         with("pe", K::Engine),
         ("sched-flags", Some('b'), Needed, Once(K::SchedulerFlags)),
         ("real-server", Some('r'), Needed, Once(K::RealServer)),
-        ("gatewaying", Some('g'), Value::None, Forwarding(Method::Direct)),
+        (
+            "gatewaying",
+            Some('g'),
+            Value::None,
+            Forwarding(Method::Direct),
+        ),
         ("ipip", Some('i'), Value::None, Forwarding(Method::Tunnel)),
-        ("masquerading", Some('m'), Value::None, Forwarding(Method::Nat)),
+        (
+            "masquerading",
+            Some('m'),
+            Value::None,
+            Forwarding(Method::Nat),
+        ),
         ("weight", Some('w'), Needed, Once(K::Weight)),
         ("u-threshold", Some('x'), Needed, Once(K::UpperThreshold)),
         ("l-threshold", Some('y'), Needed, Once(K::LowerThreshold)),
@@ -269,11 +275,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn short(
-        &mut self,
-        name: char,
-        rest: &'a str,
-    ) -> Result<(Tag, Option<&'a str>), Unreadable> {
+    fn short(&mut self, name: char, rest: &'a str) -> Result<(Tag, Option<&'a str>), Unreadable> {
         let (.., takes, tag) = OPTIONS
             .iter()
             .find(|(_, short, ..)| *short == Some(name))

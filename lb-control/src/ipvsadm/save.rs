@@ -56,7 +56,7 @@ fn service_option(service: &ServiceId, labels: &Labels<'_>) -> String {
                 // The others are in groups only.
                 Protocol::Tcp | Protocol::Ah | Protocol::Esp => "-t",
             };
-            let socket = labels.socket(key.address, key.port, Some(key.protocol));
+            let socket = labels.readable(key.address, key.port, Some(key.protocol));
             format!("{option} {socket}")
         }
         ServiceId::Mark { mark, family } => match family {
@@ -94,7 +94,7 @@ fn server(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let protocol = service.service.address().map(|key| key.protocol);
-    let socket = labels.socket(row.server.ip(), row.server.port(), protocol);
+    let socket = labels.readable(row.server.ip(), row.server.port(), protocol);
     // As it was said: checks that fail just now, or a drain, are no part of what is restored.
     let weight = row.configured_weight;
     let forwarding = forwarding_option(row);

@@ -55,26 +55,24 @@ impl Daemon {
         request: request::Builder,
         body: Bytes,
     ) -> Result<Response<Incoming>, Fault> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => Fault::Denied,
-                _ => Fault::Other(format!(
-                    "no daemon answers at {}: {error}",
-                    self.socket.display()
-                )),
-            })?;
-        let lost = |error: hyper::Error| Fault::Other(format!("asking the daemon: {error}"));
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return Fault::Denied;
+            }
+            let socket = self.socket.display();
+            Fault::Other(format!("no daemon answers at {socket}: {error}"))
+        })?;
+        let unasked = |error: hyper::Error| Fault::Other(format!("asking the daemon: {error}"));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(lost)?;
+            .map_err(unasked)?;
         // It ends with the answer, or with this process.
         tokio::spawn(connection);
         let request = request
             .header("host", "lb")
             .body(Full::new(body))
             .map_err(|error| Fault::Other(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(lost)?;
+        let response = sender.send_request(request).await.map_err(unasked)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -143,10 +141,7 @@ impl Director for Daemon {
     }
 }
 
-fn lines(
-    text: &[u8],
-    each: &mut dyn FnMut(Connection) -> io::Result<()>,
-) -> Result<(), Fault> {
+fn lines(text: &[u8], each: &mut dyn FnMut(Connection) -> io::Result<()>) -> Result<(), Fault> {
     for line in text.split(|byte| *byte == b'\n') {
         if !line.is_empty() {
             each(serde_json::from_slice(line).map_err(|error| misunderstood(&error))?)?;

@@ -21,13 +21,10 @@ pub(super) fn services(a: &&ServiceRow, b: &&ServiceRow) -> Ordering {
         .then(a.4.cmp(&b.4))
 }
 
-/// What comes first of two servers of a service.
+/// What comes first of two servers of a service. Their families do not matter.
 pub(super) fn servers(a: &&ServerRow, b: &&ServerRow) -> Ordering {
     let (a, b) = (a.server, b.server);
-    Family::of(a.ip())
-        .cmp(&Family::of(b.ip()))
-        .then_with(|| addresses(a.ip(), b.ip()))
-        .then(a.port().cmp(&b.port()))
+    addresses(a.ip(), b.ip()).then(a.port().cmp(&b.port()))
 }
 
 /// Mark, family, number of the protocol, address, port.
@@ -43,24 +40,28 @@ fn key(service: &ServiceId) -> (u32, Family, u8, IpAddr, u16) {
             };
             (0, service.family(), protocol, key.address, key.port)
         }
-        ServiceId::Mark { mark, family } => {
-            (*mark, *family, 0, IpAddr::from([0, 0, 0, 0]), 0)
-        }
+        ServiceId::Mark { mark, family } => (*mark, *family, 0, IpAddr::from([0, 0, 0, 0]), 0),
     }
 }
 
 fn addresses(a: IpAddr, b: IpAddr) -> Ordering {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => wrapping(a.to_bits(), b.to_bits()),
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let words = |bits: u128| [96, 64, 32, 0].map(|shift| (bits >> shift) as u32);
-            let (a, b) = (words(a.to_bits()), words(b.to_bits()));
-            let mut orders = a.into_iter().zip(b).map(|(a, b)| wrapping(a, b));
-            orders
-                .find(|order| order.is_ne())
-                .unwrap_or(Ordering::Equal)
+    let mut orders = words(a)
+        .into_iter()
+        .zip(words(b))
+        .map(|(a, b)| wrapping(a, b));
+    orders
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// An address as four numbers; that of IPv4 is in the first.
+fn words(address: IpAddr) -> [u32; 4] {
+    match address {
+        IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
         }
-        (a, b) => a.cmp(&b),
     }
 }
 

@@ -20,26 +20,26 @@ use lb_control::{
 
 /// A daemon that has a fixed table.
 #[derive(Default)]
-pub struct Fixed {
-    pub table: Table,
-    pub connections: Vec<Connection>,
+pub(crate) struct Fixed {
+    pub(crate) table: Table,
+    pub(crate) connections: Vec<Connection>,
     /// What it answers to changes.
-    pub refuses: Option<Refused>,
+    pub(crate) refuses: Option<Refused>,
     /// It lets nobody in.
-    pub is_closed: bool,
+    pub(crate) is_closed: bool,
     /// What it was told.
-    pub told: Rc<RefCell<Vec<Changes>>>,
+    pub(crate) told: Rc<RefCell<Vec<Changes>>>,
 }
 
 impl Fixed {
-    pub fn with(table: Table) -> Self {
+    pub(crate) fn with(table: Table) -> Self {
         Self {
             table,
             ..Self::default()
         }
     }
 
-    pub fn refusing(index: usize, why: Why) -> Self {
+    pub(crate) fn refusing(index: usize, why: Why) -> Self {
         Self {
             refuses: Some(Refused {
                 index: Some(index),
@@ -51,7 +51,7 @@ impl Fixed {
     }
 
     /// The changes that it was told, if it was told once.
-    pub fn changes(&self) -> Vec<Change> {
+    pub(crate) fn changes(&self) -> Vec<Change> {
         let told = self.told.borrow();
         assert!(told.len() <= 1, "changes are sent together: {told:?}");
         told.first()
@@ -91,7 +91,7 @@ impl Director for Fixed {
 }
 
 /// A few names.
-pub struct FewNames;
+pub(crate) struct FewNames;
 
 impl Names for FewNames {
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
@@ -119,7 +119,10 @@ impl Names for FewNames {
             ),
             ("10.0.0.12", "real-server-12.rack.example.org"),
             ("2001:db8::80", "v6.example.org"),
-            ("2001:db8::a0a0", "a-real-server-with-a-long-name.v6.example.org"),
+            (
+                "2001:db8::a0a0",
+                "a-real-server-with-a-long-name.v6.example.org",
+            ),
             ("192.0.2.12", "a-director-with-a-long-name.example.org"),
         ];
         known
@@ -140,7 +143,7 @@ impl Names for FewNames {
 }
 
 /// A packet filter that says this.
-pub struct Rules(pub &'static str);
+pub(crate) struct Rules(pub(crate) &'static str);
 
 impl Firewall for Rules {
     fn rules(&self) -> Vec<String> {
@@ -150,19 +153,19 @@ impl Firewall for Rules {
 
 /// What a command printed, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub out: String,
     pub err: String,
     pub status: u8,
 }
 
 /// Runs a command line.
-pub fn run(director: &mut Fixed, words: &[&str]) -> Ended {
+pub(crate) fn run(director: &mut Fixed, words: &[&str]) -> Ended {
     run_as(Program::Ipvsadm, "ipvsadm", director, words, "", &Rules(""))
 }
 
 /// Runs a program.
-pub fn run_as(
+pub(crate) fn run_as(
     program: Program,
     name: &str,
     director: &mut Fixed,

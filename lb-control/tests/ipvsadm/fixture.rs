@@ -5,18 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use lb_control::{
     control::{
         connection::Connection,
-        table::{
-            Counts, Origin, PersistenceRow, ServerRow, ServiceRow, Table, TimeoutsRow,
-        },
+        table::{Counts, Origin, PersistenceRow, ServerRow, ServiceRow, Table, TimeoutsRow},
     },
     model::{Forwarding, Scheduler, SchedulerFlags, Tunnel},
 };
 
-pub const V4_ONES: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
-pub const V6_ONES: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
+pub(crate) const V4_ONES: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
+pub(crate) const V6_ONES: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
 
 /// A service without servers.
-pub fn service(id: &str, scheduler: Scheduler) -> ServiceRow {
+pub(crate) fn service(id: &str, scheduler: Scheduler) -> ServiceRow {
     ServiceRow {
         service: id.parse().unwrap(),
         name: id.to_owned(),
@@ -34,7 +32,7 @@ pub fn service(id: &str, scheduler: Scheduler) -> ServiceRow {
 }
 
 /// A server with its weight, active and inactive connections.
-pub fn server(at: &str, forwarding: Forwarding, numbers: [u32; 3]) -> ServerRow {
+pub(crate) fn server(at: &str, forwarding: Forwarding, numbers: [u32; 3]) -> ServerRow {
     let [weight, active, inactive] = numbers;
     let weight = u16::try_from(weight).unwrap();
     ServerRow {
@@ -86,7 +84,7 @@ fn persistence(timeout: u32, mask: IpAddr, engine: Option<&str>) -> Option<Persi
 }
 
 /// The table; in an order that is not that of the listing.
-pub fn table() -> Table {
+pub(crate) fn table() -> Table {
     let both = SchedulerFlags {
         fallback: true,
         port: true,
@@ -94,7 +92,13 @@ pub fn table() -> Table {
     };
     let one_to_five = counts([1, 2, 3, 4, 5]);
     let http = ServiceRow {
-        counts: counts([1_234_567, 98_765_432, 87_654_321, 12_345_678_901, 987_654_321_012]),
+        counts: counts([
+            1_234_567,
+            98_765_432,
+            87_654_321,
+            12_345_678_901,
+            987_654_321_012,
+        ]),
         rates: counts([152, 9_123, 8_456, 1_145_678, 91_456_789]),
         servers: vec![
             ServerRow {
@@ -191,7 +195,7 @@ pub fn table() -> Table {
 }
 
 /// The connections of the golden listings.
-pub fn connections() -> Vec<Connection> {
+pub(crate) fn connections() -> Vec<Connection> {
     let connection = |words: &str| {
         let words: Vec<&str> = words.split_ascii_whitespace().collect();
         let [protocol, expires, state, client, address, server] = words[..] else {

@@ -42,14 +42,20 @@ fn listings_are_those_of_ipvsadm_to_the_byte() {
         // `connections.rs` for these lines.
         let printed = match command {
             "-L --daemon" => String::new(),
-            "-Lnc --persistent-conn" => printed
-                .replace("10.0.0.11:5060   sip                call-1234@host", "10.0.0.11:5060"),
+            "-Lnc --persistent-conn" => printed.replace(
+                "10.0.0.11:5060   sip                call-1234@host",
+                "10.0.0.11:5060",
+            ),
             // Of thresholds ipvsadm writes nothing: see `restore.rs`.
             "-S -n" => printed.replace("-m -w 100\n", "-m -w 100 -x 1000 -y 750\n"),
             _ => printed,
         };
         assert_eq!(ended.out, printed, "{command}");
-        assert_eq!((ended.err.as_str(), ended.status), ("", status), "{command}");
+        assert_eq!(
+            (ended.err.as_str(), ended.status),
+            ("", status),
+            "{command}"
+        );
     }
 }
 

@@ -13,3 +13,4 @@ mod mutations;
 mod recorded;
 mod restore;
 mod runs;
+mod socket;

@@ -18,9 +18,7 @@ pub(super) fn parse(text: &str, scheduler: &str) -> Result<u32, Complaint> {
             "mh-fallback" => (Some("mh"), Service::FALLBACK),
             "mh-port" => (Some("mh"), Service::PORT),
             _ => {
-                return Err(Complaint::usage(format!(
-                    "invalid scheduler flag `{name}'"
-                )));
+                return Err(Complaint::usage(format!("invalid scheduler flag `{name}'")));
             }
         };
         if of.is_some_and(|of| of != scheduler) {
