@@ -180,6 +180,7 @@ pub(super) fn refusal(refused: &Refused, wish: Option<&Wish>) -> Complaint {
                 refused.text
             ));
         }
+        Why::Failed => refused.text.as_str(),
         Why::Full => {
             return Complaint::refused(format!("Memory allocation problem\n{}", refused.text));
         }

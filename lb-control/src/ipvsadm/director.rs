@@ -1,18 +1,21 @@
 //! Who knows the table and changes it.
 
-use crate::control::{
-    change::{Changes, Made, Refused},
-    connection::Connection,
-    table::Table,
+use crate::{
+    control::{
+        change::{Changes, Made, Refused},
+        connection::Connection,
+        table::Table,
+    },
+    model::ServiceId,
 };
 
 /// Who knows the table and changes it: the daemon.
 pub trait Director {
-    /// The routing table as it is.
+    /// The routing table as it is; if `which` is said, of other services nothing has to be there.
     ///
     /// # Errors
     /// If it cannot be had.
-    fn table(&mut self) -> Result<Table, Fault>;
+    fn table(&mut self, which: Option<ServiceId>) -> Result<Table, Fault>;
 
     /// Calls `each` for every connection, until there are no more or it says to stop.
     ///

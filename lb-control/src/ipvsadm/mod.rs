@@ -36,7 +36,7 @@ pub use self::{
     connections::EngineData,
     director::{Director, Fault},
     marks::{Firewall, SystemFirewall},
-    names::{Names, SystemNames},
+    names::{Names, NoNames, SystemNames},
     parse::parse,
     restore::{Line, read},
     scripts::Program,
@@ -123,7 +123,7 @@ fn carry_out(program: &str, words: &[String], world: &mut World<'_>) -> Result<(
         Command::Version => writeln!(world.out, "{}", help::VERSION)?,
         Command::List(list) => show(&list, world)?,
         Command::Save { numeric } => {
-            let table = world.director.table().map_err(unlisted)?;
+            let table = world.director.table(None).map_err(unlisted)?;
             let mut out = BufWriter::with_capacity(BUFFER, &mut world.out);
             save::save(&table, numeric, world.names, &mut out)?;
             out.flush()?;
@@ -158,7 +158,7 @@ fn show(list: &List, world: &mut World<'_>) -> Result<(), Stop> {
                 sorted: list.sorted,
                 numeric: list.numeric,
             };
-            let table = world.director.table().map_err(unlisted)?;
+            let table = world.director.table(*of).map_err(unlisted)?;
             match of {
                 None => listing::all(&table, form, names, &mut out)?,
                 Some(id) => {
@@ -173,7 +173,7 @@ fn show(list: &List, world: &mut World<'_>) -> Result<(), Stop> {
                 .map_err(unlisted)?;
         }
         Listed::Timeouts => {
-            let table = world.director.table().map_err(unlisted)?;
+            let table = world.director.table(None).map_err(unlisted)?;
             listing::timeouts(table.timeouts, &mut out)?;
         }
         Listed::Daemons => daemons::list(&[], &mut out)?,
@@ -209,7 +209,7 @@ fn make(lines: &[Line], world: &mut World<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     let table = match lines.iter().any(|line| needs_table(&line.wish)) {
-        true => Some(world.director.table().map_err(refused_by(&[]))?),
+        true => Some(world.director.table(None).map_err(refused_by(&[]))?),
         false => None,
     };
     let marks = Marks::new(world.firewall);

@@ -24,6 +24,28 @@ pub trait Names {
     fn service(&self, port: u16, protocol: Protocol) -> Option<String>;
 }
 
+/// No names at all: addresses and ports are numbers.
+#[derive(Debug, Default)]
+pub struct NoNames;
+
+impl Names for NoNames {
+    fn address(&self, _: &str) -> Option<Ipv4Addr> {
+        None
+    }
+
+    fn port(&self, _: &str, _: Protocol) -> Option<u16> {
+        None
+    }
+
+    fn hosts(&self, _: &BTreeSet<IpAddr>) -> HashMap<IpAddr, String> {
+        HashMap::new()
+    }
+
+    fn service(&self, _: u16, _: Protocol) -> Option<String> {
+        None
+    }
+}
+
 /// The names that this machine knows.
 #[derive(Debug, Default)]
 pub struct SystemNames {

@@ -2,28 +2,27 @@
 
 use std::{io, path::PathBuf};
 
+use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
     client::conn::http1,
-    http::{StatusCode, request},
+    http::request,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, runtime::Runtime};
 
 use super::director::{Director, Fault};
-use crate::control::{
-    change::{Changes, Made, Refused},
-    connection::Connection,
-    table::Table,
+use crate::{
+    control::{
+        change::{Changes, Made},
+        client,
+        connection::Connection,
+        table::Table,
+    },
+    model::ServiceId,
 };
-
-/// Where changes are taken.
-const CHANGES: &str = "/v1/changes";
-
-/// Where the table is told.
-const TABLE: &str = "/v1/table";
 
 /// Where connections are told.
 const CONNECTIONS: &str = "/v1/connections";
@@ -50,48 +49,30 @@ impl Daemon {
         Ok(Self { socket, runtime })
     }
 
-    async fn ask(
-        &self,
-        request: request::Builder,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, Fault> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
-            if error.kind() == io::ErrorKind::PermissionDenied {
-                return Fault::Denied;
-            }
-            let socket = self.socket.display();
-            Fault::Other(format!("no daemon answers at {socket}: {error}"))
-        })?;
-        let unasked = |error: hyper::Error| Fault::Other(format!("asking the daemon: {error}"));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+    /// The answer to a question about connections, as it comes.
+    async fn ask(&self, request: request::Builder) -> anyhow::Result<Response<Incoming>> {
+        let stream = UnixStream::connect(&self.socket)
             .await
-            .map_err(unasked)?;
+            .with_context(|| format!("no daemon answers at {}", self.socket.display()))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the answer, or with this process.
         tokio::spawn(connection);
-        let request = request
-            .header("host", "lb")
-            .body(Full::new(body))
-            .map_err(|error| Fault::Other(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(unasked)?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
+        let request = request.header("host", "lb").body(Full::new(Bytes::new()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .context("asking the daemon")?;
+        if !response.status().is_success() {
+            bail!("the daemon answers {}", response.status());
         }
-        if matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) {
-            return Err(Fault::Denied);
-        }
-        let body = collect(response).await?;
-        Err(match serde_json::from_slice::<Refused>(&body) {
-            Ok(refused) => Fault::Refused(refused),
-            Err(_) => Fault::Other(format!("the daemon answers {status}")),
-        })
+        Ok(response)
     }
 
     async fn connections(
         &self,
         each: &mut dyn FnMut(Connection) -> io::Result<()>,
     ) -> Result<(), Fault> {
-        let response = self.ask(Request::get(CONNECTIONS), Bytes::new()).await?;
+        let response = self.ask(Request::get(CONNECTIONS)).await.map_err(fault)?;
         let mut body = response.into_body();
         let mut waiting: Vec<u8> = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -115,12 +96,9 @@ impl Daemon {
 }
 
 impl Director for Daemon {
-    fn table(&mut self) -> Result<Table, Fault> {
-        let body = self.runtime.block_on(async {
-            let response = self.ask(Request::get(TABLE), Bytes::new()).await?;
-            collect(response).await
-        })?;
-        serde_json::from_slice(&body).map_err(|error| misunderstood(&error))
+    fn table(&mut self, which: Option<ServiceId>) -> Result<Table, Fault> {
+        let asked = client::table(&self.socket, which);
+        self.runtime.block_on(asked).map_err(fault)
     }
 
     fn connections(
@@ -131,13 +109,20 @@ impl Director for Daemon {
     }
 
     fn change(&mut self, changes: &Changes) -> Result<Made, Fault> {
-        let body = serde_json::to_vec(changes).map_err(|error| misunderstood(&error))?;
-        let body = self.runtime.block_on(async {
-            let request = Request::post(CHANGES).header("content-type", "application/json");
-            let response = self.ask(request, body.into()).await?;
-            collect(response).await
-        })?;
-        serde_json::from_slice(&body).map_err(|error| misunderstood(&error))
+        let asked = client::change(&self.socket, changes);
+        Ok(self.runtime.block_on(asked).map_err(fault)??)
+    }
+}
+
+/// Whoever may not open the socket is not root.
+fn fault(error: anyhow::Error) -> Fault {
+    let is_denied = error.chain().any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        kind == Some(io::ErrorKind::PermissionDenied)
+    });
+    match is_denied {
+        true => Fault::Denied,
+        false => Fault::Other(format!("{error:#}")),
     }
 }
 
@@ -148,11 +133,6 @@ fn lines(text: &[u8], each: &mut dyn FnMut(Connection) -> io::Result<()>) -> Res
         }
     }
     Ok(())
-}
-
-async fn collect(response: Response<Incoming>) -> Result<Bytes, Fault> {
-    let body = response.into_body().collect().await;
-    Ok(body.map_err(|error| lost(&error))?.to_bytes())
 }
 
 fn lost(error: &hyper::Error) -> Fault {

@@ -15,7 +15,7 @@ use lb_control::{
         table::Table,
     },
     ipvsadm::{Director, Fault, Firewall, Names, Program, World},
-    model::Protocol,
+    model::{Protocol, ServiceId},
 };
 
 /// A daemon that has a fixed table.
@@ -61,7 +61,7 @@ impl Fixed {
 }
 
 impl Director for Fixed {
-    fn table(&mut self) -> Result<Table, Fault> {
+    fn table(&mut self, _: Option<ServiceId>) -> Result<Table, Fault> {
         match self.is_closed {
             true => Err(Fault::Denied),
             false => Ok(self.table.clone()),

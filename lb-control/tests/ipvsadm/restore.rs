@@ -1,9 +1,11 @@
 //! Saving and restoring: nothing is lost, and all is done or nothing.
 
+use std::collections::HashMap;
+
 use lb_control::{
     control::{
         change::{Change, Why},
-        table::{Table, TimeoutsRow},
+        table::TimeoutsRow,
     },
     ipvsadm::Program,
 };
@@ -68,12 +70,21 @@ fn what_is_saved_is_restored() {
             udp: 30
         }
     );
+    let (mut services, mut servers) = (HashMap::new(), HashMap::new());
+    for change in &changes {
+        if let Change::AddService { service, terms } = change {
+            services.insert(*service, terms);
+        } else if let Change::AddServer {
+            service,
+            server,
+            terms,
+        } = change
+        {
+            servers.insert((*service, *server), terms);
+        }
+    }
     for row in &table.services {
-        let said = changes.iter().find_map(|change| match change {
-            Change::AddService { service, terms } if *service == row.service => Some(terms),
-            _ => None,
-        });
-        let terms = said.unwrap();
+        let terms = services[&row.service];
         assert_eq!(terms.scheduler, Some(row.scheduler));
         assert_eq!(terms.flags, Some(row.flags));
         assert_eq!(terms.one_packet, Some(row.one_packet));
@@ -88,15 +99,7 @@ fn what_is_saved_is_restored() {
             assert_eq!(terms.engine, Some(engine));
         }
         for server in &row.servers {
-            let said = changes.iter().find_map(|change| match change {
-                Change::AddServer {
-                    service,
-                    server: at,
-                    terms,
-                } if (*service, *at) == (row.service, server.server) => Some(terms),
-                _ => None,
-            });
-            let terms = said.unwrap();
+            let terms = servers[&(row.service, server.server)];
             assert_eq!(terms.forwarding, Some(server.forwarding));
             assert_eq!(terms.weight, Some(server.configured_weight));
             assert_eq!(terms.upper, Some(server.upper));
@@ -200,9 +203,10 @@ fn the_scripts_do_what_they_do() {
             1
         )
     );
-    let empty = Table::default();
-    let mut director = Fixed::with(empty);
-    director.is_closed = true;
+    let mut director = Fixed {
+        is_closed: true,
+        ..Fixed::default()
+    };
     let denied = run_as(
         Program::Restore,
         "ipvsadm-restore",

@@ -258,8 +258,10 @@ fn without_permission_nothing_is_done() {
         (&["-L", "--timeout"], 1),
         (&["-C"], 255),
     ] {
-        let mut director = Fixed::default();
-        director.is_closed = true;
+        let mut director = Fixed {
+            is_closed: true,
+            ..Fixed::default()
+        };
         let ended = run(&mut director, words);
         assert_eq!(ended.err, "Permission denied (you must be root)\n");
         assert_eq!((ended.out.as_str(), ended.status), ("", status));
