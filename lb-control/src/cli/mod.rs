@@ -7,6 +7,7 @@ mod detach;
 mod doctor;
 mod drops;
 mod explain;
+pub mod ipvsadm;
 mod log;
 mod manual;
 mod nanny;
@@ -64,6 +65,8 @@ enum Verb {
     Completions(completions::Completions),
     /// Shows a page of the manual, or writes all of them.
     Man(manual::Manual),
+    /// The commands of ipvsadm, for this daemon; `lb ipvsadm -h` tells them.
+    Ipvsadm(ipvsadm::Ipvsadm),
     /// Takes the data plane off its interfaces and frees its maps.
     Detach(detach::Detach),
 }
@@ -88,6 +91,7 @@ impl Command {
             Verb::Nanny(nanny) => nanny.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Man(manual) => manual.run(),
+            Verb::Ipvsadm(ipvsadm) => ipvsadm.run(),
             Verb::Detach(detach) => detach.run(),
         }
     }
