@@ -70,7 +70,7 @@ impl Counters {
     pub fn sums<D: Dataplane>(&self, ids: &Ids, dataplane: &D) -> BTreeMap<ServiceId, Traffic> {
         let mut sums = self.left.clone();
         for ((service, ..), id) in ids.servers() {
-            let sum = sums.entry(*service).or_default();
+            let sum = sums.entry(service).or_default();
             *sum = both(sum, &dataplane.traffic(id).unwrap_or_default());
         }
         sums

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod comparison;
 pub mod config;
 pub mod control;
 pub mod counters;
@@ -19,10 +20,12 @@ pub mod ids;
 pub mod ipvsadm;
 pub mod model;
 pub mod network;
+pub mod plan;
 pub mod preflight;
 pub mod rates;
 pub mod reconciler;
 pub mod rings;
+pub mod roles;
 pub mod runtime;
 pub mod selectors;
 pub mod state;

@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     counters::Counters,
     dataplane::Dataplane,
-    desired::Desired,
     drain::{self, Drain},
     health::{State as NannyState, Status as NannyStatus},
     ids::Ids,
     model::{Forwarding, Method, Protocol, Scheduler, ServiceId, VirtualService},
     network::next_hop::Resolution,
+    plan::{Holding, Plan},
     state::{Override, Part, State},
 };
 
@@ -254,7 +254,7 @@ pub struct EventCount {
 pub fn report<D: Dataplane>(
     state: &State,
     ids: &Ids,
-    laid: &Desired,
+    plan: &Plan,
     counters: &Counters,
     dataplane: &D,
 ) -> StatusReport {
@@ -274,7 +274,7 @@ pub fn report<D: Dataplane>(
             packets_out: sum.packets_out,
             bytes_in: sum.bytes_in,
             bytes_out: sum.bytes_out,
-            sorry: sorry(state, ids, laid, dataplane, service),
+            sorry: sorry(state, ids, plan, dataplane, service),
             servers: servers(state, ids, dataplane, service),
         }
     });
@@ -393,7 +393,7 @@ fn servers<D: Dataplane>(
 fn sorry<D: Dataplane>(
     state: &State,
     ids: &Ids,
-    laid: &Desired,
+    plan: &Plan,
     dataplane: &D,
     service: &VirtualService,
 ) -> Option<SorryStatus> {
@@ -402,7 +402,7 @@ fn sorry<D: Dataplane>(
     Some(SorryStatus {
         address: socket.ip(),
         port: socket.port(),
-        active: laid.sorry.contains(&service.key),
+        active: plan.holding(service.key).is_some_and(Holding::is_sorry),
         connections: traffic(id, dataplane).connections,
         unreachable: unreachable(state.way(socket.ip())),
     })
