@@ -343,7 +343,7 @@ mod tests {
         let error = format("lvs.cf", b"keepalive = x\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "it has errors: integer expected, not `x`"
+            "it has errors: time expected, not `x`"
         );
         assert!(format("lvs.cf", b"a\0").is_err());
         assert!(format("lvs.cf", b"").is_err());

@@ -300,7 +300,7 @@ fn what_is_refused_and_why() {
     let table = [
         (
             r#"{"edit":"set","path":"keepalive","value":"x"}"#,
-            "integer expected, not `x`",
+            "time expected, not `x`",
         ),
         (
             r#"{"edit":"set","path":"keepalve","value":"1"}"#,
@@ -390,7 +390,7 @@ fn errors_of_before_may_stay_and_are_not_told() {
     };
     let shown = errors.render(Colour::Never);
     assert!(
-        shown.starts_with("lvs.cf:2:13: error: integer expected, not `y`\n"),
+        shown.starts_with("lvs.cf:2:13: error: time expected, not `y`\n"),
         "{shown}"
     );
     assert_eq!(errors.located().count(), 1);
