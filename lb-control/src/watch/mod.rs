@@ -17,17 +17,11 @@ mod view;
 use std::{
     path::{Path, PathBuf},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::Context;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use ratatui::crossterm::event;
 use tokio::{
-    net::UnixStream,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
@@ -105,6 +99,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Asks the daemon at each interval, but never before it has answered.
 async fn ask(options: Options, inputs: mpsc::UnboundedSender<Input>) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time of day is only shown; what follows is counted from here by a clock that does not step"
+    )]
+    let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let (began, clock) = (began.unwrap_or_default(), Instant::now());
     let mut times = interval(options.interval);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -113,10 +113,9 @@ async fn ask(options: Options, inputs: mpsc::UnboundedSender<Input>) {
             Ok(answer) => answer.map_err(|error| format!("{error:#}")),
             Err(_elapsed) => Err(format!("the daemon takes longer than {PATIENCE:?}")),
         };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let input = Input::Answer {
             report: answer.map(Box::new),
-            at: now.unwrap_or_default(),
+            at: began + clock.elapsed(),
         };
         if inputs.send(input).is_err() {
             return;
@@ -129,16 +128,16 @@ async fn fulfil(socket: &Path, wish: Wish) -> anyhow::Result<String> {
     match wish {
         Wish::Quit => Ok(String::new()),
         Wish::Order(order) => client::order(socket, &order).await,
-        Wish::Reload => reload(socket).await,
+        Wish::Reload => {
+            let done = client::reload(socket).await?;
+            let (file, changed) = (done.file, done.changed.len());
+            let warnings = match done.warnings.len() {
+                0 => String::new(),
+                number => format!(", {number} warnings: see `lb check`"),
+            };
+            Ok(format!(
+                "{file} was read again: {changed} differences{warnings}"
+            ))
+        }
     }
-}
-
-/// Tells the daemon, whoever listens at the socket, to read lvs.cf again.
-async fn reload(socket: &Path) -> anyhow::Result<String> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .with_context(|| format!("no daemon answers at {}", socket.display()))?;
-    let pid = stream.peer_cred()?.pid().context("who is the daemon?")?;
-    kill(Pid::from_raw(pid), Signal::SIGHUP).context("telling the daemon to reload")?;
-    Ok("the daemon was told to read lvs.cf again; its log says whether it could".to_owned())
 }

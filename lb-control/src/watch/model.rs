@@ -189,6 +189,10 @@ impl Model {
             .unwrap_or(0)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "there are more keys than we have uses for"
+    )]
     fn key(&mut self, key: KeyEvent) -> Option<Wish> {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             return Some(Wish::Quit);
@@ -211,6 +215,10 @@ impl Model {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "there are more keys than we have uses for"
+    )]
     fn typed(&mut self, code: KeyCode) {
         match code {
             KeyCode::Enter => return,
@@ -227,6 +235,10 @@ impl Model {
         self.mode = Mode::Filter;
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "there are more keys than we have uses for"
+    )]
     fn command(&mut self, code: KeyCode) -> Option<Wish> {
         let page = isize::try_from(self.page).unwrap_or(isize::MAX);
         match code {

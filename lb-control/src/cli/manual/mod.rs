@@ -306,7 +306,11 @@ mod tests {
     #[test]
     fn pages_are_found_by_all_their_names() {
         let pages = pages().unwrap();
-        let table: [(&[&str], Option<(&str, &str)>); 8] = [
+        type Row = (
+            &'static [&'static str],
+            Option<(&'static str, &'static str)>,
+        );
+        let table: [Row; 8] = [
             (&["lb"], Some(("lb", "8"))),
             (&["lb.8"], Some(("lb", "8"))),
             (&["status"], Some(("lb-status", "1"))),
