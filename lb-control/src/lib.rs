@@ -16,6 +16,7 @@ pub mod event;
 pub mod explain;
 pub mod health;
 pub mod ids;
+pub mod import;
 pub mod model;
 pub mod network;
 pub mod preflight;
