@@ -475,10 +475,10 @@ fn everything_comes_to_an_end() {
         ("include a\n".to_owned(), "includes itself"),
         (
             format!("{laughs}$A0\n"),
-            "longer than any that a person writes",
+            "more than 1000 parameters",
         ),
         (format!("{doubles}$B0\n"), "far too large"),
-        ("$X=$X\n$X\n".to_owned(), "stand for each other"),
+        ("$X=$X\n$X\n".to_owned(), "stand for themselves"),
         (
             "~SEQ(A, 1, 99999) ~SEQ(B, 1, 99999) x ${A}\n".to_owned(),
             "far too large",

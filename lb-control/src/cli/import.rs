@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::output;
 use crate::{
     config::{self, marks, names::SystemNames},
     import::{self, Disk, Imported, Kind, LeftOut, Surroundings, ThisMachine},
@@ -32,6 +33,9 @@ pub(super) struct Import {
     /// Where lvs.cf is written; a file that is there already is not touched.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// The answer as JSON: the text, and what was left out.
+    #[arg(long, conflicts_with = "out")]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,9 +62,11 @@ impl Import {
             files: &mut Disk,
             config_id: &config_id,
         };
-        let Imported { text, mut left_out } = self.import(surroundings)?;
-        left_out.extend(unknown_marks);
+        let mut imported = self.import(surroundings)?;
+        imported.left_out.extend(unknown_marks);
+        let Imported { text, left_out } = &imported;
         match &self.out {
+            None if self.json => output::print_json(&imported)?,
             None => io::stdout().lock().write_all(text.as_bytes())?,
             Some(path) => {
                 let writing = || format!("writing {}", path.display());
@@ -68,7 +74,7 @@ impl Import {
                 file?.write_all(text.as_bytes()).with_context(writing)?;
             }
         }
-        for one in &left_out {
+        for one in left_out {
             writeln!(io::stderr().lock(), "{one}")?;
         }
         Ok(match left_out.is_empty() {

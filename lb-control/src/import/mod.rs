@@ -21,6 +21,8 @@ mod settle;
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use self::{compose::Knowledge, found::Found, report::Report};
 pub use self::{
     interfaces::{Home, Interfaces, ThisMachine, Unknown},
@@ -71,7 +73,7 @@ pub struct Surroundings<'a> {
 }
 
 /// An lvs.cf and what is missing in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imported {
     /// The file.
     pub text: String,

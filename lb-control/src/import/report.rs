@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use serde::Serialize;
+
 /// Where something stands in what is imported.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Place {
     /// The file, as it was named; or what has no lines.
+    #[serde(serialize_with = "name")]
     pub file: Arc<str>,
     /// The line, from 1; 0 for what has no lines.
     pub line: usize,
@@ -22,6 +25,10 @@ impl Place {
     }
 }
 
+fn name<S: serde::Serializer>(file: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(file)
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
@@ -32,9 +39,10 @@ impl fmt::Display for Place {
 }
 
 /// Something that could not be carried over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Where it stands.
+    #[serde(flatten)]
     pub place: Place,
     /// Why not, and what happens instead.
     pub why: String,

@@ -7,7 +7,7 @@ use super::{
     http::Http,
     is_on,
     known::{self, Within},
-    seconds,
+    time,
     tree::Node,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) struct Checker {
     pub(super) probe: Probe,
     /// Another port than that of the server.
     pub(super) port: Option<u16>,
-    /// Seconds between two checks, if it says so.
+    /// Milliseconds between two checks, if it says so.
     pub(super) interval: Option<u32>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Reader<'a, '_> {
             (_, "connect_ip") if node.value().parse() == Ok(self.subject.address) => {}
             (_, "connect_ip") => self.left_out(node, "a server is checked at its own address"),
             (_, "connect_timeout") => {
-                self.limit = seconds(node.value()).map_or(5, |(limit, _)| limit.max(1));
+                self.limit = time(node.value()).map_or(5, |limit| limit.div_ceil(1000).max(1));
                 timing(node, self.report);
             }
             (_, "delay_loop") => self.checker.interval = interval(node, self.report),
@@ -251,21 +251,16 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// Seconds between two checks.
+/// The time between two checks, in milliseconds.
 pub(super) fn interval(node: &Node, report: &mut Report) -> Option<u32> {
-    let found = seconds(node.value());
-    match found {
-        Some((_, true)) => {}
-        Some((_, false)) => {
-            let why = format!("`{}`: `timeout` is in whole seconds", node.written());
-            report.left_out(&node.place, why);
-        }
-        None => {
-            let why = format!("`{}` is no time", node.written());
-            report.left_out(&node.place, why);
-        }
+    /// What lvs.cf allows.
+    const SHORTEST: u32 = 50;
+    let found = time(node.value()).filter(|time| *time >= SHORTEST);
+    if found.is_none() {
+        let why = format!("`{}`: no time between two checks", node.written());
+        report.left_out(&node.place, why);
     }
-    found.map(|(seconds, _)| seconds.max(1))
+    found
 }
 
 /// Tells of directives about when a check has failed, and what happens here instead.

@@ -84,15 +84,22 @@ pub(super) fn read(
     found
 }
 
-/// A number of seconds, perhaps with a fraction, rounded up to whole ones; and whether it was whole.
-fn seconds(text: &str) -> Option<(u32, bool)> {
-    let number: f64 = text.parse().ok()?;
-    if !(0.0..=f64::from(i32::MAX)).contains(&number) {
-        return None;
+/// A time, in milliseconds, as keepalived writes it: seconds, perhaps with a fraction.
+fn time(text: &str) -> Option<u32> {
+    let seconds: f64 = text.parse().ok()?;
+    let longest = f64::from(i32::MAX) / 1000.0;
+    // Within bounds, and never negative.
+    (0.0..=longest)
+        .contains(&seconds)
+        .then(|| (seconds * 1000.0).round() as u32)
+}
+
+/// A time as lvs.cf has it: seconds, or with its unit.
+fn written(milliseconds: u32) -> String {
+    match milliseconds % 1000 {
+        0 => (milliseconds / 1000).to_string(),
+        _ => format!("{milliseconds}ms"),
     }
-    let whole = number.ceil();
-    // Within bounds, and whole.
-    Some((whole as u32, whole == number))
 }
 
 /// Whether a switch is on: `yes` and the like, or nothing behind it.

@@ -11,6 +11,7 @@ use super::{
     is_on,
     known::{self, Within, tell_rest},
     tree::Node,
+    written,
 };
 use crate::{
     control::change::{ServerTerms, ServiceTerms},
@@ -23,8 +24,9 @@ use crate::{
     model::{Family, Forwarding, Protocol, Scheduler, SchedulerFlags, Tunnel},
 };
 
-/// keepalived's own, where nothing is said.
-const INTERVAL: u32 = 60;
+/// keepalived's own, where nothing is said: in milliseconds.
+const INTERVAL: u32 = 60_000;
+/// The same in seconds.
 const PERSISTENCE: u32 = 360;
 
 /// The services that a `virtual_server` stands for: more than one if it is a group of several families or
@@ -84,7 +86,7 @@ struct Reader<'a, 'r> {
     flags: Vec<&'a Node>,
     family: Option<Family>,
     host: Option<&'a str>,
-    /// Seconds between two checks.
+    /// Milliseconds between two checks.
     interval: Option<u32>,
     sorry: Option<(IpAddr, Option<u16>)>,
     /// Where it is said that servers that fail stay with weight 0.
@@ -426,9 +428,9 @@ impl<'a> Reader<'a, '_> {
         if let Some(port) = port {
             settings.push(Setting::plain("check_port", port, place));
         }
-        settings.push(Setting::plain("timeout", interval, place));
+        settings.push(Setting::plain("timeout", written(interval), place));
         // With the first good check, as in keepalived.
-        settings.push(Setting::plain("reentry", 1, place));
+        settings.push(Setting::plain("reentry", "1ms", place));
         settings
     }
 

@@ -23,8 +23,8 @@ pub(super) struct Line {
 
 /// How deeply files include each other.
 const DEEPEST_INCLUDE: usize = 16;
-/// How often what a parameter stands for is looked through again.
-const DEEPEST_PARAMETER: usize = 64;
+/// How many parameters are put into a line, one after the other.
+const MOST_PARAMETERS: usize = 1000;
 /// How many files are read.
 const MOST_FILES: usize = 1000;
 /// How many bytes are looked at, over all substitutions.
@@ -257,9 +257,8 @@ impl Reader<'_> {
                 place: place.clone(),
                 text: text.replace(HASH, "#").replace(BANG, "!"),
             }),
-            Some(_) if depth >= DEEPEST_PARAMETER => {
-                let why =
-                    format!("parameters stand for each other more than {DEEPEST_PARAMETER} deep");
+            Some(_) if depth >= MOST_PARAMETERS => {
+                let why = format!("more than {MOST_PARAMETERS} parameters, or some that stand for themselves");
                 self.report.left_out(place, why);
             }
             Some(replaced) if replaced.len() > LONGEST_LINE => {

@@ -6,7 +6,9 @@ use super::{
     addresses::with_prefix,
     globals::Globals,
     known::{self, Within},
+    time,
     tree::Node,
+    written,
 };
 use crate::import::{
     found::{Found, Setting},
@@ -20,8 +22,8 @@ struct Instance<'a> {
     interface: &'a str,
     /// It begins as master.
     is_master: bool,
-    /// Seconds between two advertisements.
-    interval: f64,
+    /// Milliseconds between two advertisements.
+    interval: u32,
     priority: f64,
     /// After so many that are missing the other director is dead.
     missing: f64,
@@ -46,7 +48,7 @@ pub(super) fn carry(
             let why = "an instance with another `state`: one director is active, for all addresses";
             report.left_out(&other.node.place, why);
         }
-        if other.keepalive() != first.keepalive() || other.deadtime() != first.deadtime() {
+        if other.interval != first.interval || other.deadtime() != first.deadtime() {
             let why = format!(
                 "other times than those of `{}`: there is one `keepalive` and one `deadtime`",
                 first.node.written()
@@ -98,8 +100,8 @@ pub(super) fn carry(
         }
     }
     found.globals.extend([
-        Setting::plain("keepalive", first.keepalive(), place),
-        Setting::plain("deadtime", first.deadtime(), place),
+        Setting::plain("keepalive", written(first.interval), place),
+        Setting::plain("deadtime", written(first.deadtime()), place),
     ]);
 }
 
@@ -111,7 +113,7 @@ impl<'a> Instance<'a> {
             node,
             interface: interface.unwrap_or("eth0"),
             is_master: false,
-            interval: 1.0,
+            interval: 1000,
             priority: 100.0,
             missing: 3.0,
             source: None,
@@ -138,11 +140,12 @@ impl<'a> Instance<'a> {
             "interface" | "lvs_sync_daemon_interface" => {}
             "state" => self.is_master = node.value().eq_ignore_ascii_case("MASTER"),
             "advert_int" => {
-                self.interval = number(0.01, 4096.0, 1.0);
-                if self.interval.fract() != 0.0 {
-                    let why = format!("`{}`: `keepalive` is in whole seconds", node.written());
+                let time = time(node.value()).filter(|time| *time >= 10);
+                self.interval = time.unwrap_or_else(|| {
+                    let why = format!("`{}` is not understood", node.written());
                     report.left_out(&node.place, why);
-                }
+                    1000
+                });
             }
             "priority" => {
                 self.priority = number(0.0, 255.0, 100.0);
@@ -222,16 +225,14 @@ impl<'a> Instance<'a> {
         Ok(())
     }
 
-    /// Whole seconds, at least one.
-    fn keepalive(&self) -> u64 {
-        (self.interval.ceil() as u64).max(1)
-    }
-
-    /// VRRP's master down interval: `missing` intervals and the skew time of the priority (RFC 5798, 6.1).
-    fn deadtime(&self) -> u64 {
-        let skew = (256.0 - self.priority) / 256.0 * self.interval;
-        let dead = (self.missing * self.interval + skew).ceil() as u64;
-        dead.max(self.keepalive() + 1)
+    /// VRRP's master down interval: `missing` intervals and the skew time of the priority (RFC 5798, 6.1); up
+    /// to the next tenth of a second.
+    fn deadtime(&self) -> u32 {
+        let interval = f64::from(self.interval);
+        let skew = (256.0 - self.priority) / 256.0 * interval;
+        let dead = ((self.missing * interval + skew) / 100.0).ceil() * 100.0;
+        // At most 101 times an hour, and not negative.
+        dead as u32
     }
 }
 
