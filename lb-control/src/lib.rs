@@ -17,6 +17,7 @@ pub mod event;
 pub mod explain;
 pub mod health;
 pub mod ids;
+pub mod import;
 pub mod ipvsadm;
 pub mod model;
 pub mod network;

@@ -17,7 +17,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CONFIG, output};
+use super::{CONFIG, import, output};
 use crate::config::{
     Colour,
     marks::{self, LeftOut},
@@ -41,6 +41,9 @@ enum Verb {
     History(versions::History),
     /// Puts a version in the place of the file; the file becomes the newest version.
     Rollback(versions::Rollback),
+    /// Prints the lvs.cf for a keepalived.conf, for what `ipvsadm -S` printed, or for a running IPVS; exit
+    /// status 1 if something could not be carried over, which is told by line.
+    Import(import::Import),
     /// Prints the `fwmark` and `match` lines for the marks that a firewall sets; exit status 1 if
     /// a rule could not be carried over.
     ImportMarks {
@@ -80,6 +83,7 @@ impl Config {
             Verb::Edit(edit) => edit.run(),
             Verb::History(history) => history.run(),
             Verb::Rollback(rollback) => rollback.run(),
+            Verb::Import(import) => import.run(),
         }
     }
 }

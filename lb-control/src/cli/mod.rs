@@ -7,6 +7,7 @@ mod detach;
 mod doctor;
 mod drops;
 mod explain;
+mod import;
 pub mod ipvsadm;
 mod log;
 mod manual;
