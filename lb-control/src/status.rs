@@ -19,6 +19,7 @@ use lb_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    control::name::{self, Unknown},
     counters::Counters,
     dataplane::Dataplane,
     drain::{self, Drain},
@@ -496,40 +497,19 @@ impl StatusReport {
     }
 }
 
-/// There is no such service.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no service is called “{wanted}”; there are {known}")]
-pub struct NoService {
-    wanted: String,
-    known: String,
-}
-
 impl StatusReport {
-    /// The same of one service only, which is called by its name, as `ADDRESS:PORT`, or as [`ServiceId`] is
-    /// written.
+    /// The same of one service only, which is called as [`name`] says.
     ///
     /// # Errors
     /// If there is none.
-    pub fn of_service(mut self, wanted: &str) -> Result<Self, NoService> {
-        let names: Vec<_> = self
-            .services
-            .iter()
-            .map(|service| service.name.clone())
-            .collect();
-        let socket = wanted.parse::<SocketAddr>().ok();
-        let id = wanted.parse::<ServiceId>().ok();
-        self.services.retain(|service| {
-            let first = service.address.zip(service.port).map(SocketAddr::from);
-            service.name == wanted
-                || (socket.is_some() && socket == first)
-                || id == Some(service.service)
-        });
-        if self.services.is_empty() {
-            return Err(NoService {
-                wanted: wanted.to_owned(),
-                known: names.join(", "),
-            });
-        }
+    pub fn of_service(mut self, wanted: &str) -> Result<Self, Unknown> {
+        let id = name::service(wanted, &self.services, |service| name::Service {
+            name: &service.name,
+            id: service.service,
+            first: service.address.zip(service.port).map(SocketAddr::from),
+        })?
+        .service;
+        self.services.retain(|service| service.service == id);
         Ok(self)
     }
 }
