@@ -54,6 +54,7 @@ fn save(name: &str, words: &[String], world: &mut World<'_>) -> io::Result<u8> {
         .iter()
         .find(|word| word.starts_with('-') && *word != "-n");
     if other.is_some() {
+        let name = name.rsplit('/').next().unwrap_or(name);
         let text = format!(
             "{name}: Script to save the IPVS table to stdout.\n   With the -n option, prints out the table in numeric format."
         );

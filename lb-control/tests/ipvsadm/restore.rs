@@ -185,7 +185,7 @@ fn the_scripts_do_what_they_do() {
         let mut director = Fixed::with(fixture::table());
         run_as(
             Program::Save,
-            "ipvsadm-save",
+            "/usr/sbin/ipvsadm-save",
             &mut director,
             words,
             "",
