@@ -53,7 +53,7 @@ impl Counters {
         let is_meant = |service: &ServiceId| which.is_none_or(|which| which == *service);
         self.left.retain(|service, _| !is_meant(service));
         for ((service, ..), id) in ids.servers() {
-            if is_meant(service) {
+            if is_meant(&service) {
                 dataplane.clear_traffic(id)?;
                 rates.forget(id);
             }
