@@ -1,7 +1,8 @@
 //! `control`: what the control plane takes to serve many services: the file, the tables, a change of them.
 //!
 //! Each run is a process of its own, whose memory is told too. The reconciler and what writes the tables are
-//! the daemon's; nannies, netlink and sockets are left out: what they would tell is told at once.
+//! the daemon's; nannies, netlink and sockets are left out: what they would tell is told at once, the reports of
+//! nannies in no order, as they come.
 
 use std::{
     env,
@@ -16,22 +17,28 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use lb_control::{
     config,
+    control::order::{Order, Verb},
     dataplane::{
         Sizes,
         bpffs::Pins,
         kernel::{self, Back},
     },
+    difference::differences,
     event::Event,
     health::{Failure, Health, Report},
     model::{ServiceId, Site},
     reconciler::Reconciler,
+    turnover::turnover,
 };
 use lb_tests::Lab;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::{
     runtime,
-    sync::mpsc::{self, Sender},
+    sync::{
+        mpsc::{self, Sender},
+        oneshot,
+    },
     task::yield_now,
 };
 
@@ -125,10 +132,18 @@ enum Step {
     Parse,
     /// From empty tables until all servers are in them.
     Fill,
-    /// A reload with another weight of one server, of the last service.
+    /// One line of the file is another, the last weight: from its bytes until it is in the tables.
+    Reload,
+    /// One server of the last service has another weight by command.
     Weight,
     /// One server of the last service is found to have failed.
     Failure,
+    /// Another next hop to one server of the last service.
+    Way,
+    /// An operator takes a server of the last service out.
+    Order,
+    /// A second passes in which nothing happens.
+    Tick,
 }
 
 impl Step {
@@ -136,8 +151,12 @@ impl Step {
         match self {
             Self::Parse => "parse",
             Self::Fill => "fill",
+            Self::Reload => "reload",
             Self::Weight => "weight",
             Self::Failure => "failure",
+            Self::Way => "way",
+            Self::Order => "order",
+            Self::Tick => "tick",
         }
     }
 }
@@ -200,13 +219,11 @@ fn once(scale: &Scale) -> Result<Run> {
         )
     });
     let (_, site) = parsed.context("the lvs.cf that was made is wrong")?;
-    let file = text.len() as u64;
-    drop(text);
     let lab = Lab::new()?;
     lab.host("director")?.inside(|| {
         let pins = Pins::below(Path::new(bed::PLACE));
         pins.create()?;
-        let (_program, dataplane) = kernel::load(&pins, Sizes::default(), Back::Transmit)?;
+        let (_program, dataplane) = kernel::load(&pins, sizes(&site), Back::Transmit)?;
         let (dataplane, writes) = Counted::new(dataplane);
         let reconciler = Reconciler::new(dataplane).context("reading the tables")?;
         let (sender, receiver) = mpsc::channel(site.services.len() + 2 * servers(&site) + 1);
@@ -214,8 +231,12 @@ fn once(scale: &Scale) -> Result<Run> {
         let runtime = runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let told = async {
-                for (step, events) in steps(&site)? {
+                for (step, told) in steps(&site, &text)? {
                     let (before, begun) = (writes.get(), Moment::now()?);
+                    let events = match told {
+                        Told::Events(events) => events,
+                        Told::File(text) => vec![Event::Configured(reread(&site, &text)?)],
+                    };
                     tell(&sender, events).await?;
                     clock.add(step, begun.until_now()?, writes.get().since(before));
                     if step == Step::Fill {
@@ -229,7 +250,7 @@ fn once(scale: &Scale) -> Result<Run> {
             tokio::join!(reconciler.run(receiver), told).1
         })?;
         Ok(Run {
-            file,
+            file: text.len() as u64,
             maps: memory::of_maps(&pins.maps())?
                 .iter()
                 .map(|(_, bytes)| bytes)
@@ -238,6 +259,26 @@ fn once(scale: &Scale) -> Result<Run> {
             steps: clock.0,
         })
     })
+}
+
+/// What the daemon does with a file that it reads again.
+fn reread(before: &Site, text: &str) -> Result<Site> {
+    let parsed = config::parse("lvs.cf", text.as_bytes()).site;
+    let (_, mut site) = parsed.context("the lvs.cf that was changed is wrong")?;
+    turnover(&before.services, &mut site.services);
+    let changed = differences(before, &site);
+    ensure!(changed.len() == 1, "not one thing was changed: {changed:?}");
+    Ok(site)
+}
+
+/// Maps that are large enough: the usual ones, if they are.
+fn sizes(site: &Site) -> Sizes {
+    let usual = Sizes::default();
+    let needed = u32::try_from(servers(site) + 1).unwrap_or(u32::MAX);
+    Sizes {
+        servers: usual.servers.max(needed.next_power_of_two()),
+        ..usual
+    }
 }
 
 fn servers(site: &Site) -> usize {
@@ -257,33 +298,77 @@ async fn tell(sender: &Sender<Event>, events: Vec<Event>) -> Result<()> {
     Ok(())
 }
 
-/// What the reconciler is told, step by step.
-fn steps(site: &Site) -> Result<[(Step, Vec<Event>); 3]> {
+/// What happens in a step.
+#[derive(Debug)]
+enum Told {
+    /// The reconciler is told this.
+    Events(Vec<Event>),
+    /// lvs.cf is this now.
+    File(String),
+}
+
+/// What happens, step by step.
+fn steps(site: &Site, text: &str) -> Result<Vec<(Step, Told)>> {
+    let last = site.services.last().context("there is no service")?;
+    let server = last.servers.last().context("there is no server")?;
+    let (key, socket) = (last.key, server.socket);
     let mut fill = vec![Event::Configured(site.clone())];
+    let mut reports = Vec::new();
     for service in &site.services {
         for server in &service.servers {
             fill.push(site::way(server.socket.ip(), bed::INTERFACE, site::MTU));
-            fill.push(report(service.key, server.socket, Health::Up));
+            reports.push((service.key, server.socket));
         }
     }
+    // A prime number leaps over all of them, each once.
+    for number in 0..reports.len() {
+        let (service, server) = reports[number * LEAP % reports.len()];
+        fill.push(report(service, server, Health::Up));
+    }
+    let (head, tail) = text.rsplit_once("weight = 1").context("no weight")?;
+    let file = format!("{head}weight = 2{tail}");
     let mut changed = site.clone();
-    let last = changed
-        .services
-        .last_mut()
-        .map(Arc::make_mut)
-        .and_then(|service| Some((service.key, service.servers.last_mut()?)));
-    let (service, server) = last.context("there is no server")?;
-    server.weight = 2;
+    let services = &mut changed.services;
+    if let Some(service) = services.last_mut().map(Arc::make_mut)
+        && let Some(server) = service.servers.last_mut()
+    {
+        server.weight = 3;
+    }
     let reason = Failure::Empty {
         expected: "an answer".to_owned(),
     };
-    let failed = report(service, server.socket, Health::Down { reason });
-    Ok([
-        (Step::Fill, fill),
-        (Step::Weight, vec![Event::Configured(changed)]),
-        (Step::Failure, vec![failed]),
-    ])
+    let order = Order {
+        verb: Verb::Down,
+        service: last.name.clone(),
+        server: server.name.clone(),
+        deadline: None,
+    };
+    let (reply, _) = oneshot::channel();
+    let ordered = Event::Ordered {
+        order,
+        who: "the bench".to_owned(),
+        reply,
+    };
+    let steps = [
+        (Step::Fill, Told::Events(fill)),
+        (Step::Reload, Told::File(file)),
+        (Step::Weight, Told::Events(vec![Event::Configured(changed)])),
+        (
+            Step::Way,
+            Told::Events(vec![site::way(socket.ip(), bed::INTERFACE, site::MTU - 8)]),
+        ),
+        (
+            Step::Failure,
+            Told::Events(vec![report(key, socket, Health::Down { reason })]),
+        ),
+        (Step::Order, Told::Events(vec![ordered])),
+        (Step::Tick, Told::Events(vec![Event::Tick])),
+    ];
+    Ok(steps.into())
 }
+
+/// A prime number that is larger than the reports are many.
+const LEAP: usize = 15_485_863;
 
 const fn report(service: ServiceId, server: SocketAddr, health: Health) -> Event {
     Event::Health(Report {
@@ -453,31 +538,45 @@ mod tests {
     fn one_server_changes_and_then_fails() {
         let scale: Scale = "2x2-rr".parse().unwrap();
         let site = config::parse("lvs.cf", scale.lvs_cf().as_bytes()).site;
-        let [(_, fill), (_, weight), (_, failure)] = steps(&site.unwrap().1).unwrap();
+        let steps = steps(&site.unwrap().1, &scale.lvs_cf()).unwrap();
+        let shown: Vec<_> = steps.iter().map(|(step, _)| step.name()).collect();
         assert_eq!(
-            fill.len(),
+            shown,
+            [
+                "fill", "reload", "weight", "way", "failure", "order", "tick"
+            ]
+        );
+        let events = |place: usize| match &steps[place].1 {
+            Told::Events(events) => events,
+            Told::File(text) => panic!("{text}"),
+        };
+        assert_eq!(
+            events(0).len(),
             1 + 2 * 4,
             "the site, and way and health of each server"
         );
-        let Event::Configured(changed) = &weight[0] else {
-            panic!("{weight:?}");
-        };
-        let weights: Vec<_> = changed
-            .services
+        let mut servers: Vec<_> = events(0)
             .iter()
-            .flat_map(|service| &service.servers)
-            .map(|server| server.weight)
+            .filter_map(|event| match event {
+                Event::Health(report) => Some(report.server),
+                _ => None,
+            })
             .collect();
-        assert_eq!(weights, [1, 1, 1, 2]);
-        assert!(
-            matches!(
-                &failure[0],
-                Event::Health(Report {
-                    health: Health::Down { .. },
-                    ..
-                })
-            ),
-            "{failure:?}"
-        );
+        servers.sort_unstable();
+        servers.dedup();
+        assert_eq!(servers.len(), 4, "each once");
+        let Event::Configured(changed) = &events(2)[0] else {
+            panic!("{:?}", steps[2]);
+        };
+        let weights = |site: &Site| -> Vec<_> {
+            let servers = site.services.iter().flat_map(|service| &service.servers);
+            servers.map(|server| server.weight).collect()
+        };
+        assert_eq!(weights(changed), [1, 1, 1, 3]);
+        let Told::File(text) = &steps[1].1 else {
+            panic!("{:?}", steps[1]);
+        };
+        let reread = config::parse("lvs.cf", text.as_bytes()).site.unwrap().1;
+        assert_eq!(weights(&reread), [1, 1, 1, 2]);
     }
 }

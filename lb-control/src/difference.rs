@@ -1,7 +1,7 @@
 //! How two sites differ, for people and programs: what a reload would change, what was changed by command.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -174,10 +174,15 @@ fn addresses(before: &[FloatingAddress], after: &[FloatingAddress], found: &mut 
             terms: Vec::new(),
         });
     };
-    for address in before.iter().filter(|one| !after.contains(one)) {
+    if before == after {
+        return;
+    }
+    let (known, wanted): (HashSet<_>, HashSet<_>) =
+        (before.iter().collect(), after.iter().collect());
+    for address in before.iter().filter(|one| !wanted.contains(one)) {
         tell(address, Kind::Removed);
     }
-    for address in after.iter().filter(|one| !before.contains(one)) {
+    for address in after.iter().filter(|one| !known.contains(one)) {
         tell(address, Kind::Added);
     }
 }

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
-pub mod comparison;
 pub mod config;
 pub mod control;
 pub mod counters;
@@ -31,5 +30,6 @@ pub mod runtime;
 pub mod selectors;
 pub mod state;
 pub mod status;
+pub mod turnover;
 pub mod waiting_room;
 pub mod watch;

@@ -10,7 +10,6 @@ use std::{
 use lb_common::maps::Vlan;
 
 use crate::{
-    comparison::{self, compare},
     drain::{Drain, Ended, Why},
     health::{Health, Report},
     ids::Identity,
@@ -18,6 +17,7 @@ use crate::{
         Method, Origin, Protocol, RealServer, ServiceAddress, ServiceId, Site, VirtualService,
     },
     network::next_hop::{Resolution, Resolved},
+    turnover::{self, turnover},
 };
 
 /// A real server of a service.
@@ -154,11 +154,11 @@ impl State {
         if site.settings.secret != self.site.settings.secret {
             self.changed.extend(self.services.keys().copied());
         }
-        let difference = compare(&self.site.services, &mut site.services);
+        let difference = turnover(&self.site.services, &mut site.services);
         self.site = site;
         // Before the others are taken away: what is known of an address is not lost between two services.
         for service in &difference.come {
-            let users = comparison::addresses(service);
+            let users = turnover::addresses(service);
             self.users
                 .extend(users.map(|address| (address, service.key)));
         }
@@ -224,9 +224,9 @@ impl State {
             .services
             .get(&key)
             .into_iter()
-            .flat_map(|known| comparison::addresses(&known.service))
+            .flat_map(|known| turnover::addresses(&known.service))
             .collect();
-        for address in comparison::addresses(before) {
+        for address in turnover::addresses(before) {
             if !still.contains(&address) && self.users.remove(&(address, key)) {
                 let is_used = self.users_of(address).next().is_some();
                 if !is_used {
@@ -610,15 +610,6 @@ const fn is_draining(said: Option<Override>) -> bool {
     matches!(said, Some(Override::Drain(Drain::Until(_))))
 }
 
-/// The addresses whose ways have to be known.
-#[must_use]
-pub fn followed(site: &Site) -> BTreeSet<IpAddr> {
-    let services = site.services.iter();
-    services
-        .flat_map(|service| comparison::addresses(service))
-        .collect()
-}
-
 #[cfg(test)]
 impl State {
     /// What is kept beside the site is what follows from it.
@@ -632,7 +623,7 @@ impl State {
             assert!(Arc::ptr_eq(&known.service, service), "{place}");
             let sockets: BTreeSet<_> = service.servers.iter().map(|it| it.socket).collect();
             assert!(known.servers.keys().eq(&sockets), "{place}");
-            users.extend(comparison::addresses(service).map(|it| (it, service.key)));
+            users.extend(turnover::addresses(service).map(|it| (it, service.key)));
             let said = known.servers.iter().filter(|(_, it)| is_draining(it.said));
             draining.extend(said.map(|(socket, _)| (service.key, *socket)));
         }

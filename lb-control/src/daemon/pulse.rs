@@ -1,7 +1,7 @@
 //! Everything that runs, and the way of an event through it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -39,9 +39,9 @@ use crate::{
     difference::{Difference, differences},
     event::Event,
     health::{self, Target, Watch},
-    model::{Origin, Site, VirtualService},
+    model::{FloatingAddress, Origin, ServiceId, Site, VirtualService},
     network::{
-        addresses::Addresses,
+        addresses::{Addresses, Raised},
         announce::Announcement,
         links::Links,
         next_hop::{Resolution, Resolved},
@@ -49,7 +49,7 @@ use crate::{
     },
     preflight,
     reconciler::Reconciler,
-    state::followed,
+    turnover::{Turnover, turnover},
     waiting_room,
 };
 
@@ -213,24 +213,43 @@ impl Pulse {
             return Err(error);
         }
         self.lower_all_but(&site).await?;
-        self.announcement = Some(Announcement::start(site.addresses.clone()));
+        self.announce(&site.addresses);
         self.serve(site).await
     }
 
+    /// Announces the addresses that are not served yet.
+    fn announce(&mut self, addresses: &[FloatingAddress]) {
+        let known: HashSet<_> = self.site.addresses.iter().collect();
+        let new: Vec<_> = addresses
+            .iter()
+            .filter(|address| !known.contains(address))
+            .cloned()
+            .collect();
+        match &mut self.announcement {
+            _ if new.is_empty() => {}
+            Some(announcement) => announcement.also(new),
+            None => self.announcement = Some(Announcement::start(new)),
+        }
+    }
+
     /// Makes a site with the same addresses the one that is served.
-    async fn serve(&mut self, site: Site) -> anyhow::Result<()> {
+    async fn serve(&mut self, mut site: Site) -> anyhow::Result<()> {
+        let difference = turnover(&self.site.services, &mut site.services);
         self.tell(Event::Configured(site.clone())).await?;
-        self.nannies.watch(targets(&site));
-        self.resolver.follow(followed(&site));
+        self.nannies.amend(targets_that_differ(&difference));
+        self.resolver.amend(difference.addresses());
         self.site = site;
         Ok(())
     }
 
     /// Puts the site's virtual addresses on their interfaces.
     async fn raise(&mut self, site: &Site) -> anyhow::Result<()> {
-        for address in &site.addresses {
-            let raised = self.addresses.raise(address).await?;
-            info!(address = %address.address, interface = address.interface, ?raised, "virtual address");
+        let raised = self.addresses.raise_all(&site.addresses).await?;
+        let is_news = self.site.addresses.is_empty();
+        for (address, raised) in site.addresses.iter().zip(raised) {
+            if is_news || raised == Raised::Added {
+                info!(address = %address.address, interface = address.interface, ?raised, "virtual address");
+            }
         }
         Ok(())
     }
@@ -364,7 +383,11 @@ impl Pulse {
     }
 
     async fn reloaded(&mut self) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
-        let Loaded { site, warnings, .. } = load(&self.options.config).await?;
+        let Loaded {
+            mut site, warnings, ..
+        } = load(&self.options.config).await?;
+        // What has not changed is known by being the same, from here on.
+        turnover(&self.file.services, &mut site.services);
         let links = Links::read().await?;
         preflight::interfaces(&links, &site, &self.options.interfaces)?;
         preflight::warn_of_settings(&site);
@@ -384,7 +407,10 @@ impl Pulse {
 
     /// What a reload would change, and what commands have changed.
     async fn compare(&self) -> anyhow::Result<Comparison> {
-        let Loaded { site, warnings, .. } = load(&self.options.config).await?;
+        let Loaded {
+            mut site, warnings, ..
+        } = load(&self.options.config).await?;
+        turnover(&self.file.services, &mut site.services);
         let mut changes = self.kept.changes.clone();
         changes.settle(&site);
         Ok(Comparison {
@@ -506,20 +532,29 @@ fn room_for(site: &Site, services: u32, servers: u32) -> Result<(), Refused> {
 
 /// What the nannies have to watch.
 pub(crate) fn targets(site: &Site) -> Vec<Target> {
-    let of_service = |service: &VirtualService| {
-        let targets = service.servers.iter().filter_map(|server| {
-            Some(Target {
-                service: service.key,
-                server: server.socket,
-                address: SocketAddr::new(server.socket.ip(), server.check_port),
-                protocol: service.check_protocol,
-                probe: service.probe.clone()?,
-            })
-        });
-        targets.collect::<Vec<_>>()
-    };
     let services = site.services.iter();
-    services.flat_map(|service| of_service(service)).collect()
+    services.flat_map(|service| targets_of(service)).collect()
+}
+
+/// The same of one service.
+fn targets_of(service: &VirtualService) -> Vec<Target> {
+    let targets = service.servers.iter().filter_map(|server| {
+        Some(Target {
+            service: service.key,
+            server: server.socket,
+            address: SocketAddr::new(server.socket.ip(), server.check_port),
+            protocol: service.check_protocol,
+            probe: service.probe.clone()?,
+        })
+    });
+    targets.collect()
+}
+
+/// The same of the services that differ; nothing of those that are gone.
+fn targets_that_differ(turnover: &Turnover) -> BTreeMap<ServiceId, Vec<Target>> {
+    let gone = turnover.gone.iter().map(|it| (it.key, Vec::new()));
+    let come = turnover.come.iter().map(|it| (it.key, targets_of(it)));
+    gone.chain(come).collect()
 }
 
 /// Tells systemd. Without it there is nobody to tell.

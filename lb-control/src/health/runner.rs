@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot},
     task::{AbortHandle, Id, JoinError, JoinSet},
     time,
 };
@@ -19,7 +19,10 @@ use tracing::{info, warn};
 use super::{
     Failure, Health, LastFailure, Nanny, Outcome, Report, State, Target, Timing, probe_once,
 };
-use crate::model::{Check, ServiceId};
+use crate::{
+    model::{Check, ServiceId},
+    state::FIRST_SOCKET,
+};
 
 /// So few servers are all checked at once when they are new.
 const FEW: usize = 100;
@@ -55,9 +58,16 @@ pub struct Status {
     pub failures: u64,
 }
 
+/// Whom to watch.
+#[derive(Debug)]
+enum Wish {
+    All(Vec<Target>),
+    Services(BTreeMap<ServiceId, Vec<Target>>),
+}
+
 /// The task that runs all nannies.
 pub struct Watch {
-    wanted: watch::Receiver<Vec<Target>>,
+    wishes: mpsc::UnboundedReceiver<Wish>,
     questions: mpsc::Receiver<oneshot::Sender<Vec<Status>>>,
     reports: mpsc::Sender<Report>,
     nannies: BTreeMap<Key, Watched>,
@@ -81,7 +91,7 @@ struct Watched {
 /// What the rest of the program holds of the nannies. When the last one is dropped, they stop.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    wanted: watch::Sender<Vec<Target>>,
+    wishes: mpsc::UnboundedSender<Wish>,
     questions: mpsc::Sender<oneshot::Sender<Vec<Status>>>,
 }
 
@@ -89,7 +99,15 @@ impl Handle {
     /// Sets whom to watch: all targets, not only new ones. Targets known by service and server keep
     /// what is known of them, also if the probe is another one. Does not wait for anything.
     pub fn watch(&self, targets: Vec<Target>) {
-        self.wanted.send_replace(targets);
+        // Without a task nobody hears what becomes of them either.
+        let _ = self.wishes.send(Wish::All(targets));
+    }
+
+    /// The same for some services: those that each of them has, from now on. All others stay.
+    pub fn amend(&self, services: BTreeMap<ServiceId, Vec<Target>>) {
+        if !services.is_empty() {
+            let _ = self.wishes.send(Wish::Services(services));
+        }
     }
 
     /// What each nanny knows now, in the order of service and server; those of the latest call of
@@ -107,10 +125,10 @@ impl Watch {
     /// Starts the task, inside a tokio runtime. Each change of a server's health goes to `reports`;
     /// a receiver that is slow holds up nobody, one that is gone ends the task.
     pub fn spawn(reports: mpsc::Sender<Report>) -> Handle {
-        let (want, wanted) = watch::channel(Vec::new());
+        let (wish, wishes) = mpsc::unbounded_channel();
         let (ask, questions) = mpsc::channel(8);
         let watch = Self {
-            wanted,
+            wishes,
             questions,
             reports,
             nannies: BTreeMap::new(),
@@ -123,7 +141,7 @@ impl Watch {
         };
         tokio::spawn(watch.run());
         Handle {
-            wanted: want,
+            wishes: wish,
             questions: ask,
         }
     }
@@ -137,9 +155,10 @@ impl Watch {
             // checks come last; what stands before them is rare and bounded.
             tokio::select! {
                 biased;
-                changed = self.wanted.changed() => match changed {
-                    Ok(()) => self.appoint(now()),
-                    Err(_no_handle_left) => return,
+                wish = self.wishes.recv() => match wish {
+                    Some(wish) => self.appoint(wish, now()),
+                    // No handle is left.
+                    None => return,
                 },
                 Some(answer) = self.questions.recv() => {
                     let _asker_left = answer.send(self.statuses());
@@ -157,20 +176,22 @@ impl Watch {
     }
 
     /// Makes the nannies those that are wanted.
-    fn appoint(&mut self, now: Instant) {
-        let wanted: BTreeMap<Key, Target> = self
-            .wanted
-            .borrow_and_update()
-            .iter()
-            .map(|target| ((target.service, target.server), target.clone()))
+    fn appoint(&mut self, wish: Wish, now: Instant) {
+        let (known, targets): (Vec<Key>, Vec<Target>) = match wish {
+            Wish::All(targets) => (self.nannies.keys().copied().collect(), targets),
+            Wish::Services(services) => {
+                let known = services
+                    .keys()
+                    .flat_map(|service| self.of_service(*service));
+                let known = known.collect();
+                (known, services.into_values().flatten().collect())
+            }
+        };
+        let wanted: BTreeMap<Key, Target> = targets
+            .into_iter()
+            .map(|target| ((target.service, target.server), target))
             .collect();
-        let gone: Vec<Key> = self
-            .nannies
-            .keys()
-            .filter(|key| !wanted.contains_key(key))
-            .copied()
-            .collect();
-        for key in gone {
+        for key in known.into_iter().filter(|key| !wanted.contains_key(key)) {
             self.dismiss(key);
             self.unreported.remove(&key);
         }
@@ -185,6 +206,14 @@ impl Watch {
                 self.engage(key, target, now, first_check);
             }
         }
+    }
+
+    /// The nannies of a service.
+    fn of_service(&self, service: ServiceId) -> impl Iterator<Item = Key> {
+        let nannies = self.nannies.range((service, FIRST_SOCKET)..);
+        nannies
+            .take_while(move |((other, _), _)| *other == service)
+            .map(|(key, _)| *key)
     }
 
     fn unchanged(&self, key: &Key, target: &Target) -> Option<&Watched> {

@@ -6,7 +6,10 @@
 //! again, and no state file can disagree with the kernel. Older kernels drop the mark: there every
 //! address looks foreign and stays.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -68,9 +71,34 @@ impl Addresses {
     /// # Errors
     /// When the interface is missing or the kernel refuses.
     pub async fn raise(&self, floating: &FloatingAddress) -> Result<Raised, NetworkError> {
-        self.put_on(floating)
-            .await
-            .map_err(|why| why.when(format!("putting {}", place(floating))))
+        let raised = self.raise_all(std::slice::from_ref(floating)).await?;
+        Ok(raised.first().copied().unwrap_or(Raised::Kept))
+    }
+
+    /// The same for many: what is there is asked for once.
+    ///
+    /// # Errors
+    /// When an interface is missing or the kernel refuses. Those before it are there.
+    pub async fn raise_all(&self, all: &[FloatingAddress]) -> Result<Vec<Raised>, NetworkError> {
+        let mut there: HashMap<(u32, Option<IpAddr>), Vec<AddressMessage>> = HashMap::new();
+        let table = self.table().await;
+        for entry in table.map_err(|why| why.when("listing the addresses"))? {
+            let key = (entry.header.index, local(&entry));
+            there.entry(key).or_default().push(entry);
+        }
+        let mut links = LinkIndexes::default();
+        let mut raised = Vec::with_capacity(all.len());
+        for floating in all {
+            let put = async {
+                let link = links.of(&self.kernel, &floating.interface).await?;
+                let entries = there.remove(&(link, Some(floating.address)));
+                self.put_on(floating, link, entries.unwrap_or_default())
+                    .await
+            };
+            let put = put.await;
+            raised.push(put.map_err(|why| why.when(format!("putting {}", place(floating))))?);
+        }
+        Ok(raised)
     }
 
     /// Takes an address off its interface, if a director put it there.
@@ -107,9 +135,13 @@ impl Addresses {
         result.map(|()| gone)
     }
 
-    async fn put_on(&self, floating: &FloatingAddress) -> Result<Raised, Refusal> {
-        let link = Link::ask(&self.kernel, &floating.interface).await?;
-        let there = self.entries(link.index, floating.address).await?;
+    /// Puts an address on a link where these entries of it are.
+    async fn put_on(
+        &self,
+        floating: &FloatingAddress,
+        link: u32,
+        there: Vec<AddressMessage>,
+    ) -> Result<Raised, Refusal> {
         let (ours, foreign): (Vec<_>, Vec<_>) = there.into_iter().partition(is_ours);
         if !foreign.is_empty() {
             return Ok(stays(floating));
@@ -125,7 +157,7 @@ impl Addresses {
         if kept {
             return Ok(Raised::Kept);
         }
-        match self.add(entry_for(floating, link.index)).await {
+        match self.add(entry_for(floating, link)).await {
             Ok(()) => Ok(Raised::Added),
             Err(Refusal::Kernel(Errno::EEXIST)) => Ok(stays(floating)),
             Err(refusal) => Err(refusal),
@@ -158,31 +190,38 @@ impl Addresses {
 
     /// Our entries that are not to be kept.
     async fn sweepings(&self, keep: &[FloatingAddress]) -> Result<Vec<AddressMessage>, Refusal> {
-        let mut kept = Vec::new();
+        let mut kept = HashSet::new();
+        let mut links = LinkIndexes::default();
         for floating in keep {
-            match Link::ask(&self.kernel, &floating.interface).await {
-                Ok(link) => kept.push((link.index, Some(floating.address), floating.prefix)),
+            match links.of(&self.kernel, &floating.interface).await {
+                Ok(link) => {
+                    kept.insert((link, Some(floating.address), floating.prefix));
+                }
                 Err(Refusal::NoInterface(_)) => {}
                 Err(refusal) => return Err(refusal),
             }
         }
         let mut entries = self.table().await?;
-        entries.retain(|entry| {
-            let header = &entry.header;
-            is_ours(entry) && !kept.contains(&(header.index, local(entry), header.prefix_len))
-        });
+        entries.retain(|entry| is_ours(entry) && !kept.contains(&identity(entry)));
         Ok(entries)
     }
 
     /// Removes an entry. Where it was the primary address of its network, the kernel removes all
     /// others of that network too; they are put back.
     async fn remove(&self, entry: &AddressMessage) -> Result<(), Refusal> {
-        let before = self.table().await?;
+        let before = if may_take_others(entry) {
+            self.table().await?
+        } else {
+            Vec::new()
+        };
         let question = RouteNetlinkMessage::DelAddress(entry.clone());
         match self.kernel.ask(question, NLM_F_ACK).await {
             // Somebody was faster.
             Ok(_) | Err(Refusal::Kernel(Errno::EADDRNOTAVAIL)) => {}
             Err(refusal) => return Err(refusal),
+        }
+        if before.is_empty() {
+            return Ok(());
         }
         let after = self.table().await?;
         for lost in before {
@@ -217,6 +256,29 @@ impl Addresses {
         });
         Ok(entries.collect())
     }
+}
+
+/// The indexes of interfaces, each asked for once.
+#[derive(Default)]
+struct LinkIndexes(HashMap<String, u32>);
+
+impl LinkIndexes {
+    async fn of(&mut self, kernel: &Kernel, interface: &str) -> Result<u32, Refusal> {
+        if let Some(index) = self.0.get(interface) {
+            return Ok(*index);
+        }
+        let index = Link::ask(kernel, interface).await?.index;
+        self.0.insert(interface.to_owned(), index);
+        Ok(index)
+    }
+}
+
+/// Whether other addresses may go with this one: those of its network, if it is the first of them.
+fn may_take_others(entry: &AddressMessage) -> bool {
+    let header = &entry.header;
+    let is_first = !header.flags.contains(AddressHeaderFlags::Secondary);
+    let is_v4 = local(entry).is_some_and(|address| address.is_ipv4());
+    is_first && is_v4 && header.prefix_len < 32
 }
 
 /// Says so, and leaves it.

@@ -1,13 +1,16 @@
 //! Announces floating addresses: after they moved here, hosts and switches of the link have to
 //! learn where they are now.
 
-use std::{net::IpAddr, os::fd::AsRawFd, time::Duration};
+use std::{collections::HashMap, net::IpAddr, os::fd::AsRawFd, time::Duration};
 
 use nix::{
     ifaddrs::getifaddrs,
     sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
 };
-use tokio::{task::JoinSet, time::interval};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::interval,
+};
 use tracing::{info, warn};
 
 use super::{
@@ -21,6 +24,9 @@ pub const ROUNDS: u32 = 5;
 
 /// Time between two rounds.
 pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many are announced before others have a turn.
+const AT_ONCE: usize = 64;
 
 /// Announcements that go on in the background. They stop when this is dropped.
 #[derive(Debug)]
@@ -36,6 +42,11 @@ impl Announcement {
         Self { rounds }
     }
 
+    /// Announces these as well.
+    pub fn also(&mut self, addresses: Vec<FloatingAddress>) {
+        self.rounds.spawn(announce(addresses));
+    }
+
     /// Waits until all rounds are over.
     pub async fn finished(mut self) {
         while self.rounds.join_next().await.is_some() {}
@@ -46,9 +57,13 @@ async fn announce(addresses: Vec<FloatingAddress>) {
     let mut pause = interval(PAUSE);
     for round in 1..=ROUNDS {
         pause.tick().await;
-        for address in &addresses {
+        let mut places = Places::default();
+        for (number, address) in addresses.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(AT_ONCE) {
+                yield_now().await;
+            }
             // One warning will do.
-            if let Err(error) = announce_once(address)
+            if let Err(error) = places.announce(address)
                 && round == ROUNDS
             {
                 warn!(%error, "not announced");
@@ -63,16 +78,37 @@ async fn announce(addresses: Vec<FloatingAddress>) {
 /// # Errors
 /// When its interface is missing, has no MAC address, or does not send.
 pub fn announce_once(address: &FloatingAddress) -> Result<(), NetworkError> {
-    send_frames(address).map_err(|why| {
-        why.when(format!(
-            "announcing {} on {}",
-            address.address, address.interface
-        ))
-    })
+    Places::default().announce(address)
 }
 
-fn send_frames(floating: &FloatingAddress) -> Result<(), Refusal> {
-    let link = packet_address(&floating.interface)?;
+/// The interfaces that were announced on, each looked for once: many addresses are on the same.
+#[derive(Default)]
+struct Places(HashMap<String, LinkAddr>);
+
+impl Places {
+    fn announce(&mut self, address: &FloatingAddress) -> Result<(), NetworkError> {
+        self.send(address).map_err(|why| {
+            why.when(format!(
+                "announcing {} on {}",
+                address.address, address.interface
+            ))
+        })
+    }
+
+    fn send(&mut self, address: &FloatingAddress) -> Result<(), Refusal> {
+        let link = match self.0.get(&address.interface) {
+            Some(link) => *link,
+            None => {
+                let link = packet_address(&address.interface)?;
+                self.0.insert(address.interface.clone(), link);
+                link
+            }
+        };
+        send_frames(address, link)
+    }
+}
+
+fn send_frames(floating: &FloatingAddress, link: LinkAddr) -> Result<(), Refusal> {
     let mac = link
         .addr()
         .filter(|mac| link.halen() == 6 && *mac != [0; 6])

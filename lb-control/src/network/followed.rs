@@ -20,12 +20,20 @@ use super::{
 pub(super) struct Followed {
     links: Links,
     neighbours: Neighbours,
+    /// How many want each address to be followed.
+    wanted: BTreeMap<IpAddr, usize>,
     /// The routes of the followed addresses, as far as the kernel told.
     routes: BTreeMap<IpAddr, Route>,
+    /// The followed addresses that are reached by each neighbour.
+    behind: BTreeMap<Key, BTreeSet<IpAddr>>,
     /// The followed addresses whose route is not known, or may have changed.
     doubted: BTreeSet<IpAddr>,
     /// What was told of them last.
     told: BTreeMap<IpAddr, Resolution>,
+    /// The addresses of which there may be something to tell.
+    fresh: BTreeSet<IpAddr>,
+    /// The neighbours that may have to be asked for.
+    unknown: BTreeSet<Key>,
     /// Neighbours that everybody was asked for since the last check-up.
     asked: BTreeSet<Key>,
     unsettled: bool,
@@ -34,10 +42,56 @@ pub(super) struct Followed {
 impl Followed {
     /// The complete set of addresses to follow.
     pub(super) fn follow(&mut self, addresses: &BTreeSet<IpAddr>) {
-        self.routes.retain(|address, _| addresses.contains(address));
-        self.told.retain(|address, _| addresses.contains(address));
+        let gone: Vec<_> = self
+            .wanted
+            .keys()
+            .filter(|address| !addresses.contains(address))
+            .copied()
+            .collect();
+        for address in gone {
+            self.forget(address);
+        }
+        self.wanted = addresses.iter().map(|address| (*address, 1)).collect();
         self.doubted.clone_from(addresses);
         self.unsettled = true;
+    }
+
+    /// So many more want each address to be followed than before, or so many fewer.
+    pub(super) fn amend(&mut self, changes: &BTreeMap<IpAddr, isize>) {
+        for (address, change) in changes {
+            let before = self.wanted.get(address).copied().unwrap_or(0);
+            match before.saturating_add_signed(*change) {
+                0 => self.forget(*address),
+                wanted => {
+                    self.wanted.insert(*address, wanted);
+                    if before == 0 {
+                        self.doubted.insert(*address);
+                        self.unsettled = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        self.wanted.remove(&address);
+        self.doubted.remove(&address);
+        self.told.remove(&address);
+        if let Some(route) = self.routes.remove(&address) {
+            self.leave(address, &route);
+        }
+    }
+
+    /// An address has another route, or none.
+    fn leave(&mut self, address: IpAddr, route: &Route) {
+        if let Some(key) = neighbour(route)
+            && let Some(behind) = self.behind.get_mut(&key)
+        {
+            behind.remove(&address);
+            if behind.is_empty() {
+                self.behind.remove(&key);
+            }
+        }
     }
 
     /// Links and neighbours, read anew; routes are to be asked for anew.
@@ -46,6 +100,13 @@ impl Followed {
         self.neighbours.replace(neighbours, &self.neighbours_used());
         self.asked.clear();
         self.doubt_routes(|_, _| true);
+        self.look_at_all();
+    }
+
+    /// All may be otherwise now.
+    fn look_at_all(&mut self) {
+        self.fresh.extend(self.routes.keys());
+        self.unknown.extend(self.behind.keys());
         self.unsettled = true;
     }
 
@@ -78,7 +139,7 @@ impl Followed {
             }
             RouteNetlinkMessage::DelNeighbour(message) => {
                 if let Some(noted) = self.neighbours.gone(message) {
-                    if self.neighbours_used().contains(&noted.key) {
+                    if self.behind.contains_key(&noted.key) && self.is_usable(noted.key.0) {
                         self.neighbour_changed(&noted);
                     } else {
                         self.neighbours.drop_entry(&noted.key);
@@ -112,16 +173,27 @@ impl Followed {
 
     /// The kernel's route to an address.
     pub(super) fn routed(&mut self, address: IpAddr, route: Route) {
-        if self.doubted.remove(&address) {
-            self.routes.insert(address, route);
+        if !self.doubted.remove(&address) {
+            return;
         }
+        let key = neighbour(&route);
+        if let Some(before) = self.routes.insert(address, route)
+            && neighbour(&before) != key
+        {
+            self.leave(address, &before);
+        }
+        if let Some(key) = key {
+            self.behind.entry(key).or_default().insert(address);
+            self.unknown.insert(key);
+        }
+        self.fresh.insert(address);
     }
 
     /// The neighbours that everybody has to be asked for now, each once between two check-ups.
     pub(super) fn neighbours_to_ask(&mut self) -> Vec<Key> {
-        let unknown: Vec<Key> = self
-            .neighbours_used()
+        let unknown: Vec<Key> = std::mem::take(&mut self.unknown)
             .into_iter()
+            .filter(|key| self.behind.contains_key(key) && self.is_usable(key.0))
             .filter(|key| self.neighbours.care(key) == Care::Ask && !self.asked.contains(key))
             .collect();
         self.asked.extend(&unknown);
@@ -132,12 +204,15 @@ impl Followed {
     pub(super) fn news(&mut self) -> Vec<Resolved> {
         self.unsettled = false;
         let mut news = Vec::new();
-        for (address, route) in &self.routes {
+        for address in std::mem::take(&mut self.fresh) {
+            let Some(route) = self.routes.get(&address) else {
+                continue;
+            };
             let resolution = next_hop::resolve(route, &self.links, &self.neighbours);
-            if self.told.get(address) != Some(&resolution) {
-                self.told.insert(*address, resolution.clone());
+            if self.told.get(&address) != Some(&resolution) {
+                self.told.insert(address, resolution.clone());
                 news.push(Resolved {
-                    address: *address,
+                    address,
                     resolution,
                 });
             }
@@ -165,14 +240,19 @@ impl Followed {
         self.asked.retain(|(link, _)| *link != index);
         // The kernel says nothing of IPv4 routes that go with their link.
         self.doubt_routes(|_, _| true);
-        self.unsettled = true;
+        self.look_at_all();
     }
 
     fn neighbour_changed(&mut self, noted: &Noted) {
         if noted.forgotten {
             self.asked.remove(&noted.key);
         }
-        self.unsettled |= noted.changed || noted.forgotten;
+        if noted.changed || noted.forgotten {
+            self.fresh
+                .extend(self.behind.get(&noted.key).into_iter().flatten());
+            self.unknown.insert(noted.key);
+            self.unsettled = true;
+        }
     }
 
     fn route_changed(&mut self, route: &RouteMessage) {
@@ -191,20 +271,24 @@ impl Followed {
 
     /// The neighbours by which followed addresses are reached, on links that can reach any.
     fn neighbours_used(&self) -> BTreeSet<Key> {
-        let usable = |index: &u32| {
-            let link = self.links.at(*index);
-            link.is_some_and(|link| link.up && link.carrier && link.mac.is_some())
-        };
-        let routes = self.routes.values();
-        routes
-            .filter_map(|route| match route {
-                Route::Via {
-                    link, neighbour, ..
-                } => Some((*link, *neighbour)),
-                Route::Local | Route::None { .. } => None,
-            })
-            .filter(|(link, _)| usable(link))
-            .collect()
+        let keys = self.behind.keys();
+        keys.filter(|key| self.is_usable(key.0)).copied().collect()
+    }
+
+    /// Whether a link can reach any neighbours.
+    fn is_usable(&self, link: u32) -> bool {
+        let link = self.links.at(link);
+        link.is_some_and(|link| link.up && link.carrier && link.mac.is_some())
+    }
+}
+
+/// The neighbour by which a route goes.
+fn neighbour(route: &Route) -> Option<Key> {
+    match route {
+        Route::Via {
+            link, neighbour, ..
+        } => Some((*link, *neighbour)),
+        Route::Local | Route::None { .. } => None,
     }
 }
 
@@ -359,5 +443,23 @@ mod tests {
         let reason = "no route".to_owned();
         followed.routed(server(2), Route::None { reason });
         assert_eq!(macs(followed.news()), [(server(2), None)]);
+    }
+
+    #[test]
+    fn an_address_is_followed_while_anybody_wants_it() {
+        let mut followed = two_servers();
+        followed.news();
+        let amend = |followed: &mut Followed, change| {
+            followed.amend(&BTreeMap::from([(server(2), change)]));
+            answer_routes(followed);
+            macs(followed.news())
+        };
+        // What more, or fewer, want it; whether it is told of.
+        for (change, is_told) in [(1, false), (-2, false), (2, true), (-1, false), (-1, false)] {
+            let told = amend(&mut followed, change);
+            assert_eq!(told.len(), usize::from(is_told), "{change}");
+        }
+        assert!(!followed.routes.contains_key(&server(2)));
+        assert_eq!(followed.behind.len(), 1, "only the other one's");
     }
 }

@@ -7,11 +7,15 @@
 //! virtual machines and interfaces that come up do. If it does so silently, the check-up probes the
 //! old address for three seconds, then everybody is asked: nine seconds at most.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use netlink_packet_route::neighbour::NeighbourMessage;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinSet,
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
@@ -55,15 +59,31 @@ impl Default for Pace {
 /// A running resolver. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Handle {
-    wanted: watch::Sender<BTreeSet<IpAddr>>,
+    wishes: mpsc::UnboundedSender<Wish>,
     _task: JoinSet<()>,
+}
+
+/// Whom to follow. None is left out: an address that goes and comes back is told of again.
+#[derive(Debug)]
+enum Wish {
+    All(BTreeSet<IpAddr>),
+    Changes(BTreeMap<IpAddr, isize>),
 }
 
 impl Handle {
     /// The complete set of addresses to follow, from now on. Each one that is new is told of at
     /// least once; after that only changes are.
     pub fn follow(&self, addresses: BTreeSet<IpAddr>) {
-        self.wanted.send_replace(addresses);
+        // Without a task nobody hears what becomes of them either.
+        let _ = self.wishes.send(Wish::All(addresses));
+    }
+
+    /// So many more want each address to be followed than before, or so many fewer. One that nobody wants
+    /// any more is forgotten; one that is new is told of at least once.
+    pub fn amend(&self, changes: BTreeMap<IpAddr, isize>) {
+        if !changes.is_empty() {
+            let _ = self.wishes.send(Wish::Changes(changes));
+        }
     }
 }
 
@@ -72,7 +92,7 @@ pub struct Resolver {
     kernel: Kernel,
     monitor: Monitor,
     followed: Followed,
-    wanted: watch::Receiver<BTreeSet<IpAddr>>,
+    wishes: mpsc::UnboundedReceiver<Wish>,
     events: mpsc::Sender<Resolved>,
     check_up: Interval,
     reread: Interval,
@@ -88,14 +108,14 @@ impl Resolver {
     /// # Errors
     /// When a netlink socket cannot be opened.
     pub fn spawn(pace: Pace, events: mpsc::Sender<Resolved>) -> Result<Handle, NetworkError> {
-        let (sender, wanted) = watch::channel(BTreeSet::new());
+        let (sender, wishes) = mpsc::unbounded_channel();
         let (kernel, monitor) =
             open_sockets().map_err(|why| why.when("following routes and neighbours"))?;
         let resolver = Self {
             kernel,
             monitor,
             followed: Followed::default(),
-            wanted,
+            wishes,
             events,
             check_up: every(pace.check_up),
             reread: every(pace.reread),
@@ -103,7 +123,7 @@ impl Resolver {
         let mut task = JoinSet::new();
         task.spawn(resolver.run());
         Ok(Handle {
-            wanted: sender,
+            wishes: sender,
             _task: task,
         })
     }
@@ -120,10 +140,10 @@ impl Resolver {
         tokio::select! {
             biased;
             _ = self.reread.tick() => self.reread().await,
-            changed = self.wanted.changed() => {
-                changed.map_err(|_| Unneeded)?;
-                self.followed.follow(&self.wanted.borrow_and_update());
-            }
+            wish = self.wishes.recv() => match wish.ok_or(Unneeded)? {
+                Wish::All(addresses) => self.followed.follow(&addresses),
+                Wish::Changes(changes) => self.followed.amend(&changes),
+            },
             _ = self.check_up.tick() => self.check_up().await,
             notice = self.monitor.next() => match notice {
                 Some(notice) => self.listen(notice).await,

@@ -93,14 +93,14 @@ impl Story {
     fn tell(mut self, reached: &mut Reached) {
         for step in 0..STEPS {
             let events = self.events(reached);
-            let shown = format!("{events:?}");
+            let shown: Vec<_> = events.iter().map(kind).collect();
             self.router.reconciler.state.now = self.now;
             self.router.hear_at_once(events);
             let mut memory = self.router.memory.borrow_mut();
             let is_broken = memory.refuse_every != 0;
             memory.written.clear();
             drop(memory);
-            let place = format!("seed {}, step {step}: {shown}", self.seed);
+            let place = format!("seed {}, step {step}: {shown:?}", self.seed);
             if is_broken {
                 reached.refused += usize::from(!self.router.reconciler.complaints.is_empty());
             } else if self.router.reconciler.is_configured {
@@ -196,7 +196,9 @@ impl Story {
             );
             slots.insert(service.key, (ring, share));
         }
-        let has_ranges = services.iter().any(|it| selectors::has_ranges(it));
+        let mut in_tables = slots.values().filter(|(_, share)| share.entry.is_some());
+        let has_ranges = in_tables
+            .any(|(_, share)| selectors::has_ranges(&share.service));
         wanted.settings = Some(desired::settings(&state.site, has_ranges, &sizes));
         for identity in state.leaving().keys() {
             let id = ids.find_server(identity).unwrap();
@@ -277,6 +279,13 @@ impl Story {
         // Nothing is taken that nobody has.
         assert_eq!(plan.taken_slots(), taken.len(), "{place}");
     }
+}
+
+/// What an event is, in a few words.
+fn kind(event: &Event) -> String {
+    let mut text = format!("{event:?}");
+    text.truncate(120);
+    text
 }
 
 /// Puts what a service gives into the tables.

@@ -10,7 +10,7 @@ use crate::model::{ServiceId, VirtualService};
 
 /// The services that differ. One that has changed is gone as it was and has come as it is.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Comparison {
+pub struct Turnover {
     /// Those that are no longer there, as they were.
     pub gone: Vec<Arc<VirtualService>>,
     /// Those that are new, as they are, in the order of the site.
@@ -20,7 +20,7 @@ pub struct Comparison {
 /// Compares two sites. It looks into those services only that are not the very same in memory; those of
 /// `after` that are equal to one before become the same, so that they are kept once and next time need not be
 /// looked into.
-pub fn compare(before: &[Arc<VirtualService>], after: &mut [Arc<VirtualService>]) -> Comparison {
+pub fn turnover(before: &[Arc<VirtualService>], after: &mut [Arc<VirtualService>]) -> Turnover {
     let mut left = before;
     let mut right = after;
     // Mostly nothing has changed but one service, and all others are where they were.
@@ -39,22 +39,22 @@ pub fn compare(before: &[Arc<VirtualService>], after: &mut [Arc<VirtualService>]
     }
     let mut known: HashMap<ServiceId, &Arc<VirtualService>> =
         left.iter().map(|service| (service.key, service)).collect();
-    let mut comparison = Comparison::default();
+    let mut turnover = Turnover::default();
     for new in right {
         match known.remove(&new.key) {
             Some(old) if unite(old, new) => {}
             Some(old) => {
-                comparison.gone.push(Arc::clone(old));
-                comparison.come.push(Arc::clone(new));
+                turnover.gone.push(Arc::clone(old));
+                turnover.come.push(Arc::clone(new));
             }
-            None => comparison.come.push(Arc::clone(new)),
+            None => turnover.come.push(Arc::clone(new)),
         }
     }
     let still_known = left
         .iter()
         .filter(|old| known.get(&old.key).is_some_and(|it| Arc::ptr_eq(it, old)));
-    comparison.gone.extend(still_known.cloned());
-    comparison
+    turnover.gone.extend(still_known.cloned());
+    turnover
 }
 
 /// Whether both are equal; they are the same afterwards.
@@ -69,7 +69,7 @@ fn unite(old: &Arc<VirtualService>, new: &mut Arc<VirtualService>) -> bool {
     is_equal
 }
 
-impl Comparison {
+impl Turnover {
     /// How many services more than before, or fewer, have each address as that of a real server.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<IpAddr, isize> {
@@ -147,7 +147,7 @@ mod tests {
         for (what, before, after, gone, come) in table {
             let before: Vec<_> = before.iter().copied().map(service).collect();
             let mut after: Vec<_> = after.iter().copied().map(service).collect();
-            let told = compare(&before, &mut after);
+            let told = turnover(&before, &mut after);
             assert_eq!(
                 (&ports(&told.gone)[..], &ports(&told.come)[..]),
                 (gone, come),
@@ -164,7 +164,7 @@ mod tests {
     fn addresses_are_counted() {
         let before = [service((1, 1, 1)), service((2, 1, 1)), service((3, 1, 9))];
         let mut after = [service((1, 1, 2)), service((2, 2, 1)), service((3, 2, 9))];
-        let changes = compare(&before, &mut after).addresses();
+        let changes = turnover(&before, &mut after).addresses();
         let address = |last| IpAddr::from([10, 0, 1, last]);
         assert_eq!(changes, BTreeMap::from([(address(1), -1), (address(2), 1)]));
     }
