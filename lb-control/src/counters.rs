@@ -53,7 +53,7 @@ impl Counters {
         let is_meant = |service: &ServiceId| which.is_none_or(|which| which == *service);
         self.left.retain(|service, _| !is_meant(service));
         for ((service, ..), id) in ids.servers() {
-            if is_meant(service) {
+            if is_meant(&service) {
                 dataplane.clear_traffic(id)?;
                 rates.forget(id);
             }
@@ -70,7 +70,7 @@ impl Counters {
     pub fn sums<D: Dataplane>(&self, ids: &Ids, dataplane: &D) -> BTreeMap<ServiceId, Traffic> {
         let mut sums = self.left.clone();
         for ((service, ..), id) in ids.servers() {
-            let sum = sums.entry(*service).or_default();
+            let sum = sums.entry(service).or_default();
             *sum = both(sum, &dataplane.traffic(id).unwrap_or_default());
         }
         sums

@@ -1,13 +1,10 @@
-//! [`State`] to the tables as they ought to be. Pure but for the ids that are given.
+//! [`State`] to what ought to be in the tables, service by service. Pure but for the ids that are given.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use lb_common::{
     address::Address6,
-    maps::{self, MethodKind, NextHop, Role, Server, Service, ServiceKey, Thresholds},
+    maps::{self, MethodKind, NextHop, Server, Service, ServiceKey, Thresholds},
     state::{self as flow_state, DEFAULT_TIMEOUTS},
     wire::{Be16, protocol},
 };
@@ -16,155 +13,155 @@ use crate::{
     dataplane::{Sizes, Tables},
     ids::{Exhausted, Ids},
     model::{
-        Forwarding, Method, Protocol, RealServer, Refusal, ServiceAddress, ServiceId, Settings,
-        Site, Tunnel, VirtualService,
+        Forwarding, Method, Protocol, RealServer, Refusal, ServiceAddress, Settings, Site, Tunnel,
+        VirtualService,
     },
     network::next_hop::{self, Resolution},
     rings::{self, Member},
-    selectors,
     state::{Part, State},
 };
 
-/// The tables as they ought to be, and who takes part in each service.
-#[derive(Debug, Default)]
-pub struct Desired {
-    /// The tables, services and rings left out: those are laid into the free slots of the map by
-    /// [`lay_rings`].
-    pub tables: Tables,
-    /// The entries of the services.
-    pub services: BTreeMap<ServiceId, Service>,
-    /// The members of each service, in IPVS's order.
-    pub members: BTreeMap<ServiceId, Vec<Member>>,
-    /// The services whose sorry server stands in for all others.
-    pub sorry: BTreeSet<ServiceId>,
+/// What one service puts into the tables.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// The service.
+    pub service: Arc<VirtualService>,
+    /// Its entry, without the ring; none if there is no room for it.
+    pub entry: Option<Service>,
+    /// Its real servers, by id.
+    pub servers: Vec<(u32, Server)>,
+    /// Their thresholds, by id.
+    pub thresholds: Vec<(u32, Thresholds)>,
+    /// Who takes part, in IPVS's order.
+    pub members: Vec<Member>,
+    /// Whether its sorry server stands in for all others.
+    pub is_sorry: bool,
     /// What does not fit.
     pub refused: Vec<Exhausted>,
 }
 
-/// What the tables ought to hold. A real server whose way has not been found yet keeps the way that it
-/// has in `actual`, where a daemon before this one left it.
-pub fn desired(state: &State, ids: &mut Ids, actual: &Tables, sizes: &Sizes) -> Desired {
-    let mut desired = Desired::default();
-    desired.tables.vlans.clone_from(&state.vlans);
-    desired.tables.settings = Some(settings(&state.site, sizes));
-    for service in &state.site.services {
-        let id = match ids.service(service.key, sizes.services) {
+/// What the share of a service is made of.
+pub struct Maker<'a> {
+    /// What is known.
+    pub state: &'a State,
+    /// The ids that are given.
+    pub ids: &'a mut Ids,
+    /// What the tables hold.
+    pub actual: &'a Tables,
+    /// How much they can hold.
+    pub sizes: &'a Sizes,
+}
+
+impl Maker<'_> {
+    /// What a service puts into the tables. A real server whose way has not been found yet keeps the way that
+    /// it has there, where a daemon before this one left it.
+    pub fn share(&mut self, service: &Arc<VirtualService>) -> Share {
+        let mut share = Share {
+            service: Arc::clone(service),
+            entry: None,
+            servers: Vec::with_capacity(service.servers.len()),
+            thresholds: Vec::new(),
+            members: Vec::new(),
+            is_sorry: false,
+            refused: Vec::new(),
+        };
+        let id = match self.ids.service(service.key, self.sizes.services) {
             Ok(id) => id,
             Err(exhausted) => {
-                desired.refused.push(exhausted);
-                continue;
+                share.refused.push(exhausted);
+                return share;
             }
         };
-        let mut members = members(state, service, id, ids, actual, sizes, &mut desired);
-        if members.iter().all(|member| member.weight == 0)
+        share.entry = Some(service_entry(service, id));
+        share.members = self.members(id, &mut share);
+        if share.members.iter().all(|member| member.weight == 0)
             && let Some(socket) = service.sorry_server
         {
             let sorry = sorry_server(service, socket);
-            let stand_in = member(
-                state,
-                service,
-                &sorry,
-                1,
-                id,
-                ids,
-                actual,
-                sizes,
-                &mut desired,
-            );
-            if let Some(stand_in) = stand_in {
-                desired.sorry.insert(service.key);
-                members = vec![stand_in];
+            if let Some(stand_in) = self.member(&sorry, 1, id, &mut share) {
+                // It may be one of the others.
+                let mut left = share.servers.len();
+                share.servers.retain(|(other, _)| {
+                    left -= 1;
+                    *other != stand_in.id || left == 0
+                });
+                share.is_sorry = true;
+                share.members = vec![stand_in];
             }
         }
-        desired
-            .services
-            .insert(service.key, service_entry(service, id));
-        if let Some(persistence) = &service.persistence {
-            desired.tables.persistence.insert(
-                id,
-                maps::Persistence {
-                    mask: Address6::from(persistence.mask),
-                    timeout: flow_state::ticks(seconds(persistence.timeout)),
-                    pad: 0,
-                },
-            );
-        }
-        desired.members.insert(service.key, members);
+        share
     }
-    desired
-}
 
-fn members(
-    state: &State,
-    service: &VirtualService,
-    service_id: u32,
-    ids: &mut Ids,
-    actual: &Tables,
-    sizes: &Sizes,
-    desired: &mut Desired,
-) -> Vec<Member> {
-    let mut members = Vec::new();
-    for server in &service.servers {
-        let (joined, weight) = match state.part(&(service.key, server.socket)) {
-            Part::Member { joined } => (joined, u32::from(server.weight)),
-            Part::Quiesced { joined } | Part::Draining { joined, .. } => (joined, 0),
-            Part::Out => continue,
+    fn members(&mut self, id: u32, share: &mut Share) -> Vec<Member> {
+        let service = Arc::clone(&share.service);
+        let mut members = Vec::with_capacity(service.servers.len());
+        for server in &service.servers {
+            let (joined, weight) = match self.state.part(&(service.key, server.socket)) {
+                Part::Member { joined } => (joined, u32::from(server.weight)),
+                Part::Quiesced { joined } | Part::Draining { joined, .. } => (joined, 0),
+                Part::Out => continue,
+            };
+            let member = self.member(server, weight, id, share);
+            members.extend(member.map(|member| (joined, member)));
+        }
+        members.sort_by_key(|(joined, _)| std::cmp::Reverse(*joined));
+        members.into_iter().map(|(_, member)| member).collect()
+    }
+
+    /// Puts a real server into a share; `None` if there is no room for it.
+    fn member(
+        &mut self,
+        server: &RealServer,
+        weight: u32,
+        service_id: u32,
+        share: &mut Share,
+    ) -> Option<Member> {
+        let Self {
+            state,
+            ids,
+            actual,
+            sizes,
+        } = self;
+        let service = &share.service;
+        let identity = (service.key, server.socket, server.forwarding.method());
+        let id = match ids.server(identity, sizes.servers) {
+            Ok(id) => id,
+            Err(exhausted) => {
+                share.refused.push(exhausted);
+                return None;
+            }
         };
-        let member = member(
-            state, service, server, weight, service_id, ids, actual, sizes, desired,
-        );
-        members.extend(member.map(|member| (joined, member)));
+        let mut entry = entry(state, service, server, service_id, weight);
+        if !state.was_resolved(server.socket.ip())
+            && let Some(before) = actual.servers.get(&id)
+        {
+            entry.hop = before.hop;
+            entry.tunnel_source = before.tunnel_source;
+        }
+        share.servers.push((id, entry));
+        if entry.has(Server::LIMITED) {
+            let (upper, lower) = (server.upper, server.lower);
+            share.thresholds.push((id, Thresholds { upper, lower }));
+        }
+        // One that cannot be reached keeps its flows, but gets no new ones.
+        let is_reachable = entry.hop.interface != 0 || entry.method == MethodKind::LOCAL;
+        Some(Member {
+            id,
+            weight: if is_reachable { weight } else { 0 },
+            configured: u32::from(server.weight),
+            socket: server.socket,
+        })
     }
-    members.sort_by_key(|(joined, _)| std::cmp::Reverse(*joined));
-    members.into_iter().map(|(_, member)| member).collect()
 }
 
-/// Puts a real server into the tables; `None` if there is no room for it.
-#[expect(clippy::too_many_arguments, reason = "all that the tables depend on")]
-fn member(
-    state: &State,
-    service: &VirtualService,
-    server: &RealServer,
-    weight: u32,
-    service_id: u32,
-    ids: &mut Ids,
-    actual: &Tables,
-    sizes: &Sizes,
-    desired: &mut Desired,
-) -> Option<Member> {
-    let identity = (service.key, server.socket, server.forwarding.method());
-    let id = match ids.server(identity, sizes.servers) {
-        Ok(id) => id,
-        Err(exhausted) => {
-            desired.refused.push(exhausted);
-            return None;
-        }
-    };
-    let mut entry = entry(state, service, server, service_id, weight);
-    if !state.was_resolved(server.socket.ip())
-        && let Some(before) = actual.servers.get(&id)
-    {
-        entry.hop = before.hop;
-        entry.tunnel_source = before.tunnel_source;
-    }
-    desired.tables.servers.insert(id, entry);
-    if entry.is_masqueraded() {
-        desired.tables.give_role(entry.address, Role::MASQUERADED);
-    }
-    if entry.has(Server::LIMITED) {
-        let (upper, lower) = (server.upper, server.lower);
-        desired
-            .tables
-            .thresholds
-            .insert(id, Thresholds { upper, lower });
-    }
-    // One that cannot be reached keeps its flows, but gets no new ones.
-    let is_reachable = entry.hop.interface != 0 || entry.method == MethodKind::LOCAL;
-    Some(Member {
-        id,
-        weight: if is_reachable { weight } else { 0 },
-        configured: u32::from(server.weight),
-        socket: server.socket,
+/// How long the clients of a service stay, as its map says.
+#[must_use]
+pub fn persistence(service: &VirtualService) -> Option<maps::Persistence> {
+    let persistence = service.persistence.as_ref()?;
+    Some(maps::Persistence {
+        mask: Address6::from(persistence.mask),
+        timeout: flow_state::ticks(seconds(persistence.timeout)),
+        pad: 0,
     })
 }
 
@@ -260,82 +257,6 @@ fn hop(hop: &next_hop::NextHop) -> NextHop {
     }
 }
 
-/// Lays the rings: a service whose slots have not changed keeps its place, one that is new or has
-/// changed gets slots that no service of `actual` uses, so that a packet never meets a ring that is
-/// half written.
-///
-/// # Errors
-/// [`Exhausted`] names the first service for which there was no room; its ring stays as it is.
-pub fn lay_rings(
-    state: &State,
-    desired: &mut Desired,
-    actual: &Tables,
-    sizes: &Sizes,
-) -> Result<(), ServiceId> {
-    let mut taken: BTreeMap<u32, u32> = actual
-        .entries()
-        .filter(|service| service.slots > 0)
-        .map(|service| (service.ring, service.slots))
-        .collect();
-    let mut refused = None;
-    for service in &state.site.services {
-        let (Some(entry), Some(members)) = (
-            desired.services.get_mut(&service.key),
-            desired.members.get(&service.key),
-        ) else {
-            continue;
-        };
-        let slots = rings::slots(
-            service.scheduler,
-            service.flags,
-            state.site.settings.secret,
-            members,
-        );
-        let before = selectors::entry(actual, service);
-        let count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let kept = before.filter(|before| {
-            before.slots == count
-                && actual
-                    .rings
-                    .get(&before.ring)
-                    .is_some_and(|old| *old == slots)
-        });
-        let first = match kept {
-            Some(before) => Some(before.ring),
-            None => free(&taken, count, sizes.ring),
-        };
-        match first {
-            _ if count == 0 => {}
-            Some(first) => {
-                entry.ring = first;
-                entry.slots = count;
-                taken.insert(first, count);
-                desired.tables.rings.insert(first, slots);
-            }
-            None => {
-                if let Some(before) = before {
-                    *entry = *before;
-                }
-                refused.get_or_insert(service.key);
-            }
-        }
-        selectors::lay(&mut desired.tables, service, *entry);
-    }
-    refused.map_or(Ok(()), Err)
-}
-
-/// The first `count` slots in a row that are not taken.
-fn free(taken: &BTreeMap<u32, u32>, count: u32, limit: u32) -> Option<u32> {
-    let mut first: u32 = 0;
-    for (&start, &length) in taken {
-        if start.saturating_sub(first) >= count {
-            break;
-        }
-        first = first.max(start.saturating_add(length));
-    }
-    (first.checked_add(count)? <= limit).then_some(first)
-}
-
 /// The key of the entry of a service with one port.
 #[must_use]
 pub fn service_key(service: &ServiceAddress) -> ServiceKey {
@@ -398,7 +319,9 @@ fn method_kind(method: Method, tunnel: Tunnel) -> MethodKind {
     }
 }
 
-fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
+/// What holds for all services, of which one may have ranges of ports.
+#[must_use]
+pub fn settings(site: &Site, has_ranges: bool, sizes: &Sizes) -> maps::Settings {
     let mut timeouts = DEFAULT_TIMEOUTS;
     let mut set = |state: flow_state::State, value: std::time::Duration| {
         if let Some(slot) = timeouts.get_mut(state.0 as usize) {
@@ -436,12 +359,7 @@ fn settings(site: &Site, sizes: &Sizes) -> maps::Settings {
     set(maps::Settings::SLOPPY_SCTP, sloppy_sctp);
     set(maps::Settings::SCHEDULE_ICMP, schedule_icmp);
     set(maps::Settings::CUT_TUNNELS, !pmtu_disc);
-    set(
-        maps::Settings::RANGES,
-        site.services
-            .iter()
-            .any(|service| selectors::has_ranges(service)),
-    );
+    set(maps::Settings::RANGES, has_ranges);
     maps::Settings {
         timeouts: timeouts.map(flow_state::ticks),
         flags,
@@ -485,7 +403,7 @@ mod tests {
                 },
                 ..Site::default()
             };
-            let settings = settings(&site, &Sizes::default());
+            let settings = settings(&site, false, &Sizes::default());
             let of = |state: flow_state::State| settings.timeouts[state.0 as usize];
             assert_eq!(of(flow_state::State::UDP), flow_state::ticks(udp));
             assert_eq!(

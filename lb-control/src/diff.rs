@@ -1,114 +1,130 @@
-//! The tables as they are and as they ought to be, to the writes that lead from one to the other.
+//! The tables as they are and what of them ought to be otherwise, to the writes that lead from one to the
+//! other.
 //!
 //! The order keeps every packet on firm ground: what is referred to is written before what refers
 //! to it, and goes after it.
 
+use std::collections::BTreeMap;
+
 use bytemuck::Zeroable;
-use lb_common::maps::{Persistence, Thresholds};
+use lb_common::{
+    address::Address6,
+    maps::{Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings, Thresholds, Vlan},
+};
 
 use crate::dataplane::{Change, Tables};
 
-/// The writes that make `actual` into `desired`.
+/// What the tables ought to hold, of those entries only that may be otherwise. `None`: there ought to be none.
+#[derive(Debug, Default, PartialEq)]
+pub struct Delta {
+    /// Timeouts, and what else holds for all services.
+    pub settings: Option<Settings>,
+    /// VLAN interfaces, by index.
+    pub vlans: BTreeMap<u32, Option<Vlan>>,
+    /// Thresholds, by real server.
+    pub thresholds: BTreeMap<u32, Option<Thresholds>>,
+    /// How long clients stay, by service.
+    pub persistence: BTreeMap<u32, Option<Persistence>>,
+    /// Words of the sieve.
+    pub words: BTreeMap<u32, u64>,
+    /// What addresses are.
+    pub addresses: BTreeMap<Address6, Option<Role>>,
+    /// Real servers, by id.
+    pub servers: BTreeMap<u32, Option<Server>>,
+    /// Rings, by their first slot.
+    pub rings: BTreeMap<u32, Vec<u32>>,
+    /// Turns that have to be set, by service.
+    pub turns: BTreeMap<u32, u64>,
+    /// Services.
+    pub services: BTreeMap<ServiceKey, Option<Service>>,
+    /// Services by ranges of ports.
+    pub ranges: BTreeMap<(RangeKey, u32), Option<Service>>,
+}
+
+/// The writes that make `actual` what `delta` says.
 #[must_use]
-pub fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
+pub fn diff(actual: &Tables, delta: &Delta) -> Vec<Change> {
     let mut changes = Vec::new();
-    if let Some(settings) = desired.settings
+    if let Some(settings) = delta.settings
         && actual.settings != Some(settings)
     {
         changes.push(Change::Settings(settings));
     }
-    for (index, vlan) in &desired.vlans {
-        if actual.vlans.get(index) != Some(vlan) {
-            changes.push(Change::Vlan(*index, *vlan));
-        }
-    }
-    for (id, thresholds) in &desired.thresholds {
-        if actual.thresholds.get(id) != Some(thresholds) {
-            changes.push(Change::Thresholds(*id, *thresholds));
-        }
-    }
-    for id in actual.thresholds.keys() {
-        if !desired.thresholds.contains_key(id) && desired.servers.contains_key(id) {
-            changes.push(Change::Thresholds(*id, Thresholds::default()));
-        }
-    }
-    for (id, persistence) in &desired.persistence {
-        if actual.persistence.get(id) != Some(persistence) {
-            changes.push(Change::Persistence(*id, *persistence));
-        }
-    }
-    let (old, new) = (actual.sieve(), desired.sieve());
-    for (&word, &bits) in &new {
-        let known = old.get(&word).copied().unwrap_or(0);
+    changes.extend(coming(&actual.vlans, &delta.vlans, Change::Vlan));
+    changes.extend(coming(
+        &actual.thresholds,
+        &delta.thresholds,
+        Change::Thresholds,
+    ));
+    // Those of a server that goes, go with it.
+    let stays = |id: &u32| matches!(delta.servers.get(id), Some(Some(_)));
+    changes.extend(
+        going(&actual.thresholds, &delta.thresholds)
+            .filter(stays)
+            .map(|id| Change::Thresholds(id, Thresholds::default())),
+    );
+    changes.extend(coming(
+        &actual.persistence,
+        &delta.persistence,
+        Change::Persistence,
+    ));
+    for (&word, &bits) in &delta.words {
+        let known = actual.sieve.get(&word).copied().unwrap_or(0);
         if bits & !known != 0 {
             changes.push(Change::Sieve(word, bits | known));
         }
     }
-    for (address, role) in &desired.addresses {
-        if actual.addresses.get(address) != Some(role) {
-            changes.push(Change::Address(*address, *role));
-        }
-    }
-    for (id, server) in &desired.servers {
-        if actual.servers.get(id) != Some(server) {
-            changes.push(Change::Server(*id, *server));
-        }
-    }
-    for (first, slots) in &desired.rings {
+    changes.extend(coming(&actual.addresses, &delta.addresses, Change::Address));
+    changes.extend(coming(&actual.servers, &delta.servers, Change::Server));
+    for (first, slots) in &delta.rings {
         if actual.rings.get(first) != Some(slots) {
             changes.push(Change::Ring(*first, slots.clone()));
         }
     }
-    for (service, turn) in &desired.turns {
+    for (service, turn) in &delta.turns {
         changes.push(Change::Turn(*service, *turn));
     }
-    for (key, service) in &desired.services {
-        if actual.services.get(key) != Some(service) {
-            changes.push(Change::Service(*key, *service));
-        }
-    }
-    for (key, service) in &desired.ranges {
-        if actual.ranges.get(key) != Some(service) {
-            changes.push(Change::Range(*key, *service));
-        }
-    }
-    for key in actual.ranges.keys() {
-        if !desired.ranges.contains_key(key) {
-            changes.push(Change::NoRange(*key));
-        }
-    }
-    for key in actual.services.keys() {
-        if !desired.services.contains_key(key) {
-            changes.push(Change::NoService(*key));
-        }
-    }
-    for id in actual.servers.keys() {
-        if !desired.servers.contains_key(id) {
-            changes.push(Change::NoServer(*id));
-        }
-    }
-    for id in actual.persistence.keys() {
-        if !desired.persistence.contains_key(id) {
-            changes.push(Change::Persistence(*id, Persistence::zeroed()));
-        }
-    }
-    for address in actual.addresses.keys() {
-        if !desired.addresses.contains_key(address) {
-            changes.push(Change::NoAddress(*address));
-        }
-    }
-    for (&word, &known) in &old {
-        let bits = new.get(&word).copied().unwrap_or(0);
+    changes.extend(coming(&actual.services, &delta.services, Change::Service));
+    changes.extend(coming(&actual.ranges, &delta.ranges, Change::Range));
+    changes.extend(going(&actual.ranges, &delta.ranges).map(Change::NoRange));
+    changes.extend(going(&actual.services, &delta.services).map(Change::NoService));
+    changes.extend(going(&actual.servers, &delta.servers).map(Change::NoServer));
+    changes.extend(
+        going(&actual.persistence, &delta.persistence)
+            .map(|id| Change::Persistence(id, Persistence::zeroed())),
+    );
+    changes.extend(going(&actual.addresses, &delta.addresses).map(Change::NoAddress));
+    for (&word, &bits) in &delta.words {
+        let known = actual.sieve.get(&word).copied().unwrap_or(0);
         if known & !bits != 0 {
             changes.push(Change::Sieve(word, bits));
         }
     }
-    for index in actual.vlans.keys() {
-        if !desired.vlans.contains_key(index) {
-            changes.push(Change::NoVlan(*index));
-        }
-    }
+    changes.extend(going(&actual.vlans, &delta.vlans).map(Change::NoVlan));
     changes
+}
+
+/// What ought to be there, and is not or is otherwise.
+fn coming<'a, K: Ord + Copy, V: PartialEq + Copy>(
+    actual: &'a BTreeMap<K, V>,
+    delta: &'a BTreeMap<K, Option<V>>,
+    change: impl Fn(K, V) -> Change + 'a,
+) -> impl Iterator<Item = Change> + 'a {
+    delta.iter().filter_map(move |(key, wanted)| {
+        let wanted = (*wanted)?;
+        (actual.get(key) != Some(&wanted)).then(|| change(*key, wanted))
+    })
+}
+
+/// What ought not to be there, and is.
+fn going<'a, K: Ord + Copy, V>(
+    actual: &'a BTreeMap<K, V>,
+    delta: &'a BTreeMap<K, Option<V>>,
+) -> impl Iterator<Item = K> + 'a {
+    let unwanted = delta.iter().filter(|(_, wanted)| wanted.is_none());
+    unwanted
+        .filter(|(key, _)| actual.contains_key(key))
+        .map(|(key, _)| *key)
 }
 
 /// Notes in a mirror of the maps that a change was written.
@@ -124,8 +140,9 @@ pub fn note(actual: &mut Tables, change: &Change) {
         Change::Address(address, role) => {
             actual.addresses.insert(*address, *role);
         }
-        // It follows from the addresses.
-        Change::Sieve(..) => {}
+        Change::Sieve(word, bits) => {
+            actual.sieve.insert(*word, *bits);
+        }
         Change::NoAddress(address) => {
             actual.addresses.remove(address);
         }
@@ -183,9 +200,42 @@ pub fn note(actual: &mut Tables, change: &Change) {
 
 #[cfg(test)]
 mod tests {
-    use lb_common::maps::{Server, Service, ServiceKey};
-
     use super::*;
+
+    impl Delta {
+        /// All that is in the tables as it is, or as it ought to be.
+        fn between(actual: &Tables, desired: &Tables) -> Self {
+            fn all<K: Ord + Copy, V: Copy>(
+                actual: &BTreeMap<K, V>,
+                desired: &BTreeMap<K, V>,
+            ) -> BTreeMap<K, Option<V>> {
+                let keys = actual.keys().chain(desired.keys());
+                keys.map(|key| (*key, desired.get(key).copied())).collect()
+            }
+            let (old, new) = (&actual.sieve, desired.words());
+            Self {
+                settings: desired.settings,
+                vlans: all(&actual.vlans, &desired.vlans),
+                thresholds: all(&actual.thresholds, &desired.thresholds),
+                persistence: all(&actual.persistence, &desired.persistence),
+                words: all(old, &new)
+                    .into_iter()
+                    .map(|(word, bits)| (word, bits.unwrap_or(0)))
+                    .collect(),
+                addresses: all(&actual.addresses, &desired.addresses),
+                servers: all(&actual.servers, &desired.servers),
+                rings: desired.rings.clone(),
+                turns: BTreeMap::new(),
+                services: all(&actual.services, &desired.services),
+                ranges: all(&actual.ranges, &desired.ranges),
+            }
+        }
+    }
+
+    /// The writes that make one the other.
+    fn diff(actual: &Tables, desired: &Tables) -> Vec<Change> {
+        super::diff(actual, &Delta::between(actual, desired))
+    }
 
     fn tables() -> Tables {
         let mut tables = Tables::default();

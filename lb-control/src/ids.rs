@@ -2,9 +2,11 @@
 //!
 //! An id belongs to one real server by one method for as long as a flow may refer to it: it is
 //! given to another only when the server is no longer in lvs.cf and its last flow has ended.
+//!
+//! Who is no longer wanted is not looked for among all: whoever changes a service says that it is in doubt.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
 };
 
@@ -14,14 +16,28 @@ use crate::model::{Method, ServiceId};
 pub type Identity = (ServiceId, SocketAddr, Method);
 
 /// The ids that are given.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ids {
-    services: BTreeMap<ServiceId, u32>,
-    servers: BTreeMap<Identity, u32>,
-    taken_services: BTreeSet<u32>,
-    taken_servers: BTreeSet<u32>,
-    /// Those of `taken_servers` that nobody has and flows still refer to.
+    services: HashMap<ServiceId, u32>,
+    /// Those of the servers of each service.
+    servers: HashMap<ServiceId, BTreeMap<(SocketAddr, Method), u32>>,
+    service_numbers: Numbers,
+    server_numbers: Numbers,
+    /// The services that may not be wanted any more, or not all of whose servers may be.
+    doubted: BTreeSet<ServiceId>,
+    /// The ids of servers that nobody has and flows still refer to.
     orphans: BTreeSet<u32>,
+}
+
+/// Whether a service is still wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is.
+    Yes,
+    /// It is not, but some of its servers have not left yet.
+    Waits,
+    /// It is not.
+    No,
 }
 
 /// There are more services or real servers than the maps hold.
@@ -32,22 +48,39 @@ pub struct Exhausted {
     limit: u32,
 }
 
+impl Default for Ids {
+    fn default() -> Self {
+        Self {
+            services: HashMap::new(),
+            servers: HashMap::new(),
+            service_numbers: Numbers::from(0),
+            // 0 is no server.
+            server_numbers: Numbers::from(1),
+            doubted: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+        }
+    }
+}
+
 impl Ids {
     /// Takes over a service's id that was found in the maps.
     pub fn restore_service(&mut self, service: ServiceId, id: u32) {
         self.services.insert(service, id);
-        self.taken_services.insert(id);
+        self.service_numbers.take(id);
+        self.doubted.insert(service);
     }
 
     /// Takes over a real server's id that was found in the maps.
-    pub fn restore_server(&mut self, server: Identity, id: u32) {
-        self.servers.insert(server, id);
-        self.taken_servers.insert(id);
+    pub fn restore_server(&mut self, (service, socket, method): Identity, id: u32) {
+        let servers = self.servers.entry(service).or_default();
+        servers.insert((socket, method), id);
+        self.server_numbers.take(id);
+        self.doubted.insert(service);
     }
 
     /// Takes note of an id to which something in the maps still refers, if nobody has it.
     pub fn restore_orphan(&mut self, id: u32) {
-        if self.taken_servers.insert(id) {
+        if self.server_numbers.take(id) {
             self.orphans.insert(id);
         }
     }
@@ -57,92 +90,166 @@ impl Ids {
     /// # Errors
     /// [`Exhausted`] if there are `limit` already.
     pub fn service(&mut self, service: ServiceId, limit: u32) -> Result<u32, Exhausted> {
-        give(
-            &mut self.services,
-            &mut self.taken_services,
-            service,
-            0,
-            limit,
-        )
-        .ok_or(Exhausted {
-            what: "virtual services",
-            limit,
-        })
+        if let Some(id) = self.services.get(&service) {
+            return Ok(*id);
+        }
+        let what = "virtual services";
+        let id = self.service_numbers.give(limit);
+        let id = id.ok_or(Exhausted { what, limit })?;
+        self.services.insert(service, id);
+        Ok(id)
     }
 
     /// The id of a real server, from 1 on: 0 is no server.
     ///
     /// # Errors
     /// [`Exhausted`] if there are `limit` already.
-    pub fn server(&mut self, server: Identity, limit: u32) -> Result<u32, Exhausted> {
-        give(&mut self.servers, &mut self.taken_servers, server, 1, limit).ok_or(Exhausted {
-            what: "real servers",
-            limit,
-        })
+    pub fn server(
+        &mut self,
+        (service, socket, method): Identity,
+        limit: u32,
+    ) -> Result<u32, Exhausted> {
+        let servers = self.servers.entry(service).or_default();
+        if let Some(id) = servers.get(&(socket, method)) {
+            return Ok(*id);
+        }
+        let what = "real servers";
+        let id = self.server_numbers.give(limit);
+        let id = id.ok_or(Exhausted { what, limit })?;
+        servers.insert((socket, method), id);
+        Ok(id)
     }
 
     /// The id of a real server that has one.
     #[must_use]
-    pub fn find_server(&self, server: &Identity) -> Option<u32> {
-        self.servers.get(server).copied()
+    pub fn find_server(&self, (service, socket, method): &Identity) -> Option<u32> {
+        self.servers.get(service)?.get(&(*socket, *method)).copied()
     }
 
     /// All real servers that have an id.
-    pub fn servers(&self) -> impl Iterator<Item = (&Identity, u32)> {
-        self.servers.iter().map(|(identity, id)| (identity, *id))
+    pub fn servers(&self) -> impl Iterator<Item = (Identity, u32)> {
+        self.servers
+            .keys()
+            .flat_map(|service| self.servers_of(*service))
     }
 
-    /// Gives free what is no longer wanted and no longer used. The real servers whose ids are free
-    /// now.
+    /// Those of one service.
+    pub fn servers_of(&self, service: ServiceId) -> impl Iterator<Item = (Identity, u32)> {
+        let servers = self.servers.get(&service).into_iter().flatten();
+        servers.map(move |((socket, method), id)| ((service, *socket, *method), *id))
+    }
+
+    /// A service has changed: it may be gone, or some of its servers.
+    pub fn doubt(&mut self, service: ServiceId) {
+        self.doubted.insert(service);
+    }
+
+    /// Gives free what is no longer wanted and no longer used, of the services in doubt. The real servers
+    /// whose ids are free now, and whether a service's is.
     pub fn release(
         &mut self,
-        wants_service: impl Fn(&ServiceId) -> bool,
+        wants_service: impl Fn(&ServiceId) -> Wanted,
         wants_server: impl Fn(&Identity) -> bool,
         is_used: impl Fn(u32) -> bool,
-    ) -> Vec<(Identity, u32)> {
+    ) -> Released {
         let Self {
             services,
             servers,
-            taken_services,
-            taken_servers,
+            service_numbers,
+            server_numbers,
+            doubted,
             orphans,
         } = self;
-        services.retain(|service, id| wants_service(service) || !taken_services.remove(id));
-        orphans.retain(|id| is_used(*id) || !taken_servers.remove(id));
-        let mut released = Vec::new();
-        servers.retain(|server, id| {
-            let stays = wants_server(server) || is_used(*id) || !taken_servers.remove(id);
+        orphans.retain(|id| {
+            let stays = is_used(*id);
             if !stays {
-                released.push((*server, *id));
+                server_numbers.free(*id);
             }
             stays
+        });
+        let mut released = Released::default();
+        doubted.retain(|service| {
+            let wanted = wants_service(service);
+            let mut is_left = wanted == Wanted::Waits;
+            if let Some(of_service) = servers.get_mut(service) {
+                of_service.retain(|(socket, method), id| {
+                    let identity = (*service, *socket, *method);
+                    if wants_server(&identity) {
+                        return true;
+                    }
+                    let stays = is_used(*id);
+                    is_left |= stays;
+                    if !stays {
+                        server_numbers.free(*id);
+                        released.servers.push((identity, *id));
+                    }
+                    stays
+                });
+                if of_service.is_empty() {
+                    servers.remove(service);
+                }
+            }
+            if wanted == Wanted::No
+                && let Some(id) = services.remove(service)
+            {
+                service_numbers.free(id);
+                released.services.push(*service);
+            }
+            is_left
         });
         released
     }
 }
 
-fn give<K: Ord>(
-    given: &mut BTreeMap<K, u32>,
-    taken: &mut BTreeSet<u32>,
-    key: K,
-    first: u32,
-    limit: u32,
-) -> Option<u32> {
-    if let Some(id) = given.get(&key) {
-        return Some(*id);
+/// What was given free.
+#[derive(Debug, Default, PartialEq)]
+pub struct Released {
+    /// Services whose ids are free now.
+    pub services: Vec<ServiceId>,
+    /// Real servers, and the ids that they had.
+    pub servers: Vec<(Identity, u32)>,
+}
+
+/// Numbers, of which the lowest that is free is given.
+#[derive(Debug)]
+struct Numbers {
+    /// From here on all are free.
+    next: u32,
+    /// Those below it that are.
+    free: BTreeSet<u32>,
+}
+
+impl Numbers {
+    const fn from(first: u32) -> Self {
+        Self {
+            next: first,
+            free: BTreeSet::new(),
+        }
     }
-    // The lowest free number. The highest taken one plus one is it, unless there are gaps.
-    let dense = taken.len() as u32 + first;
-    let id = match taken.last() {
-        Some(last) if last + 1 != dense => (first..limit).find(|id| !taken.contains(id))?,
-        _ => dense,
-    };
-    if id >= limit {
-        return None;
+
+    /// A number below the limit, if one is free.
+    fn give(&mut self, limit: u32) -> Option<u32> {
+        let lowest = self.free.first().copied().unwrap_or(self.next);
+        (lowest < limit).then(|| {
+            self.take(lowest);
+            lowest
+        })
     }
-    taken.insert(id);
-    given.insert(key, id);
-    Some(id)
+
+    /// Takes this one. Whether it was free.
+    fn take(&mut self, number: u32) -> bool {
+        if number < self.next {
+            return self.free.remove(&number);
+        }
+        self.free.extend(self.next..number);
+        self.next = number + 1;
+        true
+    }
+
+    /// Gives one free that was taken.
+    fn free(&mut self, number: u32) {
+        self.free.insert(number);
+    }
 }
 
 #[cfg(test)]
@@ -171,9 +278,16 @@ mod tests {
         assert_eq!(ids.server(server(1), 4), Ok(1));
 
         let wants_second = |identity: &Identity| *identity == server(2);
-        ids.release(|_| true, wants_second, |id| id == 1);
+        let is_wanted = |_: &ServiceId| Wanted::Yes;
+        ids.release(is_wanted, wants_second, |_| false);
+        assert_eq!(ids.find_server(&server(1)), Some(1), "nobody doubted it");
+        ids.doubt(server(1).0);
+        let released = ids.release(is_wanted, wants_second, |id| id == 1);
+        assert_eq!(released, Released::default());
         assert_eq!(ids.server(server(3), 4), Ok(3), "id 1 still has flows");
-        ids.release(|_| true, |identity| *identity != server(1), |_| false);
+        // It stays in doubt until it is free.
+        let released = ids.release(is_wanted, |identity| *identity != server(1), |_| false);
+        assert_eq!(released.servers, [(server(1), 1)]);
         assert_eq!(ids.server(server(4), 4), Ok(1));
         assert!(ids.server(server(5), 4).is_err());
     }
@@ -184,9 +298,9 @@ mod tests {
         ids.restore_server(server(2), 2);
         ids.restore_orphan(1);
         ids.restore_orphan(2);
-        ids.release(|_| true, |_| true, |id| id == 1);
+        ids.release(|_| Wanted::Yes, |_| true, |id| id == 1);
         assert_eq!(ids.server(server(3), 9), Ok(3));
-        ids.release(|_| true, |_| true, |_| false);
+        ids.release(|_| Wanted::Yes, |_| true, |_| false);
         assert_eq!(ids.server(server(4), 9), Ok(1));
         assert_eq!(ids.server(server(2), 9), Ok(2));
     }
@@ -197,5 +311,31 @@ mod tests {
         ids.restore_server(server(9), 1);
         assert_eq!(ids.server(server(1), 10), Ok(2));
         assert_eq!(ids.server(server(9), 10), Ok(1));
+    }
+
+    #[test]
+    fn a_service_keeps_its_id_until_its_servers_have_left() {
+        let service = server(1).0;
+        let mut ids = Ids::default();
+        assert_eq!(ids.service(service, 4), Ok(0));
+        ids.doubt(service);
+        for (wanted, released) in [
+            (Wanted::Waits, [].as_slice()),
+            (Wanted::No, &[service]),
+            (Wanted::No, &[]),
+        ] {
+            let now = ids.release(|_| wanted, |_| false, |_| false);
+            assert_eq!(now.services, released, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_given() {
+        let mut numbers = Numbers::from(1);
+        assert!(numbers.take(4) && numbers.take(2) && !numbers.take(2));
+        let given: Vec<_> = (0..4).map(|_| numbers.give(6)).collect();
+        assert_eq!(given, [Some(1), Some(3), Some(5), None]);
+        numbers.free(3);
+        assert_eq!(numbers.give(6), Some(3));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The oldest kernel that the program is for: `bpf_loop` came with 5.17.
-const OLDEST: (u32, u32) = (5, 17);
+pub const OLDEST: (u32, u32) = (5, 17);
 
 /// The capabilities that are needed, by number and name.
 const CAPABILITIES: &[(u32, &str)] = &[
@@ -49,12 +49,7 @@ pub fn kernel_and_rights() -> anyhow::Result<()> {
         Some(_) | None => {}
     }
     let status = fs::read_to_string("/proc/self/status").context("reading our capabilities")?;
-    let effective = capabilities(&status).context("reading our capabilities")?;
-    let missing: Vec<_> = CAPABILITIES
-        .iter()
-        .filter(|(number, _)| effective & (1 << number) == 0)
-        .map(|(_, name)| *name)
-        .collect();
+    let missing = missing_rights(&status).context("reading our capabilities")?;
     if !missing.is_empty() {
         bail!(
             "not permitted: run it as root, or with {}",
@@ -62,6 +57,17 @@ pub fn kernel_and_rights() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The rights that a process has not, from its `/proc/PID/status`; none if that does not tell.
+#[must_use]
+pub fn missing_rights(status: &str) -> Option<Vec<&'static str>> {
+    let effective = capabilities(status)?;
+    let missing = CAPABILITIES
+        .iter()
+        .filter(|(number, _)| effective & (1 << number) == 0)
+        .map(|(_, name)| *name);
+    Some(missing.collect())
 }
 
 /// The mark of the one lb of a network namespace, for as long as it lives.
@@ -129,23 +135,33 @@ fn those_there_are() -> String {
 
 /// Tells what will keep the site from working although the daemon can run.
 pub fn warn_of_settings(site: &Site) {
-    let masquerades = |wants_v6: bool| {
-        site.services.iter().any(|service| {
-            let has_family = (service.key.family() == Family::Ipv6) == wants_v6;
-            let masquerades = |server: &RealServer| server.forwarding.method() == Method::Nat;
-            has_family && service.servers.iter().any(masquerades)
-        })
-    };
-    for (is_needed, setting) in [
-        (masquerades(false), "net/ipv4/ip_forward"),
-        (masquerades(true), "net/ipv6/conf/all/forwarding"),
-    ] {
+    for setting in forwarding(site) {
         let value = fs::read_to_string(format!("/proc/sys/{setting}")).unwrap_or_default();
-        if is_needed && value.trim() == "0" {
+        if value.trim() == "0" {
             let setting = setting.replace('/', ".");
             warn!("{setting} is 0: replies of masqueraded real servers cannot leave; set it to 1");
         }
     }
+}
+
+/// The settings below `/proc/sys` that must not be 0, since real servers are masqueraded.
+#[must_use]
+pub fn forwarding(site: &Site) -> Vec<&'static str> {
+    let masquerades = |family: Family| {
+        site.services.iter().any(|service| {
+            let masquerades = |server: &RealServer| server.forwarding.method() == Method::Nat;
+            service.key.family() == family && service.servers.iter().any(masquerades)
+        })
+    };
+    let settings = [
+        (Family::Ipv4, "net/ipv4/ip_forward"),
+        (Family::Ipv6, "net/ipv6/conf/all/forwarding"),
+    ];
+    settings
+        .into_iter()
+        .filter(|(family, _)| masquerades(*family))
+        .map(|(_, setting)| setting)
+        .collect()
 }
 
 /// As many open files as we may have: every check that is under way is one.
@@ -157,7 +173,9 @@ pub fn raise_file_limit() {
     }
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
+/// The first two numbers of a release.
+#[must_use]
+pub fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

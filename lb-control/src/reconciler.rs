@@ -1,4 +1,5 @@
-//! The one task that writes the maps: recv, absorb, desired, diff, apply.
+//! The one task that writes the maps: recv, absorb, desired, diff, apply. An event costs what it touches: the
+//! services of which something has changed.
 //!
 //! Nobody else calls [`Dataplane::apply`]. A write that the kernel refuses is told and tried again
 //! at the next event, at the latest with the next [`Event::Tick`]; it never ends the daemon.
@@ -6,13 +7,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use lb_common::{
-    address::Address6,
-    maps::{Role, Server},
-};
+use lb_common::address::Address6;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -20,12 +19,13 @@ use crate::{
     control::order::{Order, Unknown, Verb},
     counters::Counters,
     dataplane::{Dataplane, Tables},
-    desired::{Desired, desired, lay_rings, method, service_address},
-    diff::{diff, note},
+    desired::{Maker, method, service_address},
+    diff::note,
     drain::{self, Drain},
     event::Event,
-    ids::{Exhausted, Identity, Ids},
-    model::{ServiceId, Site},
+    ids::{Identity, Ids, Released, Wanted},
+    model::{ServiceId, Site, VirtualService},
+    plan::{Holding, Plan},
     rates::Rates,
     rings::turn_after,
     state::{Override, State},
@@ -38,8 +38,8 @@ pub struct Reconciler<D> {
     ids: Ids,
     /// What the maps hold.
     actual: Tables,
-    /// Who took part in each service when its ring was laid.
-    last: Desired,
+    /// What they ought to hold.
+    plan: Plan,
     /// What was already complained about, so that it is said once.
     complaints: BTreeSet<String>,
     counters: Counters,
@@ -62,8 +62,8 @@ impl<D: Dataplane> Reconciler<D> {
         let reconciler = Self {
             state: State::default(),
             ids: Ids::default(),
+            plan: Plan::new(&dataplane.sizes()),
             actual,
-            last: Desired::default(),
             complaints: BTreeSet::new(),
             counters: Counters::default(),
             rates: Rates::default(),
@@ -106,7 +106,10 @@ impl<D: Dataplane> Reconciler<D> {
             Event::Configured(site) => self.configure(site),
             Event::Health(report) => self.state.report(report),
             Event::Way(resolved) => self.state.resolve(resolved),
-            Event::Vlans(vlans) => self.state.vlans = vlans,
+            Event::Vlans(vlans) => {
+                self.plan.set_vlans(&vlans, &self.actual);
+                self.state.vlans = vlans;
+            }
             Event::Tick => return self.tick(),
             Event::Ordered { order, who, reply } => {
                 let answer = self.obey(&order, &who);
@@ -146,12 +149,12 @@ impl<D: Dataplane> Reconciler<D> {
                 let Self {
                     state,
                     ids,
-                    last,
+                    plan,
                     counters,
                     dataplane,
                     ..
                 } = self;
-                let report = status::report(state, ids, last, counters, dataplane);
+                let report = status::report(state, ids, plan, counters, dataplane);
                 // Whoever asked may have gone away.
                 let _ = reply.send(report);
                 return false;
@@ -166,34 +169,40 @@ impl<D: Dataplane> Reconciler<D> {
             self.take_over(site);
             return;
         }
-        let servers = self.ids.servers();
-        let in_tables: Vec<_> = servers
-            .filter(|(_, id)| self.actual.servers.contains_key(id))
-            .map(|(identity, _)| *identity)
-            .collect();
-        let stood_in = &self.last.sorry;
-        let before: BTreeSet<_> = self.state.leaving().keys().copied().collect();
-        self.state.configure(site, in_tables);
-        for ((service, server, method), deadline) in self.state.leaving() {
-            if !before.contains(&(*service, *server, *method)) && !stood_in.contains(service) {
-                let seconds = deadline.saturating_sub(self.state.now).as_secs();
+        let Self {
+            state,
+            ids,
+            actual,
+            plan,
+            ..
+        } = self;
+        let in_tables = |service: ServiceId| {
+            ids.doubt(service);
+            let servers = ids.servers_of(service);
+            let found = servers.filter(|(_, id)| actual.servers.contains_key(id));
+            found.map(|(identity, _)| identity).collect::<Vec<_>>()
+        };
+        for ((service, server, _), deadline) in state.configure(site, in_tables) {
+            if !plan.holding(service).is_some_and(Holding::is_sorry) {
+                let seconds = deadline.saturating_sub(state.now).as_secs();
                 info!(%service, %server, seconds, "is no longer in lvs.cf and may finish");
             }
         }
+        // There may be room now.
+        state.look_at_again(plan.crowded().iter().copied());
     }
 
     /// The first site: what the maps hold stays with those of it whom it belongs to.
     fn take_over(&mut self, site: Site) {
-        self.state.configure(site, []);
+        self.state.configure(site, |_| []);
         self.restore_ids();
-        let found: Vec<_> = self
-            .found()
-            .into_iter()
-            .map(|(identity, _)| identity)
-            .collect();
-        let site = self.state.site.clone();
-        self.state.configure(site, found);
+        for (identity, _) in self.found() {
+            let drain = self.state.drain_of(identity.0);
+            self.state.found(identity, drain);
+        }
         self.presume_members();
+        self.plan.take_over(&self.actual);
+        self.plan.set_vlans(&self.state.vlans, &self.actual);
     }
 
     /// A second has passed. Whether the maps may have to change.
@@ -226,6 +235,9 @@ impl<D: Dataplane> Reconciler<D> {
             ..
         } = self;
         rates.measure(state.now, actual.servers.keys().copied(), dataplane);
+        // There may be room now.
+        self.state
+            .look_at_again(self.plan.crowded().iter().copied());
         !ended.is_empty() || !self.complaints.is_empty()
     }
 
@@ -271,33 +283,120 @@ impl<D: Dataplane> Reconciler<D> {
         Ok(format!("{server} of {service}: {text}"))
     }
 
-    /// Brings the maps to what they ought to hold.
+    /// Brings the maps to what they ought to hold: of each service that has changed, what it put there before
+    /// is taken back and what it puts there now is compared with what they hold.
     fn reconcile(&mut self) {
         if !self.is_configured {
             return;
         }
-        let sizes = self.dataplane.sizes();
-        let mut wanted = desired(&self.state, &mut self.ids, &self.actual, &sizes);
-        self.let_finish(&mut wanted);
-        let laid = lay_rings(&self.state, &mut wanted, &self.actual, &sizes);
-        self.keep_addresses(&mut wanted);
-        self.continue_turns(&mut wanted);
-        let mut complaints = BTreeSet::new();
-        complaints.extend(wanted.refused.iter().map(Exhausted::to_string));
-        if let Err(service) = laid {
-            complaints.insert(format!(
-                "no room for the ring of {service}: {} slots in all",
-                sizes.ring
-            ));
+        let changed = self.state.take_changed();
+        // All before any: what one has no longer another may have now.
+        let before: Vec<_> = changed
+            .iter()
+            .map(|service| self.plan.withdraw(*service))
+            .collect();
+        for (service, before) in changed.into_iter().zip(before) {
+            self.place(service, before.as_ref());
+            self.let_finish(service);
         }
-        for change in diff(&self.actual, &wanted.tables) {
-            match self.dataplane.apply(&change) {
+        // What became of it has been seen to.
+        self.state.take_changed();
+        self.write();
+    }
+
+    /// Puts what a service ought to have into the plan.
+    fn place(&mut self, key: ServiceId, before: Option<&Holding>) {
+        let Self {
+            state,
+            ids,
+            actual,
+            plan,
+            dataplane,
+            ..
+        } = self;
+        let Some(service) = state.service(key).map(Arc::clone) else {
+            return;
+        };
+        let maker = &mut Maker {
+            state,
+            ids,
+            actual,
+            sizes: &dataplane.sizes(),
+        };
+        let share = maker.share(&service);
+        if before.is_some_and(Holding::is_sorry)
+            && !share.is_sorry
+            && let Some(socket) = service.sorry_server
+        {
+            let identity = (key, socket, service.forwarding.method());
+            state.let_leave(identity, service.drain.min(drain::SORRY));
+        }
+        plan.put(share, &state.site, actual);
+        self.continue_turns(&service, before);
+    }
+
+    /// Those of a service that are no longer asked for stay in the tables with weight 0 while they may. So does
+    /// a sorry server that has stood in until now.
+    fn let_finish(&mut self, service: ServiceId) {
+        let Self {
+            state,
+            ids,
+            actual,
+            plan,
+            ..
+        } = self;
+        let leaving: Vec<_> = state.leaving_of(service).collect();
+        for identity in leaving {
+            let is_wanted = |id| plan.holding(service).is_some_and(|it| it.has(id));
+            let id = ids.find_server(&identity).filter(|id| !is_wanted(*id));
+            match id.and_then(|id| Some((id, *actual.servers.get(&id)?))) {
+                Some((id, before)) => plan.stay(identity, id, before),
+                None => state.forget_leaving(&identity),
+            }
+        }
+    }
+
+    /// Where the members of a service change, its scheduler goes on as IPVS's would.
+    fn continue_turns(&mut self, service: &VirtualService, before: Option<&Holding>) {
+        let (Some(before), Some(after)) = (before, self.plan.holding(service.key)) else {
+            return;
+        };
+        let (Some(_), Some(id)) = (before.id(), after.id()) else {
+            return;
+        };
+        if before.members() == after.members() {
+            return;
+        }
+        if let Ok(turn) = self.dataplane.turn(id) {
+            let next = turn_after(service.scheduler, before.members(), after.members(), turn);
+            if next != turn {
+                self.plan.set_turn(id, next);
+            }
+        }
+    }
+
+    /// Writes what is otherwise in the maps than it ought to be.
+    fn write(&mut self) {
+        let Self {
+            state,
+            plan,
+            actual,
+            dataplane,
+            ..
+        } = self;
+        let may_finish = !state.leaving().is_empty();
+        let changes = plan.changes(&state.site, may_finish, actual, &dataplane.sizes());
+        let mut complaints: BTreeSet<String> = plan.complaints().cloned().collect();
+        for change in changes {
+            match dataplane.apply(&change) {
                 Ok(()) => {
                     debug!(?change, "written");
-                    note(&mut self.actual, &change);
+                    plan.written(actual, &change);
+                    note(actual, &change);
                 }
                 Err(error) => {
                     complaints.insert(format!("the kernel refused {change:?}: {error}"));
+                    plan.refused(change);
                 }
             }
         }
@@ -305,87 +404,6 @@ impl<D: Dataplane> Reconciler<D> {
             warn!("{complaint}; trying again");
         }
         self.complaints = complaints;
-        self.last = wanted;
-    }
-
-    /// Those that are no longer asked for stay in the tables with weight 0 while they may. So does a
-    /// sorry server that has stood in until now.
-    fn let_finish(&mut self, wanted: &mut Desired) {
-        let Self {
-            state,
-            ids,
-            actual,
-            last,
-            ..
-        } = self;
-        let stepping_back: Vec<_> = state
-            .site
-            .services
-            .iter()
-            .filter(|service| last.sorry.contains(&service.key))
-            .filter_map(|service| {
-                let method = service.forwarding.method();
-                let identity = (service.key, service.sorry_server?, method);
-                Some((identity, service.drain.min(drain::SORRY)))
-            })
-            .collect();
-        for (identity, time) in stepping_back {
-            state.let_leave(identity, time);
-        }
-        for identity in state.leaving().keys().copied().collect::<Vec<_>>() {
-            let id = ids.find_server(&identity);
-            let is_wanted = id.is_some_and(|id| wanted.tables.servers.contains_key(&id));
-            match id.and_then(|id| Some((id, *actual.servers.get(&id)?))) {
-                Some((id, before)) if !is_wanted => {
-                    let entry = Server {
-                        weight: 0,
-                        ..before
-                    };
-                    wanted.tables.servers.insert(id, entry);
-                    if entry.is_masqueraded() {
-                        wanted.tables.give_role(entry.address, Role::MASQUERADED);
-                    }
-                }
-                _ => state.forget_leaving(&identity),
-            }
-        }
-    }
-
-    /// While a server may finish, no address is forgotten: the packets of its flows come to one whose
-    /// service may be gone.
-    fn keep_addresses(&self, wanted: &mut Desired) {
-        if self.state.leaving().is_empty() {
-            return;
-        }
-        for address in self.actual.addresses.keys() {
-            if !wanted.tables.addresses.contains_key(address) {
-                wanted.tables.give_role(*address, Role::FORMER);
-            }
-        }
-    }
-
-    /// Where the members of a service change, its scheduler goes on as IPVS's would.
-    fn continue_turns(&self, wanted: &mut Desired) {
-        for service in &self.state.site.services {
-            let (Some(before), Some(after)) = (
-                self.last.members.get(&service.key),
-                wanted.members.get(&service.key),
-            ) else {
-                continue;
-            };
-            let Some(entry) = wanted.services.get(&service.key) else {
-                continue;
-            };
-            if before == after {
-                continue;
-            }
-            if let Ok(turn) = self.dataplane.turn(entry.id) {
-                let next = turn_after(service.scheduler, before, after, turn);
-                if next != turn {
-                    wanted.tables.turns.insert(entry.id, next);
-                }
-            }
-        }
     }
 
     /// The ids of what the maps hold stay with their owners.
@@ -478,6 +496,7 @@ impl<D: Dataplane> Reconciler<D> {
         }
     }
 
+    /// Gives ids free that nobody has any more, of services that have changed.
     fn release_ids(&mut self) {
         let Self {
             state,
@@ -487,37 +506,27 @@ impl<D: Dataplane> Reconciler<D> {
             counters,
             ..
         } = self;
-        let wanted: BTreeSet<_> = state
-            .site
-            .services
-            .iter()
-            .flat_map(|service| {
-                let sorry = service.sorry_server;
-                sorry.map(|socket| (service.key, socket, service.forwarding.method()))
-            })
-            .collect();
-        let leaving = state.leaving();
-        let named: BTreeSet<_> = state
-            .site
-            .services
-            .iter()
-            .map(|service| service.key)
-            .chain(leaving.keys().map(|(service, ..)| *service))
-            .collect();
-        let released = ids.release(
-            |key| named.contains(key),
-            |identity| state.wants(identity) || wanted.contains(identity),
-            |id| {
-                actual.servers.contains_key(&id)
-                    || dataplane
-                        .load(id)
-                        .map_or(true, |load| load.active > 0 || load.inactive > 0)
-            },
-        );
-        for ((service, ..), id) in released {
+        let wants_service = |key: &ServiceId| match state.service(*key) {
+            Some(_) => Wanted::Yes,
+            None if state.leaving_of(*key).next().is_some() => Wanted::Waits,
+            None => Wanted::No,
+        };
+        let wants_server =
+            |identity: &Identity| state.wants(identity) || state.wants_sorry(identity);
+        let is_used = |id| {
+            actual.servers.contains_key(&id)
+                || dataplane
+                    .load(id)
+                    .map_or(true, |load| load.active > 0 || load.inactive > 0)
+        };
+        let released = ids.release(wants_service, wants_server, is_used);
+        if released == Released::default() {
+            return;
+        }
+        for ((service, ..), id) in released.servers {
             counters.keep(service, id, dataplane);
         }
-        counters.retain(|service| named.contains(service));
+        counters.retain(|service| wants_service(service) != Wanted::No);
     }
 }
 
@@ -525,10 +534,13 @@ impl<D: Dataplane> Reconciler<D> {
 const MAX_BATCH: usize = 4096;
 
 #[cfg(test)]
-mod tests {
-    use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+mod oracle;
 
-    use lb_common::maps::{Load, MethodKind, Traffic};
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use lb_common::maps::{Load, MethodKind, Role, Traffic};
 
     use super::*;
     use crate::{
@@ -538,10 +550,7 @@ mod tests {
         },
         desired::service_key,
         health::{Failure, Health, Report},
-        model::{
-            Check, Forwarding, Probe, Protocol, RealServer, Scheduler, ServiceAddress, Site,
-            VirtualService,
-        },
+        model::{Check, Forwarding, Probe, Protocol, RealServer, Scheduler, ServiceAddress},
         network::next_hop::{NextHop, Resolution, Resolved},
     };
 
@@ -617,13 +626,13 @@ mod tests {
     }
 
     /// A reconciler on maps in memory.
-    struct Router {
-        memory: Rc<RefCell<Memory>>,
-        reconciler: Reconciler<Fake>,
+    pub(super) struct Router {
+        pub(super) memory: Rc<RefCell<Memory>>,
+        pub(super) reconciler: Reconciler<Fake>,
     }
 
     impl Router {
-        fn new(memory: Rc<RefCell<Memory>>) -> Self {
+        pub(super) fn new(memory: Rc<RefCell<Memory>>) -> Self {
             let reconciler = Reconciler::new(Fake(memory.clone())).unwrap();
             Self { memory, reconciler }
         }
@@ -636,6 +645,17 @@ mod tests {
                 }
             }
             self.memory.borrow().written.clone()
+        }
+
+        /// Events that are taken in together.
+        pub(super) fn hear_at_once(&mut self, events: Vec<Event>) {
+            let mut is_changed = false;
+            for event in events {
+                is_changed |= self.reconciler.absorb(event);
+            }
+            if is_changed {
+                self.reconciler.reconcile();
+            }
         }
 
         /// So many seconds after the start.
@@ -784,14 +804,14 @@ mod tests {
     #[test]
     fn a_refused_write_is_tried_again() {
         let mut router = Router::new(Rc::default());
-        router.memory.borrow_mut().is_broken = true;
+        router.memory.borrow_mut().refuse_every = 1;
         let events = [
             Event::Configured(site(Scheduler::Rr, false, &[1])),
             way(1),
             up(1),
         ];
         assert_eq!(router.hear(events), []);
-        router.memory.borrow_mut().is_broken = false;
+        router.memory.borrow_mut().refuse_every = 0;
         router.hear([Event::Tick]);
         assert_eq!(router.ring(), [1]);
     }

@@ -3,7 +3,7 @@
 
 use lb_common::{
     address::Address6,
-    maps::{RangeKey, Role, Service, ServiceKey},
+    maps::{RangeKey, Service, ServiceKey},
     wire::Be16,
 };
 
@@ -23,21 +23,30 @@ fn is_range(selector: &Selector) -> bool {
     selector.first != selector.last
 }
 
-/// Puts a service into the tables under all its keys.
-pub fn lay(tables: &mut Tables, service: &VirtualService, entry: Service) {
-    for selector in &service.selectors {
-        tables.give_role(Address6::from(selector.address), Role::VIRTUAL);
-        match keys(selector) {
-            Keys::Single(key) => {
-                tables.services.insert(key, entry);
-            }
-            Keys::Ranges(keys) => {
-                tables
-                    .ranges
-                    .extend(keys.into_iter().map(|key| (key, entry)));
-            }
-        }
-    }
+/// The addresses of a service, once for each of its selectors.
+pub fn addresses(service: &VirtualService) -> impl Iterator<Item = Address6> {
+    let selectors = service.selectors.iter();
+    selectors.map(|selector| Address6::from(selector.address))
+}
+
+/// Where a service stands in the tables: one entry under each of these.
+pub fn places(service: &VirtualService) -> impl Iterator<Item = Place> {
+    service
+        .selectors
+        .iter()
+        .flat_map(|selector| match keys(selector) {
+            Keys::Single(key) => vec![Place::Service(key)],
+            Keys::Ranges(keys) => keys.into_iter().map(Place::Range).collect(),
+        })
+}
+
+/// A key of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Among the services with one port.
+    Service(ServiceKey),
+    /// Among those with ranges: and how many bits of the key count.
+    Range((RangeKey, u32)),
 }
 
 /// What the tables have for a service, under the first of its keys.

@@ -1,6 +1,9 @@
 //! How things are: what `lb status` shows.
 
+pub mod columns;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
 
 use std::{
@@ -16,14 +19,15 @@ use lb_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    control::name::{self, Unknown},
     counters::Counters,
     dataplane::Dataplane,
-    desired::Desired,
     drain::{self, Drain},
     health::{State as NannyState, Status as NannyStatus},
     ids::Ids,
     model::{Forwarding, Method, Protocol, Scheduler, ServiceId, VirtualService},
     network::next_hop::Resolution,
+    plan::{Holding, Plan},
     state::{Override, Part, State},
 };
 
@@ -251,7 +255,7 @@ pub struct EventCount {
 pub fn report<D: Dataplane>(
     state: &State,
     ids: &Ids,
-    laid: &Desired,
+    plan: &Plan,
     counters: &Counters,
     dataplane: &D,
 ) -> StatusReport {
@@ -271,7 +275,7 @@ pub fn report<D: Dataplane>(
             packets_out: sum.packets_out,
             bytes_in: sum.bytes_in,
             bytes_out: sum.bytes_out,
-            sorry: sorry(state, ids, laid, dataplane, service),
+            sorry: sorry(state, ids, plan, dataplane, service),
             servers: servers(state, ids, dataplane, service),
         }
     });
@@ -390,7 +394,7 @@ fn servers<D: Dataplane>(
 fn sorry<D: Dataplane>(
     state: &State,
     ids: &Ids,
-    laid: &Desired,
+    plan: &Plan,
     dataplane: &D,
     service: &VirtualService,
 ) -> Option<SorryStatus> {
@@ -399,7 +403,7 @@ fn sorry<D: Dataplane>(
     Some(SorryStatus {
         address: socket.ip(),
         port: socket.port(),
-        active: laid.sorry.contains(&service.key),
+        active: plan.holding(service.key).is_some_and(Holding::is_sorry),
         connections: traffic(id, dataplane).connections,
         unreachable: unreachable(state.way(socket.ip())),
     })
@@ -494,13 +498,19 @@ impl StatusReport {
 }
 
 impl StatusReport {
-    /// What was not steered, and what else happened.
-    #[must_use]
-    pub fn drops(&self) -> Drops {
-        Drops {
-            unsteered: self.unsteered.clone(),
-            events: self.events.clone(),
-        }
+    /// The same of one service only, which is called as [`name`] says.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn of_service(mut self, wanted: &str) -> Result<Self, Unknown> {
+        let id = name::service(wanted, &self.services, |service| name::Service {
+            name: &service.name,
+            id: service.service,
+            first: service.address.zip(service.port).map(SocketAddr::from),
+        })?
+        .service;
+        self.services.retain(|service| service.service == id);
+        Ok(self)
     }
 }
 

@@ -97,6 +97,11 @@ impl Director {
         self.daemon.wait()
     }
 
+    /// Where `lb` is.
+    pub fn program(&self) -> &Path {
+        &self.lb
+    }
+
     /// The daemon itself.
     pub fn daemon(&mut self) -> &mut Process {
         &mut self.daemon

@@ -7,10 +7,11 @@ use std::{
 };
 
 use clap::Parser;
-use lb_control::cli::{Command, output};
+use lb_control::cli::{Command, ipvsadm, output};
 
 fn main() -> ExitCode {
-    match Command::parse().run() {
+    let done = ipvsadm::by_name(std::env::args_os()).unwrap_or_else(|| Command::parse().run());
+    match done {
         Ok(code) => code,
         // Whoever reads us has seen enough: `lb status | head`.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,

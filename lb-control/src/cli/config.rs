@@ -15,8 +15,9 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use super::{CONFIG, output};
+use super::{CONFIG, import, output};
 use crate::config::{
     Colour,
     marks::{self, LeftOut},
@@ -40,29 +41,54 @@ enum Verb {
     History(versions::History),
     /// Puts a version in the place of the file; the file becomes the newest version.
     Rollback(versions::Rollback),
+    /// Prints the lvs.cf for a keepalived.conf, for what `ipvsadm -S` printed, or for a running IPVS; exit
+    /// status 1 if something could not be carried over, which is told by line.
+    Import(import::Import),
     /// Prints the `fwmark` and `match` lines for the marks that a firewall sets; exit status 1 if
     /// a rule could not be carried over.
     ImportMarks {
         /// What iptables-save, ip6tables-save, `iptables -t mangle -S` or `nft list ruleset`
         /// printed; - for standard input.
         file: PathBuf,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
+}
+
+/// What could be carried over.
+#[derive(Debug, Serialize)]
+struct Imported {
+    /// Lines of lvs.cf.
+    text: String,
+    /// What could not.
+    left_out: Vec<NotImported>,
+}
+
+/// What could not be carried over.
+#[derive(Debug, Serialize)]
+struct NotImported {
+    /// Its line, from 1.
+    line: usize,
+    /// Why not.
+    why: String,
 }
 
 impl Config {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
+            Verb::ImportMarks { file, json } => import_marks(&file, json),
             Verb::Show(show) => show.run(),
             Verb::Fmt(fmt) => fmt.run(),
             Verb::Edit(edit) => edit.run(),
             Verb::History(history) => history.run(),
             Verb::Rollback(rollback) => rollback.run(),
-            Verb::ImportMarks { file } => import_marks(&file),
+            Verb::Import(import) => import.run(),
         }
     }
 }
 
-fn import_marks(file: &Path) -> anyhow::Result<ExitCode> {
+fn import_marks(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (name, text) = if file == Path::new("-") {
         let mut text = String::new();
         io::stdin().lock().read_to_string(&mut text)?;
@@ -73,7 +99,21 @@ fn import_marks(file: &Path) -> anyhow::Result<ExitCode> {
         (file.to_string_lossy(), text)
     };
     let imported = marks::import(&text);
-    write!(io::stdout().lock(), "{imported}")?;
+    if json {
+        let left_out = imported
+            .left_out
+            .iter()
+            .map(|LeftOut { line, why }| NotImported {
+                line: *line,
+                why: why.to_string(),
+            });
+        output::print_json(&Imported {
+            text: imported.to_string(),
+            left_out: left_out.collect(),
+        })?;
+    } else {
+        write!(io::stdout().lock(), "{imported}")?;
+    }
     for LeftOut { line, why } in &imported.left_out {
         writeln!(io::stderr().lock(), "{name}:{line}: left out: {why}")?;
     }

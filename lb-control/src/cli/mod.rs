@@ -1,17 +1,24 @@
 //! The command line of `lb`: a file for each family of commands, with its arguments and what it does.
 
 mod check;
+mod completions;
 mod config;
 mod detach;
+mod doctor;
 mod drops;
 mod explain;
+mod import;
+pub mod ipvsadm;
 mod log;
+mod manual;
+mod nanny;
 pub mod output;
 mod run;
 mod server;
 mod status;
+mod watch;
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +46,8 @@ enum Verb {
     Config(config::Config),
     /// Shows services, real servers, and what the nannies say.
     Status(status::Status),
+    /// Shows services and real servers live, on the whole terminal, with keys to drain a server or bring it back.
+    Watch(watch::Watch),
     /// Tells what the data plane would do with a packet, step by step, without doing it; exit status 0 if
     /// all packets could be tried.
     Explain(explain::Explain),
@@ -48,6 +57,17 @@ enum Verb {
     Drops(drops::Drops),
     /// Says what is to become of a real server.
     Server(server::Server),
+    /// Says what of this machine keeps a director from working, or from working fast, and how to mend it; exit status 0
+    /// if there is no fault.
+    Doctor(doctor::Doctor),
+    /// Checks one real server now, and explains the outcome; exit status 0 if it is well.
+    Nanny(nanny::Nanny),
+    /// Prints what a shell needs to complete the command line.
+    Completions(completions::Completions),
+    /// Shows a page of the manual, or writes all of them.
+    Man(manual::Manual),
+    /// The commands of ipvsadm, for this daemon; `lb ipvsadm -h` tells them.
+    Ipvsadm(ipvsadm::Ipvsadm),
     /// Takes the data plane off its interfaces and frees its maps.
     Detach(detach::Detach),
 }
@@ -63,10 +83,16 @@ impl Command {
             Verb::Check(check) => check.run(),
             Verb::Config(config) => config.run(),
             Verb::Status(status) => status.run(),
+            Verb::Watch(watch) => watch.run(),
             Verb::Explain(explain) => explain.run(),
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),
             Verb::Server(server) => server.run(),
+            Verb::Doctor(doctor) => doctor.run(),
+            Verb::Nanny(nanny) => nanny.run(),
+            Verb::Completions(completions) => completions.run(),
+            Verb::Man(manual) => manual.run(),
+            Verb::Ipvsadm(ipvsadm) => ipvsadm.run(),
             Verb::Detach(detach) => detach.run(),
         }
     }
@@ -77,6 +103,14 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
+}
+
+/// Seconds, with a point if need be.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "seconds, such as 6 or 0.5".to_owned();
+    let seconds = text.parse().map_err(|_| wrong())?;
+    let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+    Some(time).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

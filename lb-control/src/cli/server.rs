@@ -1,17 +1,13 @@
 //! `lb server`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use super::runtime;
+use super::{output, runtime};
 use crate::control::{
     self, client,
-    order::{self, Order},
+    order::{self, Answer, Order},
 };
 
 #[derive(Debug, Args)]
@@ -21,6 +17,9 @@ pub(super) struct Server {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", default_value = control::SOCKET, global = true)]
     socket: PathBuf,
+    /// The answer as JSON.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,7 +71,7 @@ impl Server {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let order = self.verb.into();
         let text = runtime()?.block_on(client::order(&self.socket, &order))?;
-        writeln!(io::stdout(), "{text}")?;
+        output::print(&Answer { text }, self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -341,10 +341,7 @@ mod tests {
     #[test]
     fn files_with_errors_are_refused() {
         let error = format("lvs.cf", b"keepalive = x\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "it has errors: time expected, not `x`"
-        );
+        assert_eq!(error.to_string(), "it has errors: time expected, not `x`");
         assert!(format("lvs.cf", b"a\0").is_err());
         assert!(format("lvs.cf", b"").is_err());
     }

@@ -89,10 +89,10 @@ pub(super) fn look(outcome: &mut Outcome, interfaces: &mut dyn Interfaces) {
 
 /// The devices of what is in force.
 fn named(document: &Document) -> impl Iterator<Item = &Word> {
-    let devices = document.globals.iter().filter_map(|one| match one.key() {
-        GlobalKey::NatRouter if one.sound => Some(one.second()),
-        _ => None,
-    });
+    let routers = document.globals.iter();
+    let devices = routers
+        .filter(|one| one.key() == GlobalKey::NatRouter && one.sound)
+        .map(Directive::second);
     let is_on = |service: &&Service| {
         let mut switches = directives(service).filter(|one| one.key() == ServiceKey::Active);
         switches

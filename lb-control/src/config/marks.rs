@@ -42,14 +42,24 @@ pub struct LeftOut {
     pub why: String,
 }
 
+/// Whether the text is one that these programs could have printed.
+#[must_use]
+pub fn looks_like_it(text: &str) -> bool {
+    let table = |line: &str| line.starts_with("*mangle") || line.contains("-j MARK");
+    is_nft(text) || text.lines().any(table)
+}
+
+fn is_nft(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim();
+        line.starts_with("table ") && line.ends_with('{')
+    })
+}
+
 /// Reads the rules; which of the programs printed them is seen from their form.
 #[must_use]
 pub fn import(text: &str) -> Imported {
-    let is_nft = text.lines().any(|line| {
-        let line = line.trim();
-        line.starts_with("table ") && line.ends_with('{')
-    });
-    let rules = if is_nft {
+    let rules = if is_nft(text) {
         nft::rules(text)
     } else {
         iptables::rules(text)

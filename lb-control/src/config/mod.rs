@@ -52,6 +52,7 @@ pub use self::{
     check::{Format, Verdict, check, check_with},
     diagnostic::{Diagnostic, Severity},
     global::{ConnectionSync, Director, Global},
+    probe::{expect, unescape},
     render::{Colour, render},
     settings::Mode,
     source::{Position, Source, Span},

@@ -79,24 +79,10 @@ impl Maker<'_, '_> {
     }
 
     fn expect(&mut self) -> Option<Expect> {
-        let text = unescape(written(self.settings.expect.as_ref())?);
-        if text == "*" {
-            return Some(Expect::Anything);
-        }
-        if !self.settings.use_regex {
-            return Some(Expect::Prefix(text.into_bytes()));
-        }
-        // As regcomp(3) has it: bytes, and a dot is any of them.
-        match RegexBuilder::new(&text)
-            .unicode(false)
-            .dot_matches_new_line(true)
-            .build()
-        {
-            Ok(regex) => Some(Expect::Regex(regex)),
-            Err(error) => {
-                let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or_default();
-                let reason = reason.trim_start_matches("error: ");
+        let text = written(self.settings.expect.as_ref())?;
+        match expect(text, self.settings.use_regex) {
+            Ok(expect) => Some(expect),
+            Err(reason) => {
                 let message = format!("`expect` is not a regular expression: {reason}");
                 let span = self.settings.block.place(ServiceKey::Expect);
                 self.diagnostics.push(
@@ -210,6 +196,30 @@ impl Maker<'_, '_> {
     }
 }
 
+/// What `expect` asks for.
+///
+/// # Errors
+/// If it is to be a regular expression and is none: why not.
+pub fn expect(text: &str, use_regex: bool) -> Result<Expect, String> {
+    let text = unescape(text);
+    if text == "*" {
+        return Ok(Expect::Anything);
+    }
+    if !use_regex {
+        return Ok(Expect::Prefix(text.into_bytes()));
+    }
+    // As regcomp(3) has it: bytes, and a dot is any of them.
+    let regex = RegexBuilder::new(&text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .build();
+    regex.map(Expect::Regex).map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default();
+        reason.trim_start_matches("error: ").to_owned()
+    })
+}
+
 /// An empty text is none.
 fn written(text: Option<&Quoted>) -> Option<&str> {
     text.map(|text| text.text.as_str())
@@ -218,7 +228,8 @@ fn written(text: Option<&Quoted>) -> Option<&str> {
 
 /// The escapes of nanny. Any other backslash stays, with what follows it, for regular expressions
 /// need it (`\.`, `\d`); Piranha's nanny hung on those.
-fn unescape(text: &str) -> String {
+#[must_use]
+pub fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars();
     while let Some(c) = rest.next() {

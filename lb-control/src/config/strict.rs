@@ -140,6 +140,9 @@ fn reason(fault: Fault, span: Span, source: &Source, outcome: &Outcome) -> Strin
             format!("it is an error here too: {}", error.message)
         }
         Some(liberty) => format!("it is only a warning here: {}", liberty.message),
+        None if fault == Fault::Quotation || word.starts_with(['"', '\'']) => {
+            "Piranha takes nothing behind a quoted word, not even blanks".into()
+        }
         None => "it is an extension, and not for Piranha".into(),
     }
 }

@@ -4,6 +4,7 @@ pub mod change;
 pub mod client;
 pub mod connection;
 pub mod log;
+pub mod name;
 pub mod order;
 pub mod request;
 mod routes;

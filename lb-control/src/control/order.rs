@@ -1,11 +1,13 @@
 //! What an operator says of a real server: `lb server`.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::name;
+pub use super::name::Unknown;
 use crate::{
-    model::{RealServer, Selector, Site, VirtualService},
+    model::{RealServer, Site, VirtualService},
     state::ServerKey,
 };
 
@@ -14,9 +16,9 @@ use crate::{
 pub struct Order {
     /// What is to become of it.
     pub verb: Verb,
-    /// The service, by its name or by `ADDRESS:PORT`.
+    /// The service, as [`name`] says.
     pub service: String,
-    /// The real server, by its name or by `ADDRESS` or `ADDRESS:PORT`.
+    /// The real server, likewise.
     pub server: String,
     /// For how long it may finish, in seconds, if not for as long as lvs.cf says.
     pub deadline: Option<u32>,
@@ -54,19 +56,9 @@ pub struct Answer {
     pub text: String,
 }
 
-/// An order names something that there is not, or more than one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}; there {} {}", if known.len() == 1 { "is" } else { "are" }, list(known))]
-pub struct Unknown {
-    problem: String,
-    known: Vec<String>,
-}
-
-fn list(known: &[String]) -> String {
-    if known.is_empty() {
-        "none".to_owned()
-    } else {
-        known.join(", ")
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)
     }
 }
 
@@ -76,80 +68,40 @@ impl Order {
     /// # Errors
     /// [`Unknown`] lists what there is.
     pub fn find(&self, site: &Site) -> Result<ServerKey, Unknown> {
-        let service = one(
-            "service",
-            &self.service,
-            &site.services,
-            |service: &Arc<VirtualService>| {
-                let socket = |selector: &Selector| {
-                    SocketAddr::new(selector.address, selector.first).to_string()
-                };
-                let mut addresses = vec![service.key.to_string()];
-                addresses.extend(service.selectors.first().map(socket));
-                (service.name.clone(), addresses)
-            },
-            |service| format!("{} ({})", service.name, service.key),
-        )?;
-        let server = one(
-            "real server",
-            &self.server,
-            &service.servers,
-            |server: &RealServer| {
-                let socket = server.socket;
-                let addresses = vec![socket.to_string(), socket.ip().to_string()];
-                (server.name.clone(), addresses)
-            },
-            |server| format!("{} ({})", server.name, server.socket),
-        )?;
+        let services = site.services.iter().map(|service| &**service);
+        let service = name::service(&self.service, services, VirtualService::called)?;
+        let server = name::server(&self.server, &service.servers, RealServer::called)?;
         Ok((service.key, server.socket))
     }
 }
 
-/// The one that is called like this. A name goes before an address.
-fn one<'a, T>(
-    kind: &str,
-    wanted: &str,
-    all: &'a [T],
-    called: impl Fn(&T) -> (String, Vec<String>),
-    shown: impl Fn(&T) -> String,
-) -> Result<&'a T, Unknown> {
-    let named: Vec<&T> = all.iter().filter(|one| called(one).0 == wanted).collect();
-    let meant = if named.is_empty() {
-        // Addresses are compared as they are written by us: `[fd00:0::1]:80` is `[fd00::1]:80`.
-        let wanted = wanted
-            .parse::<SocketAddr>()
-            .map(|socket| socket.to_string())
-            .or_else(|_| {
-                let address = wanted.trim_start_matches('[').trim_end_matches(']');
-                address
-                    .parse::<std::net::IpAddr>()
-                    .map(|address| address.to_string())
-            });
-        let is_meant = |one: &&T| {
-            wanted
-                .as_ref()
-                .is_ok_and(|text| called(one).1.contains(text))
-        };
-        all.iter().filter(is_meant).collect()
-    } else {
-        named
-    };
-    let problem = match meant[..] {
-        [one] => return Ok(one),
-        [] => format!("no {kind} is called “{wanted}”"),
-        _ => format!("more than one {kind} is called “{wanted}”"),
-    };
-    let known = if meant.is_empty() {
-        all.iter().map(shown).collect()
-    } else {
-        meant.into_iter().map(shown).collect()
-    };
-    Err(Unknown { problem, known })
+impl VirtualService {
+    /// What people call it.
+    #[must_use]
+    pub fn called(&self) -> name::Service<'_> {
+        let first = self.selectors.first();
+        name::Service {
+            name: &self.name,
+            id: self.key,
+            first: first.map(|selector| SocketAddr::new(selector.address, selector.first)),
+        }
+    }
+}
+
+impl RealServer {
+    /// What people call it.
+    #[must_use]
+    pub fn called(&self) -> name::Server<'_> {
+        name::Server {
+            name: &self.name,
+            socket: self.socket,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::model::{Check, Forwarding, Probe, Protocol, Scheduler, ServiceAddress};
@@ -214,6 +166,8 @@ mod tests {
             ("web", "10.0.0.1:8080", Ok("10.0.0.1:8080")),
             ("web", "fd00:0::1", Ok("[fd00::1]:80")),
             ("web", "[fd00::1]:80", Ok("[fd00::1]:80")),
+            ("udp:192.0.2.10:53", "rs1", Ok("10.0.0.1:53")),
+            ("TCP 192.0.2.10:53", "a", Ok("10.0.0.3:53")),
             (
                 "wep",
                 "rs1",

@@ -16,6 +16,7 @@ use tokio::{
 use tracing::warn;
 
 use self::pulse::Pulse;
+pub(crate) use self::pulse::targets;
 use crate::{
     config::{self, Loaded},
     dataplane::{Sizes, bpffs::Pins, kernel::Mode},

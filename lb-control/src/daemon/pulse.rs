@@ -505,7 +505,7 @@ fn room_for(site: &Site, services: u32, servers: u32) -> Result<(), Refused> {
 }
 
 /// What the nannies have to watch.
-fn targets(site: &Site) -> Vec<Target> {
+pub(crate) fn targets(site: &Site) -> Vec<Target> {
     let of_service = |service: &VirtualService| {
         let targets = service.servers.iter().filter_map(|server| {
             Some(Target {

@@ -18,8 +18,10 @@ pub(crate) struct Memory {
     pub(crate) loads: BTreeMap<u32, Load>,
     pub(crate) traffic: BTreeMap<u32, Traffic>,
     pub(crate) turns: BTreeMap<u32, u64>,
-    /// Refuses every write.
-    pub(crate) is_broken: bool,
+    /// Refuses every write, every second, third; 0 for none.
+    pub(crate) refuse_every: u32,
+    /// How many writes there were.
+    pub(crate) tried: u32,
 }
 
 /// Maps in memory.
@@ -45,7 +47,9 @@ impl Dataplane for Fake {
 
     fn apply(&mut self, change: &Change) -> Result<(), Self::Error> {
         let mut memory = self.0.borrow_mut();
-        if memory.is_broken {
+        memory.tried += 1;
+        let (tried, every) = (memory.tried, memory.refuse_every);
+        if every != 0 && tried.is_multiple_of(every) {
             return Err("broken");
         }
         memory.written.push(change.clone());

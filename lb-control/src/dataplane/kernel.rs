@@ -475,6 +475,9 @@ impl Dataplane for KernelDataplane {
             settings: Some(self.settings.get(&0, 0)?),
             ..Tables::default()
         };
+        // Bits come before their address, and go after it. Those that one left who was killed meanwhile do
+        // no harm.
+        tables.sieve = tables.words();
         if tables.entries().next().is_none() {
             // A map that was made just now; there is nothing to look for in the arrays.
             return Ok(tables);

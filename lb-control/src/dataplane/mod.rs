@@ -32,6 +32,8 @@ pub struct Tables {
     /// What addresses are: those of virtual services, and of real servers whose replies come this
     /// way.
     pub addresses: BTreeMap<Address6, Role>,
+    /// The words of the sieve that were ever written.
+    pub sieve: BTreeMap<u32, u64>,
     /// How long clients stay, by service; those whose clients do not are left out.
     pub persistence: BTreeMap<u32, Persistence>,
     /// Thresholds by real server; those without are left out.
@@ -40,8 +42,6 @@ pub struct Tables {
     pub servers: BTreeMap<u32, Server>,
     /// The ring of each service by its first slot.
     pub rings: BTreeMap<u32, Vec<u32>>,
-    /// Turns that have to be set, by service id.
-    pub turns: BTreeMap<u32, u64>,
     /// VLAN interfaces by index.
     pub vlans: BTreeMap<u32, Vlan>,
     /// Timeouts.
@@ -49,15 +49,9 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// An address has this role, too.
-    pub fn give_role(&mut self, address: Address6, role: Role) {
-        let roles = self.addresses.entry(address).or_default();
-        *roles = roles.and(role);
-    }
-
-    /// The words of the sieve that are not zero.
+    /// The words of the sieve that follow from the addresses; those that are zero are left out.
     #[must_use]
-    pub fn sieve(&self) -> BTreeMap<u32, u64> {
+    pub fn words(&self) -> BTreeMap<u32, u64> {
         let mut words = BTreeMap::new();
         for (word, bits) in self.addresses.keys().map(sieve::place) {
             *words.entry(word).or_default() |= bits;

@@ -65,7 +65,8 @@ pub fn judge(expect: &Expect, received: &[u8], rest: Rest) -> Verdict {
 }
 
 /// What is expected, in words.
-pub(super) fn wanted(expect: &Expect) -> String {
+#[must_use]
+pub fn wanted(expect: &Expect) -> String {
     match expect {
         Expect::Anything => "anything".to_owned(),
         Expect::Prefix(prefix) => quoted(prefix),

@@ -144,7 +144,8 @@ impl std::fmt::Display for Step {
 }
 
 /// Bytes as an operator can read them, in quotes, cut after 60 characters.
-pub(super) fn quoted(bytes: &[u8]) -> String {
+#[must_use]
+pub fn quoted(bytes: &[u8]) -> String {
     let escaped = bytes.escape_ascii().take(QUOTED + 1);
     let mut text: String = escaped.map(char::from).collect();
     let cut = text.len() > QUOTED;

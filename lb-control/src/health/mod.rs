@@ -5,6 +5,7 @@
 //! - `failure`: what was wrong, in words for an operator.
 //! - `probe`: one check of one server over real sockets, of which `sctp` makes some; `program`: the
 //!   same by a program.
+//! - `witness`: what happens during a check, for those who look on.
 //! - `runner`: all nannies in one task: starts the checks that are due, hands outcomes to the
 //!   machines and reports what changed.
 //!
@@ -23,10 +24,11 @@ mod probe;
 mod program;
 mod runner;
 mod sctp;
+pub mod witness;
 
-pub use failure::{Failure, Step};
+pub use failure::{Failure, Step, quoted};
 pub use machine::{Health, LastFailure, Nanny, State, Timing};
-pub use probe::probe_once;
+pub use probe::{probe_once, probe_told};
 pub use runner::{Handle, Status, Watch};
 
 /// One real server of one virtual service, and how to find out whether it is well.

@@ -18,6 +18,7 @@ use super::{
     check::{Rest, Verdict, appetite, judge, wanted},
     failure::quoted,
     program, sctp,
+    witness::{Happening, Witness, nobody},
 };
 use crate::model::{Check, Expect, Protocol};
 
@@ -26,25 +27,43 @@ const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Checks a real server once.
 pub async fn probe_once(target: &Target) -> Outcome {
-    let limit = Timing::of(&target.probe).interval();
-    let server = target.address;
+    probe_told(target, &mut nobody).await
+}
+
+/// The same, and tells what happens as it happens.
+pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
+    let (server, limit) = (target.address, limit(target));
     match (&target.probe.check, target.protocol) {
         (Check::Talk { send, expect }, Protocol::Tcp) => {
             let connection = TcpStream::connect(server);
-            talk(connection, server, send.as_deref(), expect.as_ref(), limit).await
+            talk(
+                connection,
+                target,
+                send.as_deref(),
+                expect.as_ref(),
+                witness,
+            )
+            .await
         }
         (Check::Talk { send, expect }, Protocol::Sctp) => {
             let association = sctp::connect(server);
-            talk(association, server, send.as_deref(), expect.as_ref(), limit).await
+            talk(
+                association,
+                target,
+                send.as_deref(),
+                expect.as_ref(),
+                witness,
+            )
+            .await
         }
         (Check::Talk { send, expect }, Protocol::Udp) => {
-            talk_udp(server, send.as_deref(), expect.as_ref(), limit).await
+            talk_udp(target, send.as_deref(), expect.as_ref(), witness).await
         }
         (Check::Talk { .. }, protocol @ (Protocol::Ah | Protocol::Esp)) => Err(Failure::Untried {
             error: format!("nobody can be asked by {protocol}; only a program can check this"),
         }),
         (Check::Program { command, expect }, _) => {
-            program::run(server, command, expect.as_deref(), limit).await
+            program::run(server, command, expect.as_deref(), limit, witness).await
         }
     }
 }
@@ -52,12 +71,14 @@ pub async fn probe_once(target: &Target) -> Outcome {
 /// A conversation over a stream.
 async fn talk(
     connect: impl Future<Output = io::Result<TcpStream>>,
-    server: SocketAddr,
+    target: &Target,
     send: Option<&[u8]>,
     expect: Option<&Expect>,
-    limit: Duration,
+    witness: Witness<'_>,
 ) -> Outcome {
+    let (server, limit) = (target.address, limit(target));
     let mut stream = step(Step::Connect, server, limit, connect).await?;
+    witness(Happening::Connected);
     if send.is_none() || expect.is_some() {
         // Closing with a reset (an ABORT of SCTP) leaves no TIME_WAIT, neither here nor there. Where `send` is all
         // there is, a reset could overtake it. Without the option the close is an ordinary one.
@@ -65,24 +86,27 @@ async fn talk(
     }
     if let Some(text) = send {
         step(Step::Send, server, limit, stream.write_all(text)).await?;
+        witness(Happening::Sent(text));
     }
     match expect {
-        Some(expect) => read_answer(&mut stream, server, expect, limit).await,
+        Some(expect) => read_answer(&mut stream, target, expect, witness).await,
         None => Ok(()),
     }
 }
 
 async fn talk_udp(
-    server: SocketAddr,
+    target: &Target,
     send: Option<&[u8]>,
     expect: Option<&Expect>,
-    limit: Duration,
+    witness: Witness<'_>,
 ) -> Outcome {
+    let (server, limit) = (target.address, limit(target));
     let socket = connected(server)
         .await
         .map_err(|error| Failure::of_step(Step::Connect, server, &error))?;
     let text = send.unwrap_or_default();
     step(Step::Send, server, limit, socket.send(text)).await?;
+    witness(Happening::Sent(text));
 
     let (size, limit) = match expect {
         Some(expect) => (appetite(expect), limit),
@@ -95,11 +119,19 @@ async fn talk_udp(
     match (expect, answer) {
         (None, _) => Ok(()),
         (Some(_), None) => Err(Failure::NoAnswer { within: limit }),
-        (Some(expect), Some(answer)) => match judge(expect, &answer, Rest::Ended) {
-            Verdict::Mismatch(failure) => Err(failure),
-            Verdict::Matched | Verdict::NeedMore => Ok(()),
-        },
+        (Some(expect), Some(answer)) => {
+            witness(Happening::Received(&answer));
+            match judge(expect, &answer, Rest::Ended) {
+                Verdict::Mismatch(failure) => Err(failure),
+                Verdict::Matched | Verdict::NeedMore => Ok(()),
+            }
+        }
     }
+}
+
+/// How long each step of a check may take.
+fn limit(target: &Target) -> Duration {
+    Timing::of(&target.probe).interval()
 }
 
 /// One step of a conversation, within its limit.
@@ -123,12 +155,14 @@ async fn step<T>(
 /// Reads until the answer is decided; the limit is for the whole answer, however it trickles.
 async fn read_answer(
     stream: &mut TcpStream,
-    server: SocketAddr,
+    target: &Target,
     expect: &Expect,
-    limit: Duration,
+    witness: Witness<'_>,
 ) -> Outcome {
+    let (server, limit) = (target.address, limit(target));
     let mut received = Vec::new();
-    let decided = timeout(limit, read_until_decided(stream, expect, &mut received)).await;
+    let reading = read_until_decided(stream, expect, &mut received, witness);
+    let decided = timeout(limit, reading).await;
     match decided {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Err(Failure::of_step(Step::Read, server, &error)),
@@ -146,6 +180,7 @@ async fn read_until_decided(
     stream: &mut TcpStream,
     expect: &Expect,
     received: &mut Vec<u8>,
+    witness: Witness<'_>,
 ) -> io::Result<Outcome> {
     let mut answer = stream.take(appetite(expect) as u64);
     let mut rest = Rest::Open;
@@ -155,8 +190,14 @@ async fn read_until_decided(
             Verdict::Mismatch(failure) => return Ok(Err(failure)),
             Verdict::NeedMore => {}
         }
+        let before = received.len();
         if answer.read_buf(received).await? == 0 {
             rest = Rest::Ended;
+            witness(Happening::Ended);
+        } else {
+            witness(Happening::Received(
+                received.get(before..).unwrap_or_default(),
+            ));
         }
     }
 }

@@ -18,7 +18,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Failure, Outcome, check::printed, failure::quoted};
+use super::{
+    Failure, Outcome,
+    check::printed,
+    failure::quoted,
+    witness::{Happening, Witness},
+};
 
 /// How much of a program's output is kept.
 const KEPT: usize = 4096;
@@ -33,6 +38,7 @@ pub(super) async fn run(
     command: &[String],
     expect: Option<&str>,
     limit: Duration,
+    witness: Witness<'_>,
 ) -> Outcome {
     let (program, arguments) = command.split_first().ok_or_else(|| Failure::NotStarted {
         program: String::new(),
@@ -40,12 +46,17 @@ pub(super) async fn run(
     })?;
     let mut group = Group::start(program, arguments, server)
         .map_err(|error| Failure::of_start(program, &error))?;
+    witness(Happening::Started(program));
 
     let mut output = Vec::new();
     let status = match timeout(limit, group.ended(&mut output)).await {
         Ok(status) => status.map_err(|error| Failure::of_start(program, &error))?,
         Err(_elapsed) => return Err(Failure::Killed { within: limit }),
     };
+    witness(Happening::Exited {
+        status: &words(status),
+        printed: &output,
+    });
     if !status.success() {
         return Err(Failure::Exited {
             status: words(status),
@@ -134,7 +145,7 @@ fn words(status: ExitStatus) -> String {
 mod tests {
     use tokio::net::unix::pipe;
 
-    use super::*;
+    use super::{super::witness::nobody, *};
 
     const GENEROUS: Duration = Duration::from_secs(30);
 
@@ -144,7 +155,7 @@ mod tests {
 
     async fn sh(script: &str, expect: Option<&str>, limit: Duration) -> String {
         let command = ["/bin/sh", "-c", script, "sh", "%h", "%p", "%h:%p"].map(str::to_owned);
-        match run(server(), &command, expect, limit).await {
+        match run(server(), &command, expect, limit, &mut nobody).await {
             Ok(()) => "well".to_owned(),
             Err(failure) => failure.to_string(),
         }
@@ -212,13 +223,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there() {
-        let nothing = run(server(), &[], None, GENEROUS).await;
+        let nothing = run(server(), &[], None, GENEROUS, &mut nobody).await;
         assert_eq!(
             nothing.unwrap_err().to_string(),
             "program  did not start: no program given"
         );
         let missing = ["/nowhere/check".to_owned()];
-        let failure = run(server(), &missing, None, GENEROUS).await.unwrap_err();
+        let failure = run(server(), &missing, None, GENEROUS, &mut nobody)
+            .await
+            .unwrap_err();
         assert_eq!(
             failure.to_string(),
             "program /nowhere/check did not start: no such file or directory"

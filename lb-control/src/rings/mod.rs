@@ -5,6 +5,7 @@
 
 mod hashed;
 mod maglev;
+mod space;
 mod turns;
 
 use std::{cmp::Reverse, net::SocketAddr};
@@ -13,6 +14,7 @@ use lb_common::maps::SchedulerKind;
 
 use crate::model::{Scheduler, SchedulerFlags};
 
+pub use space::Space;
 pub use turns::turn_after;
 
 /// The most slots of one service. A ring that would be longer (weights whose sum, divided by their

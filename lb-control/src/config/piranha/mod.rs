@@ -149,9 +149,9 @@ impl<'n> Parser<'n> {
         };
         done.map_err(|(index, fault)| {
             let token = tokens.get(index).unwrap_or(first);
-            let end = match fault {
-                Fault::Unexpected => line.place.end,
-                _ => token.place.end,
+            let end = match fault == Fault::Unexpected {
+                true => line.place.end,
+                false => token.place.end,
             };
             refusal(fault, token.place.start..end)
         })

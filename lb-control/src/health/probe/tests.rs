@@ -254,7 +254,7 @@ async fn the_answer_is_not_read_beyond_its_limit() {
     let mut stream = TcpStream::connect(server).await.unwrap();
     let mut received = Vec::new();
     let expect = regex("y").unwrap();
-    let outcome = read_until_decided(&mut stream, &expect, &mut received).await;
+    let outcome = read_until_decided(&mut stream, &expect, &mut received, &mut nobody).await;
     assert!(outcome.unwrap().is_err());
     assert_eq!(received.len(), appetite(&expect));
 }
