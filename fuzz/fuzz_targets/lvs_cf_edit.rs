@@ -21,7 +21,7 @@ impl Names for NoNames {
     }
 }
 
-/// The file, and behind each byte 0 an edit: what to do, a path, a line end, what to say.
+// The file, and behind each byte 0 an edit: what to do, a path, a line end, what to say.
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut parts = data.split(|byte| *byte == 0);
     let mut bytes = parts.next().unwrap_or_default().to_vec();
