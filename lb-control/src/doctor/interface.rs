@@ -92,6 +92,15 @@ pub(super) fn examine(facts: &Facts, name: &str, report: &mut Report) {
             .add(name, Level::Warning, "it hears no other end")
             .mend("look at the cable, or at the other end");
     }
+    let index = facts.machine.read(&class(name, "ifindex"));
+    if index != Some(link.index.to_string()) {
+        // As after `nsenter --net`: what is there may have the name of ours and be another.
+        let what = "the mounted /sys is of another network namespace: driver, queues and speed are not known";
+        xdp(facts, link, link.veth.then_some("veth"), report);
+        frames(facts, link, report);
+        report.add(name, Level::Note, what);
+        return;
+    }
     let driver = driver(facts, link);
     xdp(facts, link, driver.as_deref(), report);
     frames(facts, link, report);
@@ -110,6 +119,9 @@ fn class(name: &str, file: &str) -> String {
 fn driver(facts: &Facts, link: &Link) -> Option<String> {
     let machine = &facts.machine;
     let name = &link.name;
+    if link.veth {
+        return Some("veth".to_owned());
+    }
     if let Some(driver) = machine.leads_to(&class(name, "device/driver")) {
         return Some(driver);
     }
@@ -121,10 +133,7 @@ fn driver(facts: &Facts, link: &Link) -> Option<String> {
     let kind = kinds
         .iter()
         .find(|(file, _)| machine.has(&class(name, file)));
-    match kind {
-        Some((_, driver)) => Some((*driver).to_owned()),
-        None => link.veth.then(|| "veth".to_owned()),
-    }
+    kind.map(|(_, driver)| (*driver).to_owned())
 }
 
 fn xdp(facts: &Facts, link: &Link, driver: Option<&str>, report: &mut Report) {
@@ -135,7 +144,7 @@ fn xdp(facts: &Facts, link: &Link, driver: Option<&str>, report: &mut Report) {
             .add(
                 name,
                 Level::Fault,
-                "an XDP program that is not ours is on it, and there can be one only",
+                "an XDP program is on it that is not pinned by us (below --bpffs), and there can be one only",
             )
             .mend(format!(
                 "bpftool net list dev {name} names it; ip link set dev {name} xdp off"

@@ -113,7 +113,7 @@ fn jit(facts: &Facts, report: &mut Report) {
             report.add(
                 ABOUT,
                 Level::Note,
-                "whether the BPF compiler (JIT) is on is not known",
+                "whether the BPF compiler (JIT) is on is told in the machine's own network namespace only",
             );
         }
     }

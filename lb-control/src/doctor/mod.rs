@@ -191,7 +191,13 @@ impl Facts {
             .map(|entry| entry.file_name().to_string_lossy().into_owned());
         let addresses = NetworkInterface::show().unwrap_or_default();
         let addresses = addresses.into_iter().flat_map(|interface| {
-            let name = interface.name;
+            // An address with a label is listed under that: eth0:1.
+            let name = interface
+                .name
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             let addresses = interface.addr.into_iter();
             addresses.map(move |address| (name.clone(), address.ip()))
         });

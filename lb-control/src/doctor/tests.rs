@@ -61,6 +61,7 @@ impl World {
             ("sys/class/net/eth0/device/msi_irqs/40", ""),
             ("sys/class/net/eth0/device/msi_irqs/41", ""),
             ("sys/class/net/eth0/speed", "25000\n"),
+            ("sys/class/net/eth0/ifindex", "2\n"),
         ] {
             world.write(path, text);
         }
@@ -208,7 +209,7 @@ fn what_is_wrong_is_said() {
                 }])
             },
             Fault,
-            "an XDP program that is not ours is on it",
+            "an XDP program is on it that is not pinned by us",
         ),
         (
             |world| {
@@ -311,6 +312,19 @@ fn what_is_wrong_is_said() {
             |world| world.write("proc/irq/41/effective_affinity_list", "0"),
             Warning,
             "all its interrupts go to one CPU of 2",
+        ),
+        (
+            |world| {
+                // The link is ours (by netlink), what /sys tells is of another: nothing of that is believed.
+                world.write("sys/class/net/eth0/ifindex", "7");
+                world.write("sys/class/net/eth0/duplex", "half");
+                world.links([Link {
+                    veth: true,
+                    ..link(2, "eth0")
+                }]);
+            },
+            Note,
+            "the mounted /sys is of another network namespace",
         ),
         (
             |world| world.write("sys/class/net/eth0/speed", "100"),
