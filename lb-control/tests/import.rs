@@ -2,18 +2,19 @@
 //! writes it anew; look at the difference), single directives in tables, and nonsense.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
     fs, io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use lb_control::{
-    config::{self, Severity, marks, names::Names},
+    config::{self, Severity, marks},
     import::{self, Disk, Files, Home, Imported, Interfaces, Kind, Surroundings, Unknown},
-    model::{Forwarding, Site, Tunnel},
+    ipvsadm::Names,
+    model::{Forwarding, Protocol, Site, Tunnel},
 };
 
 fn data() -> PathBuf {
@@ -24,16 +25,37 @@ fn data() -> PathBuf {
 struct Fixed;
 
 impl Names for Fixed {
-    fn host(&mut self, name: &str) -> Option<IpAddr> {
-        match name {
+    fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        match host {
             "www.example.com" => Some([192, 0, 2, 20].into()),
             "one.example.com" => Some([10, 0, 0, 21].into()),
             _ => None,
         }
     }
 
+    fn port(&self, service: &str, _: Protocol) -> Option<u16> {
+        (service == "http").then_some(80)
+    }
+
+    fn hosts(&self, _: &BTreeSet<IpAddr>) -> HashMap<IpAddr, String> {
+        HashMap::new()
+    }
+
+    fn service(&self, _: u16, _: Protocol) -> Option<String> {
+        None
+    }
+}
+
+/// What comes out has addresses only.
+struct Nobody;
+
+impl config::names::Names for Nobody {
+    fn host(&mut self, name: &str) -> Option<IpAddr> {
+        panic!("{name} is asked for")
+    }
+
     fn service(&mut self, name: &str) -> Option<u16> {
-        (name == "http").then_some(80)
+        panic!("{name} is asked for")
     }
 }
 
@@ -52,7 +74,7 @@ impl Interfaces for Eth7 {
 
 fn imported(name: &str, text: &str, files: &mut dyn Files, marks: &str) -> Imported {
     let surroundings = Surroundings {
-        names: &mut Fixed,
+        names: &Fixed,
         interfaces: &mut Eth7,
         marks: marks::import(marks),
         files,
@@ -75,7 +97,7 @@ fn told(imported: &Imported) -> String {
 }
 
 fn site(text: &str) -> Site {
-    let outcome = config::parse_with("lvs.cf", text.as_bytes(), &mut Fixed);
+    let outcome = config::parse_with("lvs.cf", text.as_bytes(), &mut Nobody);
     let errors: Vec<_> = outcome
         .diagnostics
         .iter()
@@ -136,7 +158,7 @@ fn files_as_they_are() {
 /// A file by itself, without interfaces and other files.
 fn plain(text: &str) -> Imported {
     let surroundings = Surroundings {
-        names: &mut Fixed,
+        names: &Fixed,
         interfaces: &mut Eth7,
         marks: marks::Imported::default(),
         files: &mut Data,
@@ -509,7 +531,7 @@ fn everything_comes_to_an_end() {
             ("b", "include a\ninclude *\n"),
         ]));
         let surroundings = Surroundings {
-            names: &mut Fixed,
+            names: &Fixed,
             interfaces: &mut Unknown,
             marks: marks::Imported::default(),
             files: &mut files,
@@ -577,7 +599,7 @@ fn mutations() {
         }
         let text = text.join("\n");
         let surroundings = Surroundings {
-            names: &mut Fixed,
+            names: &Fixed,
             interfaces: &mut Unknown,
             marks: marks::Imported::default(),
             files: &mut Data,

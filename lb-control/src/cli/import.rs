@@ -12,8 +12,9 @@ use clap::{Args, ValueEnum};
 
 use super::output;
 use crate::{
-    config::{self, marks, names::SystemNames},
+    config::{self, marks},
     import::{self, Disk, Imported, Kind, LeftOut, Surroundings, ThisMachine},
+    ipvsadm::SystemNames,
 };
 
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ impl Import {
         let config_id = self.config_id.clone().unwrap_or_else(this_machine);
         let (marks, unknown_marks) = self.marks()?;
         let surroundings = Surroundings {
-            names: &mut SystemNames::default(),
+            names: &SystemNames::default(),
             interfaces: &mut ThisMachine::default(),
             marks,
             files: &mut Disk,

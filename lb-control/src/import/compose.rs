@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::marks,
     control::change::ServiceTerms,
-    model::{Family, Forwarding, Protocol, Selector, Tunnel},
+    model::{Family, Forwarding, Protocol, Scheduler, Selector, Tunnel},
 };
 
 /// What there is to know besides the source.
@@ -365,7 +365,8 @@ fn balancing(terms: &ServiceTerms, say: &mut dyn FnMut(&'static str, &dyn ToStri
             .filter(|(is_set, _)| *is_set)
             .map(|(_, name)| format!("{scheduler}-{name}"))
             .collect();
-        if !names.is_empty() {
+        // To the others they mean nothing.
+        if !names.is_empty() && matches!(scheduler, Scheduler::Sh | Scheduler::Mh) {
             say("sched_flags", &names.join(","));
         }
     }

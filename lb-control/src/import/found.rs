@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{interfaces::Home, report::Place};
 use crate::{
     control::change::{ServerTerms, ServiceTerms},
-    model::{Family, Protocol, Selector},
+    model::{Family, Protocol, Scheduler, Selector},
 };
 
 /// Everything that was found.
@@ -97,4 +97,11 @@ pub(super) struct Server {
     pub(super) port: Option<u16>,
     /// What is said of it.
     pub(super) terms: ServerTerms,
+}
+
+/// A scheduler by its name.
+pub(super) fn scheduler(name: &str) -> Result<Scheduler, String> {
+    let mut all = Scheduler::ALL.into_iter();
+    let found = all.find(|scheduler| scheduler.name() == name);
+    found.ok_or_else(|| format!("there is no scheduler `{name}`"))
 }

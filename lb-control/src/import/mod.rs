@@ -30,7 +30,7 @@ pub use self::{
     kernel::{Table, running},
     report::{LeftOut, Place},
 };
-use crate::config::{marks, names::Names};
+use crate::{config::marks, ipvsadm::Names};
 
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Kind {
 /// What there is to know besides the source.
 pub struct Surroundings<'a> {
     /// Who knows names of hosts and services.
-    pub names: &'a mut dyn Names,
+    pub names: &'a dyn Names,
     /// Who knows where virtual IPs belong.
     pub interfaces: &'a mut dyn Interfaces,
     /// What firewall marks stand for.

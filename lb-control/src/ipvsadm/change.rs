@@ -75,7 +75,11 @@ pub(super) fn change(wish: &Wish, known: &mut Circumstances<'_>) -> Result<Chang
     })
 }
 
-fn service_terms(service: &Service, notes: &mut Vec<String>) -> Result<ServiceTerms, Complaint> {
+/// What is said of a service; `notes` is what there is to say about it.
+pub(crate) fn service_terms(
+    service: &Service,
+    notes: &mut Vec<String>,
+) -> Result<ServiceTerms, Complaint> {
     let scheduler = Scheduler::ALL
         .into_iter()
         .find(|scheduler| scheduler.name() == service.scheduler);
@@ -110,7 +114,8 @@ fn service_terms(service: &Service, notes: &mut Vec<String>) -> Result<ServiceTe
     })
 }
 
-fn server_terms(server: &Server, forwarding: Forwarding) -> ServerTerms {
+/// What is said of a server.
+pub(crate) fn server_terms(server: &Server, forwarding: Forwarding) -> ServerTerms {
     ServerTerms {
         name: None,
         forwarding: Some(forwarding),
@@ -120,7 +125,8 @@ fn server_terms(server: &Server, forwarding: Forwarding) -> ServerTerms {
     }
 }
 
-fn forwarding(server: &Server) -> Result<Forwarding, Complaint> {
+/// How packets reach it.
+pub(crate) fn forwarding(server: &Server) -> Result<Forwarding, Complaint> {
     let tunnel = &server.tunnel;
     if tunnel.remote_checksum {
         return Err(Complaint::refused(

@@ -3,7 +3,7 @@
 //! and that nothing is lost when it is saved.
 
 mod address;
-mod change;
+pub(crate) mod change;
 pub mod command;
 mod complaint;
 mod connections;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use super::{
@@ -17,9 +17,8 @@ use crate::{
     control::change::{ServerTerms, ServiceTerms},
     import::{
         compose::selector,
-        found::{Server, Service, Setting, What},
+        found::{Server, Service, Setting, What, scheduler},
         report::{Place, Report},
-        save,
     },
     model::{Family, Forwarding, Protocol, Scheduler, SchedulerFlags, Tunnel},
 };
@@ -113,7 +112,7 @@ impl<'a> Reader<'a, '_> {
         let mut known_words = 1;
         match node.name() {
             "real_server" => return Ok(()),
-            "lb_algo" | "lvs_sched" => self.terms.scheduler = Some(save::scheduler(value)?),
+            "lb_algo" | "lvs_sched" => self.terms.scheduler = Some(scheduler(value)?),
             "lb_kind" | "lvs_method" => {
                 self.terms.forwarding = Some(method(node, self.report)?);
                 return Ok(());
@@ -125,7 +124,7 @@ impl<'a> Reader<'a, '_> {
                     text => seconds.ok_or_else(|| format!("`{text}` is no number of seconds"))?,
                 });
             }
-            "persistence_granularity" => self.terms.mask = Some(save::netmask(value)?),
+            "persistence_granularity" => self.terms.mask = Some(netmask(value)?),
             "persistence_engine" => {
                 return Err(format!(
                     "`{}`: clients are told apart by their addresses",
@@ -464,6 +463,17 @@ fn socket(node: &Node) -> Result<(IpAddr, Option<u16>), String> {
         .map_err(|_| format!("`{address}` is no address"))?;
     let port = node.values().get(1).map(|text| port(text)).transpose()?;
     Ok((address, port))
+}
+
+/// `255.255.255.0`, or the length of an IPv6 prefix.
+fn netmask(text: &str) -> Result<IpAddr, String> {
+    if let Ok(IpAddr::V4(mask)) = text.parse() {
+        return Ok(mask.into());
+    }
+    match text.parse::<u32>() {
+        Ok(length @ 1..=128) => Ok(Ipv6Addr::from_bits(u128::MAX << (128 - length)).into()),
+        Ok(_) | Err(_) => Err(format!("`{text}` is no mask")),
+    }
 }
 
 /// `NAT`, `DR`, or `TUN [type ipip|gre|gue port N] [nocsum|csum|remcsum]`.

@@ -16,12 +16,12 @@ use self::{
     socket::Socket,
 };
 use super::{
-    found::{Found, Server, Service, Setting, What},
+    found::{Found, Server, Service, Setting, What, scheduler},
     report::{Place, Report},
-    save,
 };
 use crate::{
     control::change::{ServerTerms, ServiceTerms},
+    ipvsadm::command,
     model::{Family, Forwarding, Protocol, SchedulerFlags, Tunnel},
 };
 
@@ -34,7 +34,7 @@ pub struct Table {
 }
 
 /// Commands of the family.
-mod command {
+mod question {
     pub(super) const GET_SERVICE: u8 = 4;
     pub(super) const GET_DEST: u8 = 8;
     pub(super) const GET_DAEMON: u8 = 11;
@@ -65,14 +65,10 @@ mod svc {
     pub(super) const PE_NAME: u16 = 11;
 }
 
-/// Flags of a service.
+/// Flags of a service, besides those of its scheduler.
 mod flag {
     pub(super) const PERSISTENT: u32 = 1;
     pub(super) const ONE_PACKET: u32 = 4;
-    /// `sh-fallback`, `mh-fallback`.
-    pub(super) const FALLBACK: u32 = 8;
-    /// `sh-port`, `mh-port`.
-    pub(super) const PORT: u32 = 16;
 }
 
 /// Attributes of a real server.
@@ -105,7 +101,7 @@ const AF_INET6: u16 = 10;
 pub fn running() -> io::Result<Table> {
     let mut socket = Socket::open("IPVS")?;
     let mut table = Table::default();
-    for service in socket.dump(command::GET_SERVICE, &[])? {
+    for service in socket.dump(question::GET_SERVICE, &[])? {
         let Some(service) = Attributes(&service)
             .bytes(about::SERVICE)
             .map(<[u8]>::to_vec)
@@ -120,15 +116,15 @@ pub fn running() -> io::Result<Table> {
         }
         let mut asked = Vec::new();
         put(&mut asked, about::SERVICE, &name);
-        let servers = socket.dump(command::GET_DEST, &asked)?;
+        let servers = socket.dump(question::GET_DEST, &asked)?;
         let server = |answer: Vec<u8>| Attributes(&answer).bytes(about::DEST).map(<[u8]>::to_vec);
         let servers = servers.into_iter().filter_map(server).collect();
         table.services.push((service, servers));
     }
     let daemon = |answer: Vec<u8>| Attributes(&answer).bytes(about::DAEMON).map(<[u8]>::to_vec);
-    let daemons = socket.dump(command::GET_DAEMON, &[])?;
+    let daemons = socket.dump(question::GET_DAEMON, &[])?;
     table.daemons = daemons.into_iter().filter_map(daemon).collect();
-    table.timeouts = socket.ask(command::GET_CONFIG, &[])?;
+    table.timeouts = socket.ask(question::GET_CONFIG, &[])?;
     Ok(table)
 }
 
@@ -210,7 +206,7 @@ fn service(attributes: &Attributes<'_>, report: &mut Report) -> Result<Service, 
         What::Mark(mark, Family::Ipv6) => format!("IPVS, FWM {mark} IPv6"),
         What::Several(_) => "IPVS".to_owned(),
     });
-    let scheduler = save::scheduler(&attributes.text(svc::SCHED_NAME))?;
+    let scheduler = scheduler(&attributes.text(svc::SCHED_NAME))?;
     let flags = attributes.u32(svc::FLAGS).unwrap_or(0);
     let engine = attributes.text(svc::PE_NAME);
     if !engine.is_empty() {
@@ -225,8 +221,8 @@ fn service(attributes: &Attributes<'_>, report: &mut Report) -> Result<Service, 
     let terms = ServiceTerms {
         scheduler: Some(scheduler),
         flags: Some(SchedulerFlags {
-            fallback: flags & flag::FALLBACK != 0,
-            port: flags & flag::PORT != 0,
+            fallback: flags & command::Service::FALLBACK != 0,
+            port: flags & command::Service::PORT != 0,
             compat: false,
         }),
         persistent: attributes.u32(svc::TIMEOUT).filter(|_| is_persistent),
