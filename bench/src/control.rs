@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use lb_control::{
-    config,
+    config::reread::Rereader,
     control::order::{Order, Verb},
     dataplane::{
         Sizes,
@@ -211,14 +211,13 @@ fn apart(scale: &Scale) -> Result<Run> {
 /// One run, in this process.
 fn once(scale: &Scale) -> Result<Run> {
     let text = scale.lvs_cf();
+    let bytes = text.clone().into_bytes();
     let mut clock = Clock::default();
+    let mut reader = Rereader::default();
     let parsed = clock.measure(Step::Parse, || {
-        (
-            config::parse("lvs.cf", text.as_bytes()).site,
-            Writes::default(),
-        )
+        (reader.read("lvs.cf", bytes).ok(), Writes::default())
     });
-    let (_, site) = parsed.context("the lvs.cf that was made is wrong")?;
+    let site = parsed.context("the lvs.cf that was made is wrong")?.site;
     let lab = Lab::new()?;
     lab.host("director")?.inside(|| {
         let pins = Pins::below(Path::new(bed::PLACE));
@@ -235,7 +234,9 @@ fn once(scale: &Scale) -> Result<Run> {
                     let (before, begun) = (writes.get(), Moment::now()?);
                     let events = match told {
                         Told::Events(events) => events,
-                        Told::File(text) => vec![Event::Configured(reread(&site, &text)?)],
+                        Told::File(text) => {
+                            vec![Event::Configured(reread(&mut reader, &site, text)?)]
+                        }
                     };
                     tell(&sender, events).await?;
                     clock.add(step, begun.until_now()?, writes.get().since(before));
@@ -262,9 +263,8 @@ fn once(scale: &Scale) -> Result<Run> {
 }
 
 /// What the daemon does with a file that it reads again.
-fn reread(before: &Site, text: &str) -> Result<Site> {
-    let parsed = config::parse("lvs.cf", text.as_bytes()).site;
-    let (_, mut site) = parsed.context("the lvs.cf that was changed is wrong")?;
+fn reread(reader: &mut Rereader, before: &Site, text: String) -> Result<Site> {
+    let mut site = reader.read("lvs.cf", text.into_bytes())?.site;
     turnover(&before.services, &mut site.services);
     let changed = differences(before, &site);
     ensure!(changed.len() == 1, "not one thing was changed: {changed:?}");
@@ -496,6 +496,8 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use lb_control::config;
+
     use super::*;
 
     #[test]

@@ -57,7 +57,10 @@ pub fn diff(actual: &Tables, delta: &Delta) -> Vec<Change> {
         Change::Thresholds,
     ));
     // Those of a server that goes, go with it.
-    let stays = |id: &u32| matches!(delta.servers.get(id), Some(Some(_)));
+    let stays = |id: &u32| match delta.servers.get(id) {
+        Some(wanted) => wanted.is_some(),
+        None => actual.servers.contains_key(id),
+    };
     changes.extend(
         going(&actual.thresholds, &delta.thresholds)
             .filter(stays)

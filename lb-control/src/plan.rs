@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use lb_common::{
     address::Address6,
     maps::{Role, Server, Service, Vlan},
-    sieve,
 };
 
 use crate::{
@@ -111,7 +110,9 @@ impl Plan {
         };
         for address in actual.addresses.keys() {
             self.roles.touch(*address);
-            self.roles.touch_word(sieve::place(address).0);
+        }
+        for word in actual.sieve.keys() {
+            self.roles.touch_word(*word);
         }
         for entry in actual.entries().filter(|entry| entry.slots > 0) {
             self.space.hold(entry.ring, entry.slots);

@@ -30,6 +30,7 @@ pub mod piranha;
 mod probe;
 mod read;
 mod render;
+pub mod reread;
 mod scheduling;
 mod selectors;
 mod servers;
@@ -125,12 +126,16 @@ fn and_more(errors: usize) -> String {
 /// # Errors
 /// If it cannot be read or has errors.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let bytes = bytes(path)?;
+    usable(parse(&path.to_string_lossy(), &bytes(path)?))
+}
+
+/// What can be used of a file.
+fn usable(outcome: Outcome) -> Result<Loaded, LoadError> {
     let Outcome {
         site,
         diagnostics,
         document,
-    } = parse(&path.to_string_lossy(), &bytes);
+    } = outcome;
     let line = |diagnostic: &Diagnostic| one_line(diagnostic, &document.source);
     match site {
         Some((global, site)) => Ok(Loaded {

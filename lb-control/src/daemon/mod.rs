@@ -6,7 +6,10 @@ mod interfaces;
 mod pulse;
 mod secret;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -18,7 +21,7 @@ use tracing::warn;
 use self::pulse::Pulse;
 pub(crate) use self::pulse::targets;
 use crate::{
-    config::{self, Loaded},
+    config::{self, Loaded, reread::Rereader},
     dataplane::{Sizes, bpffs::Pins, kernel::Mode},
     model::Site,
     network::links::Links,
@@ -50,7 +53,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// How many entries the maps hold: as we were told, else as lvs.cf says, else as by default.
+    /// How many entries the maps hold: as we were told, else as lvs.cf says, else as by default; of services and
+    /// real servers at least as many as there are.
     ///
     /// # Errors
     /// If more flows are to be half-open than there are.
@@ -61,12 +65,22 @@ impl Options {
         if half_open > flows {
             bail!("{half_open} half-open flows are more than the {flows} flows of a table");
         }
+        let services = site.services.iter();
+        let servers = services.map(|service| service.servers.len() + 1).sum();
         Ok(Sizes {
             flows,
             half_open,
+            services: at_least(self.sizes.services, site.services.len()),
+            servers: at_least(self.sizes.servers, servers),
             ..self.sizes
         })
     }
+}
+
+/// So many; if more are needed, a power of two, which stays the same for a while when there are more and more.
+fn at_least(usual: u32, needed: usize) -> u32 {
+    let needed = u32::try_from(needed + 1).unwrap_or(u32::MAX);
+    usual.max(needed.checked_next_power_of_two().unwrap_or(u32::MAX))
 }
 
 /// Runs until a signal ends it. What it put on the machine is taken off, but for the data plane,
@@ -76,23 +90,32 @@ impl Options {
 /// Why it could not start; nothing on the machine is changed then.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let loaded = load(&options.config).await?;
+    let reader = Reader::default();
+    let loaded = load(&options.config, &reader).await?;
     preflight::kernel_and_rights()?;
     let _only = preflight::alone()?;
     let links = Links::read().await?;
     preflight::interfaces(&links, &loaded.site, &options.interfaces)?;
     preflight::raise_file_limit();
 
-    let mut pulse = Pulse::start(options, loaded, &links).await?;
+    let mut pulse = Pulse::start(options, reader, loaded, &links).await?;
     let result = pulse.pass_on(&mut signals).await;
     pulse.stop().await;
     result
 }
 
+/// Who reads lvs.cf, and knows what it has read.
+type Reader = Arc<Mutex<Rereader>>;
+
 /// Reads lvs.cf. Names in it are looked up, which may take a while.
-async fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let path = path.to_owned();
-    let loaded = spawn_blocking(move || config::load(&path)).await??;
+async fn load(path: &Path, reader: &Reader) -> anyhow::Result<Loaded> {
+    let (path, reader) = (path.to_owned(), Arc::clone(reader));
+    let read = move || match reader.lock() {
+        Ok(mut reader) => reader.load(&path),
+        // Somebody has panicked over it; it is not needed to read a file.
+        Err(_) => config::load(&path),
+    };
+    let loaded = spawn_blocking(read).await??;
     for warning in &loaded.warnings {
         warn!("{warning}");
     }

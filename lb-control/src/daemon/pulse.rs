@@ -19,7 +19,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Options, Signals,
+    Options, Reader, Signals,
     changes::Kept,
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
@@ -33,6 +33,7 @@ use crate::{
         server::{Socket, Sources},
     },
     dataplane::{
+        Dataplane as _,
         bpffs::{Lock, Older, Pins},
         kernel::{self, Program},
     },
@@ -65,6 +66,7 @@ const QUEUE: usize = 4096;
 /// Everything that runs.
 pub(super) struct Pulse {
     options: Options,
+    reader: Reader,
     /// What lvs.cf says.
     file: Site,
     /// What commands say besides.
@@ -91,12 +93,13 @@ pub(super) struct Pulse {
 impl Pulse {
     pub(super) async fn start(
         options: Options,
+        reader: Reader,
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
         let pins = Pins::below(&options.bpffs);
         let was_there = pins.exist();
-        let started = Self::start_on(&pins, options, loaded, links).await;
+        let started = Self::start_on(&pins, options, reader, loaded, links).await;
         if started.is_err() && !was_there {
             // The error that kept it from starting is the one to tell.
             let _ = pins.remove();
@@ -106,7 +109,8 @@ impl Pulse {
 
     async fn start_on(
         pins: &Pins,
-        options: Options,
+        mut options: Options,
+        reader: Reader,
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
@@ -123,6 +127,8 @@ impl Pulse {
         let sizes = options.sizes(&site)?;
         let older = Older::below(&options.bpffs)?;
         let (mut program, dataplane) = kernel::load(pins, sizes, way_back(&options, links))?;
+        // Changes by command have to find room in the maps as they are.
+        options.sizes = dataplane.sizes();
         let mut reconciler = Reconciler::new(dataplane).context("reading the maps")?;
         let secret = match reconciler.secret() {
             Some(secret) => secret,
@@ -165,6 +171,7 @@ impl Pulse {
         kept.set(changes);
         let mut pulse = Self {
             options,
+            reader,
             file,
             kept,
             site: Site::default(),
@@ -385,7 +392,7 @@ impl Pulse {
     async fn reloaded(&mut self) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
         let Loaded {
             mut site, warnings, ..
-        } = load(&self.options.config).await?;
+        } = load(&self.options.config, &self.reader).await?;
         // What has not changed is known by being the same, from here on.
         turnover(&self.file.services, &mut site.services);
         let links = Links::read().await?;
@@ -409,7 +416,7 @@ impl Pulse {
     async fn compare(&self) -> anyhow::Result<Comparison> {
         let Loaded {
             mut site, warnings, ..
-        } = load(&self.options.config).await?;
+        } = load(&self.options.config, &self.reader).await?;
         turnover(&self.file.services, &mut site.services);
         let mut changes = self.kept.changes.clone();
         changes.settle(&site);

@@ -24,6 +24,7 @@ use lb_common::{
         InterfaceTraffic, Load, Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings,
         Thresholds, Traffic, Vlan, size,
     },
+    sieve,
     verdict::{Event, Reason},
 };
 use tracing::{info, warn};
@@ -475,12 +476,15 @@ impl Dataplane for KernelDataplane {
             settings: Some(self.settings.get(&0, 0)?),
             ..Tables::default()
         };
-        // Bits come before their address, and go after it. Those that one left who was killed meanwhile do
-        // no harm.
-        tables.sieve = tables.words();
-        if tables.entries().next().is_none() {
+        if tables.entries().next().is_none() && tables.addresses.is_empty() {
             // A map that was made just now; there is nothing to look for in the arrays.
             return Ok(tables);
+        }
+        for word in 0..sieve::WORDS {
+            let bits = self.sieve.get(&word, 0)?;
+            if bits != 0 {
+                tables.sieve.insert(word, bits);
+            }
         }
         for id in 0..self.sizes.servers {
             let server = self.servers.get(&id, 0)?;

@@ -197,8 +197,7 @@ impl Story {
             slots.insert(service.key, (ring, share));
         }
         let mut in_tables = slots.values().filter(|(_, share)| share.entry.is_some());
-        let has_ranges = in_tables
-            .any(|(_, share)| selectors::has_ranges(&share.service));
+        let has_ranges = in_tables.any(|(_, share)| selectors::has_ranges(&share.service));
         wanted.settings = Some(desired::settings(&state.site, has_ranges, &sizes));
         for identity in state.leaving().keys() {
             let id = ids.find_server(identity).unwrap();
@@ -423,8 +422,13 @@ fn service(number: usize, taken: &BTreeSet<Selector>, lot: &mut Lot) -> VirtualS
         Scheduler::Wlc,
         Scheduler::Sh,
         Scheduler::Dh,
-        Scheduler::Mh,
     ]);
+    // Its ring is too long for the tables, and takes long to lay.
+    let scheduler = if lot.chance(1) {
+        Scheduler::Mh
+    } else {
+        scheduler
+    };
     VirtualService {
         key,
         selectors,
