@@ -6,7 +6,10 @@ mod interfaces;
 mod pulse;
 mod secret;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -39,6 +42,10 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Where commands are listened for.
     pub socket: PathBuf,
+    /// Who may use that socket besides its owner, if not the owner's group.
+    pub socket_group: Option<String>,
+    /// Where everybody is told what is measured, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Where changes by command are kept.
     pub changes: PathBuf,
     /// How many entries each flow table holds, if not as lvs.cf says.
