@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::{
     Check, Expect, FloatingAddress, Forwarding, Persistence, Probe, RealServer, Settings, Site,
@@ -14,7 +15,7 @@ use crate::model::{
 };
 
 /// One thing in which two sites differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
     /// Whether it came, went, or became different.
     pub kind: Kind,
@@ -31,7 +32,7 @@ pub struct Difference {
 }
 
 /// Whether something came, went, or became different.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It is only in the second.
@@ -43,7 +44,7 @@ pub enum Kind {
 }
 
 /// What can differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
     /// A virtual service.
@@ -57,7 +58,7 @@ pub enum What {
 }
 
 /// Something that is said, and was said before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Term {
     /// What it is about.
     pub name: String,

@@ -13,7 +13,7 @@ use crate::{
     health::Report,
     model::{ServiceId, Site},
     network::next_hop::Resolved,
-    status::StatusReport,
+    status::{StatusReport, measured::Measured},
 };
 
 /// What the reconciler is told.
@@ -45,4 +45,9 @@ pub enum Event {
     Table(Option<ServiceId>, oneshot::Sender<Table>),
     /// Somebody wants to know how things are.
     Status(oneshot::Sender<StatusReport>),
+    /// The same without services, however many there are.
+    Overall(oneshot::Sender<StatusReport>),
+    /// Somebody wants to know how some of the services are, from this place on in the order of the site; nothing
+    /// if there are no more.
+    Measure(usize, oneshot::Sender<Vec<Measured>>),
 }

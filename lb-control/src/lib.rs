@@ -18,6 +18,7 @@ pub mod health;
 pub mod ids;
 pub mod import;
 pub mod ipvsadm;
+pub mod journal;
 pub mod model;
 pub mod network;
 pub mod plan;

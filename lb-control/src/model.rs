@@ -9,6 +9,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
+};
 
 /// Everything that lvs.cf says, checked and with defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -102,7 +109,7 @@ pub enum ServiceId {
 }
 
 /// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -215,10 +222,32 @@ impl<'de> Deserialize<'de> for ServiceId {
     }
 }
 
+/// What it is in JSON.
+impl PartialSchema for ServiceId {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "What identifies a virtual service in the table: a protocol with an address and a port, or the \
+                 firewall mark that stands for a group.",
+            ))
+            .pattern(Some(SERVICE_ID_PATTERN))
+            .examples(["TCP 192.0.2.10:80", "UDP [2001:db8::10]:53", "FWM 7", "FWM 7 IPv6"])
+            .into()
+    }
+}
+
+impl ToSchema for ServiceId {}
+
+/// How a service is written, in either case of letters. Whether the numbers can be is another matter.
+const SERVICE_ID_PATTERN: &str = "^([Tt][Cc][Pp]|[Uu][Dd][Pp]|[Ss][Cc][Tt][Pp]) \
+    ([0-9.]+|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5}$|^[Ff][Ww][Mm] [0-9]{1,10}( [Ii][Pp][Vv]6)?$";
+
 /// A range of ports of a virtual address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Selector {
     /// The virtual IP.
+    #[schema(value_type = String, example = "192.0.2.10")]
     pub address: IpAddr,
     /// The transport protocol.
     pub protocol: Protocol,
@@ -283,7 +312,7 @@ impl fmt::Display for Selector {
 }
 
 /// A transport protocol that is balanced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP, by the state table of IPVS.
@@ -311,7 +340,7 @@ impl fmt::Display for Protocol {
 }
 
 /// How a packet reaches its real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Masquerading: destination address and port are rewritten, replies come back this way.
@@ -323,7 +352,7 @@ pub enum Method {
 }
 
 /// What stands between the outer and the inner IP header of a tunnel: ipvsadm's `--tun-type`.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tunnel {
     /// Nothing: IP in IP.
@@ -344,7 +373,7 @@ pub enum Tunnel {
 }
 
 /// How packets reach one real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "method", rename_all = "lowercase")]
 pub enum Forwarding {
     /// Masquerading: [`Method::Nat`].
@@ -384,7 +413,7 @@ impl fmt::Display for Method {
 }
 
 /// Who gets the next connection; the algorithms are those of IPVS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheduler {
     /// Round robin.
@@ -465,7 +494,7 @@ impl fmt::Display for Scheduler {
 }
 
 /// How a hashing scheduler works: ipvsadm's `--sched-flags`.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct SchedulerFlags {
     /// sh-fallback, mh-fallback: another server, if the one that was found is not available.
     pub fallback: bool,
@@ -485,7 +514,7 @@ pub struct Persistence {
 }
 
 /// Where a service or a real server comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// It is as lvs.cf says.
@@ -498,7 +527,7 @@ pub enum Origin {
 }
 
 /// What a client gets while there is no server for it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Refusal {
     /// A reset for TCP, an ICMP port unreachable for all else.

@@ -24,12 +24,13 @@ use crate::{
     drain::{self, Drain},
     event::Event,
     ids::{Identity, Ids, Released, Wanted},
+    journal::{About, Journal, Kind},
     model::{ServiceId, Site, VirtualService},
     plan::{Holding, Plan},
     rates::Rates,
     rings::turn_after,
     state::{Override, State},
-    status,
+    status::{self, measured},
 };
 
 /// The keeper of the routing table: lvs.
@@ -46,6 +47,7 @@ pub struct Reconciler<D> {
     rates: Rates,
     /// When the daemon started.
     start: Instant,
+    journal: Journal,
     dataplane: D,
     /// Whether it is known what ought to be. Before that nothing is written, for what is found is to stay.
     is_configured: bool,
@@ -68,6 +70,7 @@ impl<D: Dataplane> Reconciler<D> {
             counters: Counters::default(),
             rates: Rates::default(),
             start: Instant::now(),
+            journal: Journal::default(),
             dataplane,
             is_configured: false,
         };
@@ -83,6 +86,11 @@ impl<D: Dataplane> Reconciler<D> {
     /// Sets the key of mh's hash for the case that lvs.cf gives none.
     pub const fn set_secret(&mut self, secret: [u64; 2]) {
         self.state.set_secret(secret);
+    }
+
+    /// Sets where it is told what happens.
+    pub fn set_journal(&mut self, journal: Journal) {
+        self.journal = journal;
     }
 
     /// Runs until nobody sends events any more.
@@ -145,6 +153,28 @@ impl<D: Dataplane> Reconciler<D> {
                 let _ = reply.send(table);
                 return false;
             }
+            Event::Overall(reply) => {
+                // Whoever asked may have gone away.
+                let _ = reply.send(status::overall(&self.dataplane));
+                return false;
+            }
+            Event::Measure(from, reply) => {
+                let Self {
+                    state,
+                    ids,
+                    plan,
+                    counters,
+                    rates,
+                    dataplane,
+                    ..
+                } = self;
+                let stands_in = |service| plan.holding(service).is_some_and(Holding::is_sorry);
+                let measured =
+                    measured::measured(state, ids, counters, rates, dataplane, stands_in, from);
+                // Whoever asked may have gone away.
+                let _ = reply.send(measured);
+                return false;
+            }
             Event::Status(reply) => {
                 let Self {
                     state,
@@ -174,6 +204,7 @@ impl<D: Dataplane> Reconciler<D> {
             ids,
             actual,
             plan,
+            journal,
             ..
         } = self;
         let in_tables = |service: ServiceId| {
@@ -185,7 +216,8 @@ impl<D: Dataplane> Reconciler<D> {
         for ((service, server, _), deadline) in state.configure(site, in_tables) {
             if !plan.holding(service).is_some_and(Holding::is_sorry) {
                 let seconds = deadline.saturating_sub(state.now).as_secs();
-                info!(%service, %server, seconds, "is no longer in lvs.cf and may finish");
+                let text = format!("is no longer wanted and may finish, for at most {seconds} s");
+                journal.tell(Kind::Leaving, About::server(service, server), text);
             }
         }
         // There may be room now.
@@ -224,7 +256,9 @@ impl<D: Dataplane> Reconciler<D> {
         };
         let ended = state.end_drains(open);
         for ended in &ended {
-            info!(service = %ended.service, server = %ended.server, "leaves the table: {}", ended.why);
+            let about = About::server(ended.service, ended.server);
+            let text = format!("leaves the table: {}", ended.why);
+            self.journal.tell(Kind::Left, about, text);
         }
         self.release_ids();
         let Self {
@@ -268,8 +302,10 @@ impl<D: Dataplane> Reconciler<D> {
         };
         let is_new = wanted != before;
         self.state.set_override(key, wanted);
-        let verb = order.verb;
-        info!(%service, %server, %verb, who, is_new, "ordered");
+        let about = About::server(service, server).by(who);
+        let again = if is_new { "" } else { ", as before" };
+        let text = format!("ordered {}{again}", order.verb);
+        self.journal.tell(Kind::Ordered, about, text);
         let text = match wanted {
             None => "its checks decide".to_owned(),
             Some(Override::Up) => "up, whatever its checks say".to_owned(),
@@ -297,6 +333,7 @@ impl<D: Dataplane> Reconciler<D> {
             .collect();
         for (service, before) in changed.into_iter().zip(before) {
             self.place(service, before.as_ref());
+            self.tell_of_sorry(service, before.as_ref());
             self.let_finish(service);
         }
         // What became of it has been seen to.
@@ -333,6 +370,19 @@ impl<D: Dataplane> Reconciler<D> {
         }
         plan.put(share, &state.site, actual);
         self.continue_turns(&service, before);
+    }
+
+    /// Tells if the sorry server of a service stands in that did not, or the other way round.
+    fn tell_of_sorry(&self, service: ServiceId, before: Option<&Holding>) {
+        let stands_in = self.plan.holding(service).is_some_and(Holding::is_sorry);
+        if stands_in == before.is_some_and(Holding::is_sorry) {
+            return;
+        }
+        let text = match stands_in {
+            true => "the sorry server stands in: no real server takes connections",
+            false => "the sorry server steps back",
+        };
+        self.journal.tell(Kind::Sorry, About::service(service), text);
     }
 
     /// Those of a service that are no longer asked for stay in the tables with weight 0 while they may. So does
@@ -401,7 +451,8 @@ impl<D: Dataplane> Reconciler<D> {
             }
         }
         for complaint in complaints.difference(&self.complaints) {
-            warn!("{complaint}; trying again");
+            let text = format!("{complaint}; trying again");
+            self.journal.tell(Kind::Trouble, About::ALL, text);
         }
         self.complaints = complaints;
     }

@@ -1,6 +1,7 @@
 //! How things are: what `lb status` shows.
 
 pub mod columns;
+pub mod measured;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -17,6 +18,7 @@ use lb_common::{
     verdict::Fate,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     control::name::{self, Unknown},
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// The answer to `lb status --json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusReport {
     /// The part this node plays: `active` (this release knows no partner).
     pub role: Role,
@@ -56,7 +58,7 @@ pub struct StatusReport {
 }
 
 /// The part a node plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It holds the virtual addresses.
@@ -64,7 +66,7 @@ pub enum Role {
 }
 
 /// An interface with the program on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -85,11 +87,12 @@ pub struct InterfaceStatus {
 }
 
 /// A server that finishes what it has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeavingStatus {
     /// The service that it worked for.
     pub service: ServiceId,
     /// Its address.
+    #[schema(value_type = String, example = "192.0.2.10")]
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -102,9 +105,10 @@ pub struct LeavingStatus {
 }
 
 /// The server that clients get while there is no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SorryStatus {
     /// Its address.
+    #[schema(value_type = String, example = "192.0.2.10")]
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -117,20 +121,21 @@ pub struct SorryStatus {
 }
 
 /// How much memory the maps take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemoryStatus {
     /// All of them, in bytes.
     pub maps: u64,
 }
 
 /// A virtual service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
     /// What it is known by.
     pub service: ServiceId,
     /// The name of its block.
     pub name: String,
     /// The virtual IP, the first one of a group; none for a group of nothing.
+    #[schema(value_type = Option<String>, example = "192.0.2.10")]
     pub address: Option<IpAddr>,
     /// The virtual port, or the first one.
     pub port: Option<u16>,
@@ -157,11 +162,12 @@ pub struct ServiceStatus {
 }
 
 /// A real server of a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerStatus {
     /// The name of its block.
     pub name: String,
     /// Its address.
+    #[schema(value_type = String, example = "192.0.2.10")]
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -203,7 +209,7 @@ pub struct ServerStatus {
 }
 
 /// Whether a real server gets connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// It does.
@@ -221,7 +227,7 @@ pub enum ServerState {
 }
 
 /// The flow tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FlowStatus {
     /// Flows of IPv4.
     pub ipv4: u32,
@@ -232,7 +238,7 @@ pub struct FlowStatus {
 }
 
 /// Packets that were not steered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonCount {
     /// Why.
     pub reason: String,
@@ -243,7 +249,7 @@ pub struct ReasonCount {
 }
 
 /// What happened besides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventCount {
     /// What.
     pub event: String,
@@ -279,12 +285,21 @@ pub fn report<D: Dataplane>(
             servers: servers(state, ids, dataplane, service),
         }
     });
+    StatusReport {
+        services: services.collect(),
+        leaving: leaving(state, ids, dataplane),
+        ..overall(dataplane)
+    }
+}
+
+/// The same without services.
+pub fn overall<D: Dataplane>(dataplane: &D) -> StatusReport {
     let [ipv4, ipv6] = dataplane.flows().unwrap_or_default();
     StatusReport {
         role: Role::Active,
         interfaces: Vec::new(),
-        services: services.collect(),
-        leaving: leaving(state, ids, dataplane),
+        services: Vec::new(),
+        leaving: Vec::new(),
         flows: FlowStatus {
             ipv4,
             ipv6,
@@ -355,16 +370,7 @@ fn servers<D: Dataplane>(
             port: server.socket.port(),
             forwarding: server.forwarding,
             weight: server.weight,
-            state: match (part, overridden) {
-                (Part::Member { .. }, _) if way.is_none() => ServerState::Unknown,
-                (Part::Member { .. }, _) if unreachable.is_some() => ServerState::Down,
-                (Part::Member { .. }, _) => ServerState::Up,
-                (Part::Quiesced { .. }, _) => ServerState::Quiesced,
-                (Part::Draining { .. }, _) => ServerState::Draining,
-                (Part::Out, Some(Override::Drain(Drain::Done))) => ServerState::Drained,
-                (Part::Out, Some(Override::Down)) => ServerState::Down,
-                (Part::Out, _) => ServerState::Unknown,
-            },
+            state: server_state(part, overridden, way),
             active: load.active,
             inactive: load.inactive,
             connections: traffic.connections,
@@ -389,6 +395,25 @@ fn servers<D: Dataplane>(
         }
     });
     servers.collect()
+}
+
+const fn server_state(
+    part: Part,
+    overridden: Option<Override>,
+    way: Option<&Resolution>,
+) -> ServerState {
+    match (part, overridden) {
+        (Part::Member { .. }, _) => match way {
+            None => ServerState::Unknown,
+            Some(Resolution::Unresolved { .. }) => ServerState::Down,
+            Some(Resolution::Resolved(_) | Resolution::Local) => ServerState::Up,
+        },
+        (Part::Quiesced { .. }, _) => ServerState::Quiesced,
+        (Part::Draining { .. }, _) => ServerState::Draining,
+        (Part::Out, Some(Override::Drain(Drain::Done))) => ServerState::Drained,
+        (Part::Out, Some(Override::Down)) => ServerState::Down,
+        (Part::Out, _) => ServerState::Unknown,
+    }
 }
 
 fn sorry<D: Dataplane>(
@@ -515,7 +540,7 @@ impl StatusReport {
 }
 
 /// The answer to `lb drops`: what was not steered, and what else happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drops {
     /// How many packets were not steered, by reason.
     pub unsteered: Vec<ReasonCount>,

@@ -6,13 +6,16 @@ mod config;
 mod detach;
 mod doctor;
 mod drops;
+mod events;
 mod explain;
 mod import;
 pub mod ipvsadm;
 mod log;
 mod manual;
+mod metrics;
 mod nanny;
 pub mod output;
+mod proc;
 mod run;
 mod server;
 mod status;
@@ -55,6 +58,12 @@ enum Verb {
     Log(log::Log),
     /// Lists packets that were not steered, by reason, and what else happened.
     Drops(drops::Drops),
+    /// What happened last: servers that came and went, orders, changes, reloads.
+    Events(events::Events),
+    /// What is measured, as text for Prometheus.
+    Metrics(metrics::Metrics),
+    /// A file of IPVS below /proc/net as programs read it, made of the running table.
+    Proc(proc::Proc),
     /// Says what is to become of a real server.
     Server(server::Server),
     /// Says what of this machine keeps a director from working, or from working fast, and how to mend it; exit status 0
@@ -87,6 +96,9 @@ impl Command {
             Verb::Explain(explain) => explain.run(),
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),
+            Verb::Events(events) => events.run(),
+            Verb::Metrics(metrics) => metrics.run(),
+            Verb::Proc(proc) => proc.run(),
             Verb::Server(server) => server.run(),
             Verb::Doctor(doctor) => doctor.run(),
             Verb::Nanny(nanny) => nanny.run(),

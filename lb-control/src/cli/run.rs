@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -33,6 +34,12 @@ pub(super) struct Run {
     /// Where commands are listened for.
     #[arg(long, value_name = "PATH", default_value = control::SOCKET)]
     socket: PathBuf,
+    /// The group that may use the socket, besides root: whoever is in it may do everything.
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
+    /// Where everybody who can reach it is told what is measured, over HTTP at /metrics; nowhere by default.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// Where changes by command are kept while the data plane lives; else beside the socket.
     #[arg(long, value_name = "FILE")]
     changes: Option<PathBuf>,
@@ -96,6 +103,8 @@ impl Run {
             },
             bpffs: self.bpffs,
             socket: self.socket,
+            socket_group: self.socket_group,
+            metrics: self.metrics,
             flows: self.flows,
             half_open: self.half_open,
             sizes: Sizes {

@@ -5,11 +5,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::{Forwarding, Refusal, Scheduler, SchedulerFlags, Selector, ServiceId};
 
 /// A list of changes, of which all are made or none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Changes {
     /// In this order.
@@ -20,7 +21,7 @@ pub struct Changes {
 }
 
 /// One change of the table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "change", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Change {
     /// A virtual service comes (`ipvsadm -A`).
@@ -48,6 +49,7 @@ pub enum Change {
         /// Whose.
         service: ServiceId,
         /// Where it listens.
+        #[schema(value_type = String, example = "10.0.0.11:80")]
         server: SocketAddr,
         /// As said; what is left out is as by default.
         #[serde(default)]
@@ -58,6 +60,7 @@ pub enum Change {
         /// Whose.
         service: ServiceId,
         /// Where it listens.
+        #[schema(value_type = String, example = "10.0.0.11:80")]
         server: SocketAddr,
         /// As said; what is left out stays.
         terms: ServerTerms,
@@ -67,6 +70,7 @@ pub enum Change {
         /// Whose.
         service: ServiceId,
         /// Where it listens.
+        #[schema(value_type = String, example = "10.0.0.11:80")]
         server: SocketAddr,
     },
     /// All virtual services go (`ipvsadm -C`).
@@ -91,7 +95,7 @@ pub enum Change {
 }
 
 /// What is said of a virtual service.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceTerms {
     /// What it is called; by default as [`ServiceId`] is written.
@@ -109,6 +113,7 @@ pub struct ServiceTerms {
     /// Clients whose addresses this mask makes equal are one; of the family of the service; by default all
     /// ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "255.255.255.0")]
     pub mask: Option<IpAddr>,
     /// The name of a persistence engine (`sip`), empty for none. It is kept and shown; clients are told
     /// apart by their addresses all the same.
@@ -131,11 +136,12 @@ pub struct ServiceTerms {
     pub drain: Option<u32>,
     /// The server that clients get while there is no other; `null` leaves it, port 0 is that of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "10.0.0.11:80")]
     pub sorry_server: Option<SocketAddr>,
 }
 
 /// What is said of a real server.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTerms {
     /// What it is called; by default as its address and port are written.
@@ -156,7 +162,7 @@ pub struct ServerTerms {
 }
 
 /// Why a list of changes was not made. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{text}")]
 pub struct Refused {
     /// Which change it was, from 0 on; none if it was no single one.
@@ -169,7 +175,7 @@ pub struct Refused {
 }
 
 /// Why a change cannot be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// There is such a service already.
@@ -189,7 +195,7 @@ pub enum Why {
 }
 
 /// What became of a list of changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Made {
     /// How many services, servers and settings are different now.
     pub changed: usize,

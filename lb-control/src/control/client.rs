@@ -10,16 +10,18 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{
-    CHANGES, DIFF, RELOAD, SERVER, STATUS, TABLE,
+    CHANGES, DIFF, EVENTS, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
     change::{Changes, Made, Refused},
+    metrics::Compat,
     order::{Answer, Order},
+    proc,
     request::{Comparison, Reloaded},
     table::Table,
 };
-use crate::{model::ServiceId, status::StatusReport};
+use crate::{journal, model::ServiceId, status::StatusReport};
 
 /// No answer is longer, in bytes.
-const MAX_ANSWER: usize = 256 << 20;
+const MAX_ANSWER: usize = 1 << 30;
 
 /// Asks the daemon how things are.
 ///
@@ -85,6 +87,46 @@ pub async fn reload(socket: &Path) -> anyhow::Result<Reloaded> {
 /// If no daemon listens at `socket`, or it would not take the file.
 pub async fn compare(socket: &Path) -> anyhow::Result<Comparison> {
     get(socket, DIFF).await
+}
+
+/// Asks for events: those after a number, else the newest ones; if there are none, it waits so many seconds
+/// for one.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or its answer is not understood.
+pub async fn events(
+    socket: &Path,
+    after: Option<u64>,
+    limit: usize,
+    wait: u64,
+) -> anyhow::Result<journal::Page> {
+    let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+    get(socket, &format!("{EVENTS}?limit={limit}&wait={wait}{after}")).await
+}
+
+/// Asks for what is measured, as text for Prometheus.
+///
+/// # Errors
+/// If no daemon listens at `socket`.
+pub async fn metrics(socket: &Path, compat: Option<Compat>) -> anyhow::Result<Bytes> {
+    let path = match compat {
+        None => METRICS.to_owned(),
+        Some(Compat::Ipvs) => format!("{METRICS}?compat=ipvs"),
+    };
+    text(socket, &path).await
+}
+
+/// Asks for the text of a file as IPVS has it below `/proc/net`.
+///
+/// # Errors
+/// If no daemon listens at `socket`.
+pub async fn proc(socket: &Path, file: proc::File) -> anyhow::Result<Bytes> {
+    text(socket, &PROC.replace("{file}", &file.to_string())).await
+}
+
+async fn text(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
+    let body = ask(socket, Request::get(path), Vec::new()).await?;
+    body.or_else(Problem::raise)
 }
 
 async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {

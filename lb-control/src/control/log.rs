@@ -4,12 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use axum::{
-    Json, Router,
     body::Body,
-    extract::State as Shared,
-    http::StatusCode,
+    extract::{ConnectInfo, State as Shared},
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, Limited};
@@ -20,24 +18,39 @@ use tokio::{
     net::UnixStream,
     sync::{broadcast, mpsc, oneshot},
 };
+use utoipa::ToSchema;
 
-/// The path of the decision log.
-const LOG: &str = "/v1/log";
+use super::{
+    LOG,
+    order::Answer,
+    routes::{Failure, Problem, ending, read},
+    server::{Peer, Sources},
+};
 
 /// No refusal is longer, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;
 
 /// What is to become of the decision log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Wish {
     /// One packet of so many is logged, by chance.
+    #[schema(minimum = 1)]
     pub sample: u32,
     /// Only packets that end here.
     pub drops_only: bool,
 }
 
-/// A wish, or the wish that it be switched off, and where the answer goes: an error in words.
-pub type Asked = (Option<Wish>, oneshot::Sender<Result<(), String>>);
+/// What is asked of the decision log.
+#[derive(Debug)]
+pub struct Asked {
+    /// A wish, or that it be switched off.
+    pub wish: Option<Wish>,
+    /// Who asks.
+    pub who: String,
+    /// Where the answer goes: an error in words.
+    pub reply: oneshot::Sender<Result<(), String>>,
+}
 
 /// Who carries wishes out, and whose lines are read.
 #[derive(Debug, Clone)]
@@ -48,35 +61,71 @@ pub struct Log {
     pub lines: broadcast::Sender<String>,
 }
 
-/// What the daemon answers below the path of the decision log.
-pub(super) fn routes(log: Log) -> Router {
-    let log_route = get(follow).post(on).delete(off);
-    Router::new().route(LOG, log_route).with_state(log)
-}
-
-async fn on(Shared(log): Shared<Log>, Json(wish): Json<Wish>) -> Response {
-    ask(&log, Some(wish)).await
-}
-
-async fn off(Shared(log): Shared<Log>) -> Response {
-    ask(&log, None).await
-}
-
-async fn ask(log: &Log, wish: Option<Wish>) -> Response {
-    let (reply, answer) = oneshot::channel();
-    if log.wishes.send((wish, reply)).await.is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+/// Switches the decision log on.
+#[utoipa::path(
+    post,
+    path = LOG,
+    tag = "log",
+    request_body = Wish,
+    responses(
+        (status = 204, description = "It is on"),
+        (status = 400, description = "The question is not understood", body = Problem),
+        (status = 500, description = "It cannot be switched on", body = Problem),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn on(
+    Shared(sources): Shared<Sources>,
+    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let wish: Wish = read(&body)?;
+    if wish.sample == 0 {
+        let text = "one of 0 packets is none".to_owned();
+        return Err(Failure(StatusCode::BAD_REQUEST, text));
     }
-    match answer.await {
-        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    ask(&sources.log, Some(wish), who).await
+}
+
+/// Switches the decision log off.
+#[utoipa::path(
+    delete,
+    path = LOG,
+    tag = "log",
+    responses(
+        (status = 204, description = "It is off"),
+        (status = 500, description = "It cannot be switched off", body = Problem),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn off(
+    Shared(sources): Shared<Sources>,
+    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+) -> Result<Response, Failure> {
+    ask(&sources.log, None, who).await
+}
+
+async fn ask(log: &Log, wish: Option<Wish>, who: String) -> Result<Response, Failure> {
+    let (reply, answer) = oneshot::channel();
+    let asked = log.wishes.send(Asked { wish, who, reply }).await;
+    asked.map_err(ending)?;
+    match answer.await.map_err(ending)? {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(text) => Err(Failure(StatusCode::INTERNAL_SERVER_ERROR, text)),
     }
 }
 
 /// Lines as they come. Whoever reads too slowly misses some, and is told how many.
-async fn follow(Shared(log): Shared<Log>) -> Body {
-    let lines = log.lines.subscribe();
+#[utoipa::path(
+    get,
+    path = LOG,
+    tag = "log",
+    responses(
+        (status = 200, description = "Lines without end", body = String, content_type = "text/plain"),
+    ),
+)]
+pub(super) async fn follow(Shared(sources): Shared<Sources>) -> Response {
+    let lines = sources.log.lines.subscribe();
     // The head of the answer goes out with its first piece.
     let first = Ok::<_, std::io::Error>(Bytes::new());
     let rest = stream::unfold(lines, |mut lines| async {
@@ -87,7 +136,8 @@ async fn follow(Shared(log): Shared<Log>) -> Body {
         };
         Some((Ok(Bytes::from(line + "\n")), lines))
     });
-    Body::from_stream(futures_util::StreamExt::chain(stream::iter([first]), rest))
+    let body = Body::from_stream(futures_util::StreamExt::chain(stream::iter([first]), rest));
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
 }
 
 /// Switches the decision log of the daemon on, or off.
@@ -149,8 +199,8 @@ async fn send(
         .await
         .map_err(|error| anyhow::anyhow!("reading the daemon's answer: {error}"))?
         .to_bytes();
-    bail!(
-        "the daemon answers {status}: {}",
-        String::from_utf8_lossy(&refusal)
-    );
+    match serde_json::from_slice(&refusal) {
+        Ok(Answer { text }) => bail!(text),
+        Err(_) => bail!("the daemon answers {status}"),
+    }
 }

@@ -3,11 +3,16 @@
 pub mod change;
 pub mod client;
 pub mod connection;
+pub mod events;
 pub mod log;
+pub mod metrics;
 pub mod name;
+pub mod openapi;
 pub mod order;
+pub mod proc;
 pub mod request;
 mod routes;
+mod serve;
 pub mod server;
 pub mod table;
 
@@ -31,3 +36,24 @@ const RELOAD: &str = "/v1/reload";
 
 /// The path that tells what a reload would change.
 const DIFF: &str = "/v1/config/diff";
+
+/// The path of what happened, page by page.
+const EVENTS: &str = "/v1/events";
+
+/// The path of what happens, as it comes.
+const EVENT_STREAM: &str = "/v1/events/stream";
+
+/// The path of the decision log.
+const LOG: &str = "/v1/log";
+
+/// The path of what is measured.
+const METRICS: &str = "/metrics";
+
+/// The path of the files that programs read of IPVS.
+const PROC: &str = "/v1/proc/{file}";
+
+/// The path of the description of all this.
+const OPENAPI: &str = "/v1/openapi.json";
+
+#[cfg(test)]
+mod tests;

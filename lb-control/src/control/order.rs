@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::name;
 pub use super::name::Unknown;
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// What is to become of which real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Order {
     /// What is to become of it.
     pub verb: Verb,
@@ -25,7 +26,7 @@ pub struct Order {
 }
 
 /// What is to become of a real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// It gets nothing new and leaves when it has finished.
@@ -50,7 +51,7 @@ impl fmt::Display for Verb {
 }
 
 /// What the daemon says to an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// What became of it, for the operator to read.
     pub text: String,

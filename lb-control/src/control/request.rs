@@ -1,6 +1,7 @@
 //! What commands ask the daemon to do, and its answers.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use tokio::sync::oneshot;
 
 use super::change::{Changes, Made, Refused};
@@ -30,7 +31,7 @@ pub enum Request {
 }
 
 /// The answer to `POST /v1/reload`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// The file that was read.
     pub file: String,
@@ -41,7 +42,7 @@ pub struct Reloaded {
 }
 
 /// The answer to `GET /v1/config/diff`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Comparison {
     /// The file.
     pub file: String,

@@ -5,48 +5,80 @@ use axum::{
     body::Bytes,
     extract::{ConnectInfo, DefaultBodyLimit, Query, State as Shared},
     http::StatusCode,
+    middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    CHANGES, DIFF, RELOAD, SERVER, STATUS, TABLE,
-    change::{Changes, Refused, Why},
-    order::Order,
-    request::Request,
+    CHANGES, DIFF, EVENT_STREAM, EVENTS, LOG, METRICS, OPENAPI, PROC, RELOAD, SERVER, STATUS,
+    TABLE,
+    change::{Changes, Made, Refused, Why},
+    events, log, metrics, openapi,
+    order::{Answer, Order},
+    proc,
+    request::{Comparison, Reloaded, Request},
+    serve::{Room, bounded},
     server::{Peer, Sources},
+    table::Table,
 };
-use crate::{event::Event, model::ServiceId};
-
-/// No question is longer, in bytes: a restore of a hundred thousand real servers has room.
-const LONGEST: usize = 64 << 20;
+use crate::{event::Event, model::ServiceId, status::StatusReport};
 
 /// All paths.
+pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
+    vec![
+        (STATUS, get(status)),
+        (TABLE, get(table)),
+        (SERVER, post(order)),
+        (CHANGES, post(change)),
+        (RELOAD, post(reload)),
+        (DIFF, get(compare)),
+        (EVENTS, get(events::page)),
+        (EVENT_STREAM, get(events::follow)),
+        (LOG, get(log::follow).post(log::on).delete(log::off)),
+        (METRICS, get(metrics::metrics)),
+        (PROC, get(proc::file)),
+        (OPENAPI, get(openapi::document)),
+    ]
+}
+
+/// Whatever the daemon answers on its socket.
 pub(super) fn routes(sources: Sources) -> Router {
-    Router::new()
-        .route(STATUS, get(status))
-        .route(TABLE, get(table))
-        .route(SERVER, post(order))
-        .route(CHANGES, post(change))
-        .route(RELOAD, post(reload))
-        .route(DIFF, get(compare))
-        .layer(DefaultBodyLimit::max(LONGEST))
-        .with_state(sources)
+    router(paths(), sources)
+}
+
+/// What it answers to everybody who reaches it over TCP: what is measured, and nothing else.
+pub(super) fn public(sources: Sources) -> Router {
+    router(vec![(METRICS, get(metrics::metrics))], sources)
+}
+
+fn router(paths: Vec<(&'static str, MethodRouter<Sources>)>, sources: Sources) -> Router {
+    let router = paths
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        });
+    router
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Room::default(), bounded))
+        .with_state(sources)
 }
 
 /// Why a question has no answer, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Problem {
     /// One line.
     text: String,
 }
 
 /// What an answer is in place of one.
-struct Failure(StatusCode, String);
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -55,7 +87,8 @@ impl IntoResponse for Failure {
     }
 }
 
-fn ending<E>(_: E) -> Failure {
+/// Those who answer are gone.
+pub(super) fn ending<E>(_: E) -> Failure {
     let text = "the daemon is about to end".to_owned();
     Failure(StatusCode::SERVICE_UNAVAILABLE, text)
 }
@@ -71,7 +104,7 @@ async fn not_so() -> Failure {
 }
 
 /// The body of a question.
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     let unclear = |error| {
         let text = format!("the question is not understood: {error}");
         Failure(StatusCode::BAD_REQUEST, text)
@@ -79,7 +112,17 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(unclear)
 }
 
-async fn status(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
+/// How things are: services, real servers, interfaces, what was not steered.
+#[utoipa::path(
+    get,
+    path = STATUS,
+    tag = "table",
+    responses(
+        (status = 200, description = "As it is now", body = StatusReport),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn status(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
     let (reply, answer) = oneshot::channel();
     let asked = sources.events.send(Event::Status(reply)).await;
     asked.map_err(ending)?;
@@ -90,12 +133,26 @@ async fn status(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
 }
 
 /// Which part of the table is asked for.
-#[derive(Debug, Deserialize)]
-struct Part {
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Part {
+    /// One service only, if it is there.
     service: Option<ServiceId>,
 }
 
-async fn table(
+/// The routing table with its counters and rates.
+#[utoipa::path(
+    get,
+    path = TABLE,
+    tag = "table",
+    params(Part),
+    responses(
+        (status = 200, description = "As it is now", body = Table),
+        (status = 400, description = "The question is not understood"),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn table(
     Shared(sources): Shared<Sources>,
     Query(Part { service }): Query<Part>,
 ) -> Result<Response, Failure> {
@@ -106,7 +163,20 @@ async fn table(
     Ok(Json(table).into_response())
 }
 
-async fn order(
+/// Says what is to become of a real server.
+#[utoipa::path(
+    post,
+    path = SERVER,
+    tag = "table",
+    request_body = Order,
+    responses(
+        (status = 200, description = "What became of it", body = Answer),
+        (status = 400, description = "The question is not understood", body = Problem),
+        (status = 404, description = "There is no such server, or more than one", body = Problem),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn order(
     Shared(sources): Shared<Sources>,
     ConnectInfo(Peer(who)): ConnectInfo<Peer>,
     body: Bytes,
@@ -116,12 +186,29 @@ async fn order(
     let event = Event::Ordered { order, who, reply };
     sources.events.send(event).await.map_err(ending)?;
     match answer.await.map_err(ending)? {
-        Ok(text) => Ok(Json(super::order::Answer { text }).into_response()),
+        Ok(text) => Ok(Json(Answer { text }).into_response()),
         Err(unknown) => Err(Failure(StatusCode::NOT_FOUND, unknown.to_string())),
     }
 }
 
-async fn change(
+/// Changes the table, besides what lvs.cf says: all of the changes are made, or none.
+#[utoipa::path(
+    post,
+    path = CHANGES,
+    tag = "table",
+    request_body = Changes,
+    responses(
+        (status = 200, description = "They were made, or could be made", body = Made),
+        (status = 400, description = "The question is not understood", body = Refused),
+        (status = 404, description = "There is no such service or server", body = Refused),
+        (status = 409, description = "There is such a service or server already", body = Refused),
+        (status = 422, description = "The terms cannot be, or do not go together", body = Refused),
+        (status = 500, description = "The system refused it", body = Refused),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+        (status = 507, description = "There is no room for it", body = Refused),
+    ),
+)]
+pub(super) async fn change(
     Shared(sources): Shared<Sources>,
     ConnectInfo(Peer(who)): ConnectInfo<Peer>,
     body: Bytes,
@@ -159,7 +246,18 @@ async fn change(
     })
 }
 
-async fn reload(
+/// Reads lvs.cf again.
+#[utoipa::path(
+    post,
+    path = RELOAD,
+    tag = "configuration",
+    responses(
+        (status = 200, description = "It is in force", body = Reloaded),
+        (status = 422, description = "It is not fit to be used; everything stays as it was", body = Problem),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn reload(
     Shared(sources): Shared<Sources>,
     ConnectInfo(Peer(who)): ConnectInfo<Peer>,
 ) -> Result<Response, Failure> {
@@ -172,7 +270,18 @@ async fn reload(
     }
 }
 
-async fn compare(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
+/// What a reload would change, and what was changed by command.
+#[utoipa::path(
+    get,
+    path = DIFF,
+    tag = "configuration",
+    responses(
+        (status = 200, description = "The differences", body = Comparison),
+        (status = 422, description = "lvs.cf is not fit to be used", body = Problem),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn compare(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
     let (reply, answer) = oneshot::channel();
     let asked = sources.requests.send(Request::Compare(reply)).await;
     asked.map_err(ending)?;

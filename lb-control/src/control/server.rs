@@ -7,14 +7,23 @@ use std::{
         net::{UnixListener as StdListener, UnixStream as StdStream},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
-use tokio::{net::UnixListener, sync::mpsc};
+use nix::unistd::{Group, chown};
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::mpsc,
+};
 
-use super::{request::Request, routes::routes};
-use crate::{event::Event, health, status::InterfaceStatus};
+use super::{
+    metrics,
+    request::Request,
+    routes::{public, routes},
+    serve::{Limits, serve},
+};
+use crate::{event::Event, health, journal::Journal, status::InterfaceStatus};
 
 /// Who can answer.
 #[derive(Clone)]
@@ -29,7 +38,25 @@ pub struct Sources {
     pub log: super::log::Log,
     /// The interfaces with the program on them.
     pub interfaces: tokio::sync::watch::Receiver<Vec<InterfaceStatus>>,
+    /// What happened.
+    pub journal: Journal,
+    /// What was measured last.
+    pub measured: metrics::Last,
 }
+
+/// What commands may take.
+const COMMANDS: Limits = Limits {
+    clients: 256,
+    head: Duration::from_secs(10),
+    stall: Duration::from_secs(30),
+};
+
+/// What readers of metrics may take, who can be anybody.
+const READERS: Limits = Limits {
+    clients: 16,
+    head: Duration::from_secs(5),
+    stall: Duration::from_secs(10),
+};
 
 /// A socket that is removed when it is no longer listened on, with its folder if that was made for
 /// it.
@@ -45,13 +72,14 @@ struct Trace {
 }
 
 impl Socket {
-    /// Listens at `path`, which only its owner and group may use. A socket that a daemon left
-    /// behind is replaced.
+    /// Listens at `path`, which only its owner and group may use: this one, if one is given. A socket that a
+    /// daemon left behind is replaced.
     ///
     /// # Errors
-    /// If another daemon listens there, or the place cannot be written.
-    pub fn listen(path: &Path) -> anyhow::Result<Self> {
+    /// If another daemon listens there, the place cannot be written, or there is no such group.
+    pub fn listen(path: &Path, group: Option<&str>) -> anyhow::Result<Self> {
         let context = || format!("listening on {}", path.display());
+        let group = group.map(group_id).transpose()?;
         if StdStream::connect(path).is_ok() {
             bail!("another lb listens on {}", path.display());
         }
@@ -65,6 +93,9 @@ impl Socket {
         };
         let _ = fs::remove_file(path);
         let listener = StdListener::bind(path).with_context(context)?;
+        if let Some(group) = group {
+            chown(path, None, Some(group)).with_context(context)?;
+        }
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).with_context(context)?;
         listener.set_nonblocking(true).with_context(context)?;
         Ok(Self {
@@ -73,18 +104,25 @@ impl Socket {
         })
     }
 
-    /// Answers until the daemon ends.
-    ///
-    /// # Errors
-    /// If the socket fails.
-    pub async fn serve(self, sources: Sources) -> std::io::Result<()> {
+    /// Answers until it is dropped.
+    pub async fn serve(self, sources: Sources) {
         let Self { listener, _trace } = self;
-        let log = sources.log.clone();
-        let routes = routes(sources)
-            .merge(super::log::routes(log))
-            .into_make_service_with_connect_info::<Peer>();
-        axum::serve(listener, routes).await
+        serve(listener, routes(sources), COMMANDS, Peer::of).await;
     }
+}
+
+/// The number of a group.
+fn group_id(name: &str) -> anyhow::Result<nix::unistd::Gid> {
+    let group = Group::from_name(name).with_context(|| format!("looking for the group {name}"))?;
+    match group {
+        Some(group) => Ok(group.gid),
+        None => bail!("there is no group {name}"),
+    }
+}
+
+/// Tells everybody who comes what is measured, and nothing else, until it is dropped.
+pub async fn serve_metrics(listener: TcpListener, sources: Sources) {
+    serve(listener, public(sources), READERS, |_: &TcpStream| ()).await;
 }
 
 impl Drop for Trace {
@@ -101,14 +139,55 @@ impl Drop for Trace {
 #[derive(Debug, Clone)]
 pub(super) struct Peer(pub(super) String);
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(match stream.io().peer_cred() {
-            Ok(peer) => match peer.pid() {
-                Some(pid) => format!("uid {} pid {pid}", peer.uid()),
-                None => format!("uid {}", peer.uid()),
-            },
-            Err(_) => "somebody".to_owned(),
-        })
+impl Peer {
+    fn of(stream: &UnixStream) -> Self {
+        let Ok(peer) = stream.peer_cred() else {
+            return Self("somebody".to_owned());
+        };
+        let uid = peer.uid();
+        let pid = peer.pid().map(|pid| format!(" pid {pid}"));
+        let name = fs::read_to_string(USERS).ok();
+        let name = name.and_then(|users| Some(format!(" ({})", user(&users, uid)?)));
+        Self(format!(
+            "uid {uid}{}{}",
+            pid.unwrap_or_default(),
+            name.unwrap_or_default()
+        ))
+    }
+}
+
+/// The users of this machine. Those of a directory are not asked for, since that may take long.
+const USERS: &str = "/etc/passwd";
+
+/// What a user is called there.
+fn user(users: &str, uid: u32) -> Option<&str> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let number: u32 = fields.nth(1)?.parse().ok()?;
+        (number == uid).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_called_as_on_this_machine() {
+        let users = "root:x:0:0:root:/root:/bin/sh\n+::::::\n\nada:x:1000:1000::/:/bin/sh\n";
+        let table = [(0, Some("root")), (1000, Some("ada")), (1, None)];
+        for (uid, expected) in table {
+            assert_eq!(user(users, uid), expected, "{uid}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_group_that_there_is_not_is_refused_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("below/lb.sock");
+        let refused = Socket::listen(&path, Some("no-such-group")).err().unwrap();
+        assert_eq!(refused.to_string(), "there is no group no-such-group");
+        assert!(!path.parent().unwrap().exists());
     }
 }

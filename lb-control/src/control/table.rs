@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use crate::model::Origin;
 use crate::model::{Forwarding, Scheduler, SchedulerFlags, Selector, ServiceId};
 
 /// The routing table as it is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Table {
     /// How long silent connections are remembered.
     pub timeouts: TimeoutsRow,
@@ -17,7 +18,7 @@ pub struct Table {
 }
 
 /// Timeouts in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TimeoutsRow {
     /// An established TCP connection.
     pub tcp: u32,
@@ -28,7 +29,7 @@ pub struct TimeoutsRow {
 }
 
 /// A virtual service of the table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceRow {
     /// What it is known by.
     pub service: ServiceId,
@@ -58,11 +59,12 @@ pub struct ServiceRow {
 }
 
 /// How long clients stay with their server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PersistenceRow {
     /// Seconds after its last connection.
     pub timeout: u32,
     /// Clients whose addresses this mask makes equal are one.
+    #[schema(value_type = String, example = "255.255.255.0")]
     pub mask: IpAddr,
     /// The name of a persistence engine, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,9 +72,10 @@ pub struct PersistenceRow {
 }
 
 /// A real server of the table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerRow {
     /// Where it listens.
+    #[schema(value_type = String, example = "10.0.0.11:80")]
     pub server: SocketAddr,
     /// What it is called.
     pub name: String,
@@ -106,7 +109,7 @@ pub struct ServerRow {
 }
 
 /// What was counted, or how much of it comes in a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Connections that were scheduled.
     pub connections: u64,

@@ -17,6 +17,7 @@ use crate::{
     },
     event::Event,
     explain::{layers::protocol_name, names::Names},
+    journal::{About, Journal, Kind},
 };
 
 /// How many lines wait for those who read along; the slower ones miss those before.
@@ -30,13 +31,14 @@ pub(super) struct Decisions {
     wishes: mpsc::Receiver<Asked>,
     lines: broadcast::Sender<String>,
     events: mpsc::Sender<Event>,
+    journal: Journal,
     /// What reads the records; empty while it is off.
     reading: JoinSet<()>,
 }
 
 impl Decisions {
     /// It is off at first. What commands need to talk to it.
-    pub(super) fn new(events: mpsc::Sender<Event>) -> (Self, Log) {
+    pub(super) fn new(events: mpsc::Sender<Event>, journal: Journal) -> (Self, Log) {
         let (wish_sender, wishes) = mpsc::channel(1);
         let (lines, _) = broadcast::channel(WAITING);
         let log = Log {
@@ -47,6 +49,7 @@ impl Decisions {
             wishes,
             lines,
             events,
+            journal,
             reading: JoinSet::new(),
         };
         (decisions, log)
@@ -58,10 +61,11 @@ impl Decisions {
     }
 
     /// Does what was asked for.
-    pub(super) fn carry_out(&mut self, program: &mut Program, (wish, reply): Asked) {
+    pub(super) fn carry_out(&mut self, program: &mut Program, asked: Asked) {
+        let Asked { wish, who, reply } = asked;
         let done = match wish {
-            Some(wish) => self.switch_on(program, wish),
-            None => self.switch_off(program),
+            Some(wish) => self.switch_on(program, wish, &who),
+            None => self.switch_off(program, &who),
         };
         if let Err(error) = &done {
             error!("the decision log: {error:#}");
@@ -70,7 +74,7 @@ impl Decisions {
         let _ = reply.send(done.map_err(|error| format!("{error:#}")));
     }
 
-    fn switch_on(&mut self, program: &mut Program, wish: Wish) -> anyhow::Result<()> {
+    fn switch_on(&mut self, program: &mut Program, wish: Wish, who: &str) -> anyhow::Result<()> {
         let records = program.begin_log(Sampling {
             one_of: wish.sample,
             drops_only: wish.drops_only,
@@ -79,18 +83,18 @@ impl Decisions {
         self.reading = JoinSet::new();
         self.reading
             .spawn(read(records, self.lines.clone(), self.events.clone()));
-        info!(
-            sample = wish.sample,
-            drops_only = wish.drops_only,
-            "the decision log is on"
-        );
+        let Wish { sample, drops_only } = wish;
+        let what = if drops_only { "drops only" } else { "all" };
+        let text = format!("the decision log is on: {what}, one packet of {sample}");
+        self.journal.tell(Kind::Logging, About::ALL.by(who), text);
         Ok(())
     }
 
-    fn switch_off(&mut self, program: &mut Program) -> anyhow::Result<()> {
+    fn switch_off(&mut self, program: &mut Program, who: &str) -> anyhow::Result<()> {
         program.end_log()?;
         self.reading = JoinSet::new();
-        info!("the decision log is off");
+        let about = About::ALL.by(who);
+        self.journal.tell(Kind::Logging, about, "the decision log is off");
         Ok(())
     }
 }

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::net::if_::if_nametoindex;
 use tokio::sync::watch;
-use tracing::{error, info};
 
 use super::Options;
 use crate::{
     dataplane::kernel::{Attached, Back, Mode, Program},
+    journal::{About, Journal, Kind},
     model::Site,
     network::links::{Links, Xdp},
     status::InterfaceStatus,
 };
 
 /// The interfaces with the program on them, by name.
-#[derive(Default)]
 pub(super) struct Interfaces {
+    journal: Journal,
     attached: BTreeMap<String, InterfaceStatus>,
     /// Those that were refused, so that it is said once.
     refused: BTreeSet<String>,
@@ -26,6 +26,16 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            attached: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            shown: watch::Sender::default(),
+        }
+    }
+
     /// Puts the program on an interface unless it is there.
     pub(super) fn attach(
         &mut self,
@@ -37,7 +47,8 @@ impl Interfaces {
             return Ok(());
         }
         let attached = program.attach(name, mode)?;
-        info!(interface = name, mode = %attached, "program attached");
+        let text = format!("program attached to {name}, {attached}");
+        self.journal.tell(Kind::Attached, About::ALL, text);
         self.attached.insert(
             name.to_owned(),
             InterfaceStatus {
@@ -60,7 +71,8 @@ impl Interfaces {
         if !self.refused.contains(name)
             && let Err(error) = self.attach(program, name, mode)
         {
-            error!("{error:#}; packets that come in by {name} are not steered");
+            let text = format!("{error:#}; packets that come in by {name} are not steered");
+            self.journal.tell(Kind::NotAttached, About::ALL, text);
             self.refused.insert(name.to_owned());
         }
     }

@@ -7,6 +7,7 @@ mod pulse;
 mod secret;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -42,6 +43,10 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Where commands are listened for.
     pub socket: PathBuf,
+    /// Who may use that socket besides its owner, if not the owner's group.
+    pub socket_group: Option<String>,
+    /// Where everybody is told what is measured, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Where changes by command are kept.
     pub changes: PathBuf,
     /// How many entries each flow table holds, if not as lvs.cf says.

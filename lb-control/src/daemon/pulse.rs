@@ -12,11 +12,12 @@ use lb_common::maps::Vlan;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
 use sd_notify::NotifyState;
 use tokio::{
+    net::TcpListener,
     sync::mpsc,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
     Options, Reader, Signals,
@@ -30,7 +31,7 @@ use crate::{
     control::{
         change::{Change, Changes, Made, Refused, Why},
         request::{Comparison, Reloaded, Request},
-        server::{Socket, Sources},
+        server::{Socket, Sources, serve_metrics},
     },
     dataplane::{
         Dataplane as _,
@@ -39,7 +40,8 @@ use crate::{
     },
     difference::{Difference, differences},
     event::Event,
-    health::{self, Target, Watch},
+    health::{self, Health, Target, Watch},
+    journal::{About, Journal, Kind},
     model::{FloatingAddress, Origin, ServiceId, Site, VirtualService},
     network::{
         addresses::{Addresses, Raised},
@@ -73,6 +75,7 @@ pub(super) struct Pulse {
     kept: Kept,
     /// What is served: both together.
     site: Site,
+    journal: Journal,
     program: Program,
     interfaces: Interfaces,
     addresses: Addresses,
@@ -85,7 +88,7 @@ pub(super) struct Pulse {
     decisions: Decisions,
     requests: mpsc::Receiver<Request>,
     vlans: BTreeMap<u32, Vlan>,
-    /// The task that answers commands.
+    /// The tasks that answer commands and readers of metrics.
     commands: JoinSet<()>,
     _lock: Lock,
 }
@@ -121,7 +124,11 @@ impl Pulse {
         let site = changes.apply(&file);
         preflight::warn_of_settings(&site);
         // What can be refused comes before what changes the data plane.
-        let socket = Socket::listen(&options.socket)?;
+        let socket = Socket::listen(&options.socket, options.socket_group.as_deref())?;
+        let metrics = match options.metrics {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         pins.create()?;
         let lock = pins.lock()?;
         let sizes = options.sizes(&site)?;
@@ -136,8 +143,10 @@ impl Pulse {
         };
         reconciler.set_secret(secret);
         secret::tell_pairs(&site);
+        let journal = Journal::default();
+        reconciler.set_journal(journal.clone());
 
-        let mut interfaces = Interfaces::default();
+        let mut interfaces = Interfaces::new(journal.clone());
         for name in first_interfaces(&options, &site) {
             older.hand_over(&name, pins)?;
             interfaces.attach(&mut program, &name, options.mode)?;
@@ -152,7 +161,7 @@ impl Pulse {
         tokio::spawn(reconciler.run(queue));
         let (held, in_vain) = program.held()?;
         tokio::spawn(waiting_room::keep(held, in_vain));
-        let (decisions, log) = Decisions::new(events.clone());
+        let (decisions, log) = Decisions::new(events.clone(), journal.clone());
         let (request_sender, requests) = mpsc::channel(QUEUE);
         let sources = Sources {
             events: events.clone(),
@@ -160,13 +169,14 @@ impl Pulse {
             log,
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
+            journal: journal.clone(),
+            measured: Arc::default(),
         };
         let mut commands = JoinSet::new();
-        commands.spawn(async move {
-            if let Err(error) = socket.serve(sources).await {
-                error!(%error, "commands are no longer listened for");
-            }
-        });
+        if let Some(listener) = metrics {
+            commands.spawn(serve_metrics(listener, sources.clone()));
+        }
+        commands.spawn(socket.serve(sources));
 
         kept.set(changes);
         let mut pulse = Self {
@@ -175,6 +185,7 @@ impl Pulse {
             file,
             kept,
             site: Site::default(),
+            journal,
             program,
             interfaces,
             addresses,
@@ -196,7 +207,8 @@ impl Pulse {
             return Err(error);
         }
         older.remove()?;
-        info!("STARTING PULSE: active");
+        let text = "STARTING PULSE: active";
+        pulse.journal.tell(Kind::Started, About::ALL, text);
         notify(&[NotifyState::Ready, NotifyState::Status("active")]);
         Ok(pulse)
     }
@@ -255,7 +267,14 @@ impl Pulse {
         let is_news = self.site.addresses.is_empty();
         for (address, raised) in site.addresses.iter().zip(raised) {
             if is_news || raised == Raised::Added {
-                info!(address = %address.address, interface = address.interface, ?raised, "virtual address");
+                let what = match raised {
+                    Raised::Added => "added",
+                    Raised::Kept => "kept",
+                    Raised::Foreign => "was there, and will stay",
+                };
+                let (address, interface) = (address.address, &address.interface);
+                let text = format!("virtual address {address} on {interface}: {what}");
+                self.journal.tell(Kind::Address, About::ALL, text);
             }
         }
         Ok(())
@@ -264,7 +283,8 @@ impl Pulse {
     /// Takes our virtual addresses off but for the site's.
     async fn lower_all_but(&mut self, site: &Site) -> anyhow::Result<()> {
         for address in self.addresses.lower_all_but(&site.addresses).await? {
-            info!(%address, "virtual address taken off");
+            let text = format!("virtual address {address} taken off");
+            self.journal.tell(Kind::Address, About::ALL, text);
         }
         Ok(())
     }
@@ -277,7 +297,10 @@ impl Pulse {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(report) = self.reports.recv() => self.tell(Event::Health(report)).await?,
+                Some(report) = self.reports.recv() => {
+                    tell_health(&self.journal, &report);
+                    self.tell(Event::Health(report)).await?;
+                }
                 Some(resolved) = self.ways.recv() => {
                     self.attach_on_the_way(&resolved).await;
                     self.tell(Event::Way(resolved)).await?;
@@ -298,15 +321,18 @@ impl Pulse {
                     let _ = self.reload("SIGHUP").await;
                 }
                 _ = signals.terminate.recv() => {
-                    info!("Terminating due to signal 15");
-                    return Ok(());
+                    return Ok(self.end(15));
                 }
                 _ = signals.interrupt.recv() => {
-                    info!("Terminating due to signal 2");
-                    return Ok(());
+                    return Ok(self.end(2));
                 }
             }
         }
+    }
+
+    fn end(&self, signal: i32) {
+        let text = format!("Terminating due to signal {signal}");
+        self.journal.tell(Kind::Stopping, About::ALL, text);
     }
 
     /// A command asks for something.
@@ -352,12 +378,14 @@ impl Pulse {
         for change in &list.changes {
             if let Change::Zero { service } = change {
                 self.tell(Event::Zero(*service)).await.map_err(failed)?;
+                let about = service.map_or(About::ALL, About::service);
+                let text = "counters begin anew";
+                self.journal.tell(Kind::Zeroed, about.by(who), text);
             }
         }
         self.kept.set(changes);
-        for difference in &changed {
-            info!(who, "{difference}");
-        }
+        let about = About::ALL.by(who);
+        self.journal.tell_all(Kind::Changed, about, &changed);
         Ok(made)
     }
 
@@ -368,12 +396,12 @@ impl Pulse {
             Err(_) => notify(&[NotifyState::Reloading]),
         }
         let file = self.options.config.display().to_string();
+        let about = About::ALL.by(who);
         let reloaded = match self.reloaded().await {
             Ok((changed, warnings)) => {
-                for difference in &changed {
-                    info!(who, "{difference}");
-                }
-                info!(who, changes = changed.len(), "{file} was read again");
+                self.journal.tell_all(Kind::Changed, about, &changed);
+                let text = format!("{file} was read again: {} changes", changed.len());
+                self.journal.tell(Kind::Reloaded, about, text);
                 Ok(Reloaded {
                     file,
                     changed,
@@ -381,8 +409,9 @@ impl Pulse {
                 })
             }
             Err(error) => {
-                error!(who, "{error:#}; everything stays as it was");
-                Err(format!("{error:#}; everything stays as it was"))
+                let text = format!("{error:#}; everything stays as it was");
+                self.journal.tell(Kind::ReloadRefused, about, text.clone());
+                Err(text)
             }
         };
         notify(&[NotifyState::Ready]);
@@ -484,6 +513,30 @@ impl Pulse {
         }
         // With it goes the socket.
         self.commands.shutdown().await;
+    }
+}
+
+/// Listens for readers of metrics.
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("listening on {address} for readers of metrics"))
+}
+
+/// A real server came or went, in the words that Piranha's operators look for.
+fn tell_health(journal: &Journal, report: &health::Report) {
+    let server = report.server;
+    let about = About::server(report.service, server);
+    match &report.health {
+        Health::Up => {
+            let text = format!("[ active ] making {server} available");
+            journal.tell(Kind::ServerUp, about, text);
+        }
+        Health::Down { reason } => {
+            let text = format!(
+                "[inactive] shutting down {server} due to connection failure: {reason}"
+            );
+            journal.tell(Kind::ServerDown, about, text);
+        }
     }
 }
 

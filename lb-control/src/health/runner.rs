@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Failure, Health, LastFailure, Nanny, Outcome, Report, State, Target, Timing, probe_once,
+    Failure, LastFailure, Nanny, Outcome, Report, State, Target, Timing, probe_once,
 };
 use crate::{
     model::{Check, ServiceId},
@@ -294,7 +294,6 @@ impl Watch {
         self.agenda.insert((watched.nanny.deadline(), key));
 
         if let Some(health) = change {
-            announce(&key, &health);
             let (service, server) = key;
             let report = Report {
                 service,
@@ -350,16 +349,6 @@ fn complain(last: &mut Option<Instant>, (service, server): &Key, failure: &Failu
     if last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN_EVERY) {
         *last = Some(now);
         warn!(%service, %server, "{failure}; what is known of the server stays");
-    }
-}
-
-/// In the words that Piranha's operators look for.
-fn announce((service, server): &Key, health: &Health) {
-    match health {
-        Health::Up => info!(%service, %server, "[ active ] making {server} available"),
-        Health::Down { reason } => {
-            warn!(%service, %server, %reason, "[inactive] shutting down {server} due to connection failure");
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The routing table with its counters, as commands ask for it.
 
+use std::{collections::HashSet, time::Duration};
+
 use crate::{
     control::table::{Counts, PersistenceRow, ServerRow, ServiceRow, Table, TimeoutsRow},
     counters::Counters,
@@ -20,49 +22,10 @@ pub fn table<D: Dataplane>(
     dataplane: &D,
     which: Option<ServiceId>,
 ) -> Table {
-    let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let timeouts = &state.site.timeouts;
     let services = state.site.services.iter();
     let wanted = services.filter(|service| which.is_none_or(|which| which == service.key));
-    let rows = wanted.map(|service| {
-        let servers: Vec<_> = service
-            .servers
-            .iter()
-            .map(|server| row(state, ids, rates, dataplane, service, server))
-            .collect();
-        let sum = |what: fn(&ServerRow) -> &Counts| {
-            let counts = servers.iter().map(what);
-            counts.fold(Counts::default(), |sum, one| sum.and(one))
-        };
-        let sorry = service.sorry_server.and_then(|socket| {
-            ids.find_server(&(service.key, socket, service.forwarding.method()))
-        });
-        let of_sorry = sorry.and_then(|id| dataplane.traffic(id).ok());
-        let (counts, rates) = (
-            sum(|row| &row.counts)
-                .and(&counters.left(service.key).into())
-                .and(&of_sorry.unwrap_or_default().into()),
-            sum(|row| &row.rates).and(&sorry.map_or_else(Counts::default, |id| rates.of(id))),
-        );
-        ServiceRow {
-            service: service.key,
-            name: service.name.clone(),
-            origin: service.origin,
-            matches: service.selectors.clone(),
-            scheduler: service.scheduler,
-            flags: service.flags,
-            persistence: service.persistence.map(|persistence| PersistenceRow {
-                timeout: seconds(persistence.timeout),
-                mask: persistence.mask,
-                engine: service.engine.clone(),
-            }),
-            one_packet: service.one_packet,
-            forwarding: service.forwarding,
-            counts,
-            rates,
-            servers,
-        }
-    });
+    let rows = wanted.map(|service| service_row(state, ids, counters, rates, dataplane, service));
     Table {
         timeouts: TimeoutsRow {
             tcp: seconds(timeouts.tcp),
@@ -71,6 +34,67 @@ pub fn table<D: Dataplane>(
         },
         services: rows.collect(),
     }
+}
+
+/// A service with its servers.
+pub(super) fn service_row<D: Dataplane>(
+    state: &State,
+    ids: &Ids,
+    counters: &Counters,
+    rates: &Rates,
+    dataplane: &D,
+    service: &VirtualService,
+) -> ServiceRow {
+    let servers: Vec<_> = service
+        .servers
+        .iter()
+        .map(|server| row(state, ids, rates, dataplane, service, server))
+        .collect();
+    let sum = |what: fn(&ServerRow) -> &Counts| {
+        let counts = servers.iter().map(what);
+        counts.fold(Counts::default(), |sum, one| sum.and(one))
+    };
+    // The sorry server, and those that may finish.
+    let known: HashSet<_> = service
+        .servers
+        .iter()
+        .map(|server| (server.socket, server.forwarding.method()))
+        .collect();
+    let others: Vec<_> = ids
+        .servers_of(service.key)
+        .filter(|((_, socket, method), _)| !known.contains(&(*socket, *method)))
+        .map(|(_, id)| id)
+        .collect();
+    let counted = others.iter().filter_map(|id| dataplane.traffic(*id).ok());
+    let counts = counted.fold(
+        sum(|row| &row.counts).and(&counters.left(service.key).into()),
+        |sum, traffic| sum.and(&traffic.into()),
+    );
+    let rates = others
+        .iter()
+        .fold(sum(|row| &row.rates), |sum, id| sum.and(&rates.of(*id)));
+    ServiceRow {
+        service: service.key,
+        name: service.name.clone(),
+        origin: service.origin,
+        matches: service.selectors.clone(),
+        scheduler: service.scheduler,
+        flags: service.flags,
+        persistence: service.persistence.map(|persistence| PersistenceRow {
+            timeout: seconds(persistence.timeout),
+            mask: persistence.mask,
+            engine: service.engine.clone(),
+        }),
+        one_packet: service.one_packet,
+        forwarding: service.forwarding,
+        counts,
+        rates,
+        servers,
+    }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn row<D: Dataplane>(
