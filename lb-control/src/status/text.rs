@@ -405,7 +405,7 @@ no-server    answer       12
         }
         assert_eq!(
             report().of_service("mail").unwrap_err().to_string(),
-            "no service is called “mail”; there are web, dns"
+            "no service is called “mail”; there are web (TCP 192.0.2.10:80), dns (UDP [2001:db8::53]:53)"
         );
     }
 }

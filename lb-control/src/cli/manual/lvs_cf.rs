@@ -26,6 +26,7 @@ virtual web {
     server one {
         address = 10.0.0.11
         active = 1
+        weight = 1
     }
     server two {
         address = 10.0.0.12
