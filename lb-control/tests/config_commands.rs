@@ -1,4 +1,5 @@
 //! `lb config` as people type it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     fs,
