@@ -280,7 +280,7 @@ impl Plan {
     }
 
     /// A server that nobody asks for stays, with weight 0.
-    pub fn stay(&mut self, identity: Identity, id: u32, before: Server) {
+    pub fn stay(&mut self, identity: Identity, id: u32, before: Server, actual: &Tables) {
         let entry = Server {
             weight: 0,
             ..before
@@ -290,6 +290,9 @@ impl Plan {
             self.roles.give(address, Role::MASQUERADED);
         }
         self.delta.servers.insert(id, Some(entry));
+        if actual.thresholds.contains_key(&id) {
+            self.delta.thresholds.insert(id, None);
+        }
         self.staying.insert(identity, Staying { id, masqueraded });
     }
 

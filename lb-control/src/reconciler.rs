@@ -400,7 +400,7 @@ impl<D: Dataplane> Reconciler<D> {
             let is_wanted = |id| plan.holding(service).is_some_and(|it| it.has(id));
             let id = ids.find_server(&identity).filter(|id| !is_wanted(*id));
             match id.and_then(|id| Some((id, *actual.servers.get(&id)?))) {
-                Some((id, before)) => plan.stay(identity, id, before),
+                Some((id, before)) => plan.stay(identity, id, before, actual),
                 None => state.forget_leaving(&identity),
             }
         }
