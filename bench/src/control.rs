@@ -144,6 +144,10 @@ enum Step {
     Order,
     /// A second passes in which nothing happens.
     Tick,
+    /// A thousand real servers are measured for Prometheus: for so long a scrape holds up all else.
+    Measure,
+    /// Somebody asks for the routing table.
+    Table,
 }
 
 impl Step {
@@ -157,6 +161,8 @@ impl Step {
             Self::Way => "way",
             Self::Order => "order",
             Self::Tick => "tick",
+            Self::Measure => "measure",
+            Self::Table => "table",
         }
     }
 }
@@ -363,6 +369,14 @@ fn steps(site: &Site, text: &str) -> Result<Vec<(Step, Told)>> {
         ),
         (Step::Order, Told::Events(vec![ordered])),
         (Step::Tick, Told::Events(vec![Event::Tick])),
+        (
+            Step::Measure,
+            Told::Events(vec![Event::Measure(0, oneshot::channel().0)]),
+        ),
+        (
+            Step::Table,
+            Told::Events(vec![Event::Table(None, oneshot::channel().0)]),
+        ),
     ];
     Ok(steps.into())
 }

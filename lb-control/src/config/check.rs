@@ -3,6 +3,7 @@
 use std::{io::Write, path::Path};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Colour, Severity, bytes,
@@ -108,9 +109,14 @@ pub fn check_with(
     })
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+/// The answer to `lb check --json`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckReport)]
+pub(crate) struct Answer<'a> {
+    /// Whether it can be loaded.
     ok: bool,
+    /// The file.
     file: &'a str,
+    /// What is wrong with it, or may be.
     diagnostics: Vec<Located<'a>>,
 }

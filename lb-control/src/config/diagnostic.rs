@@ -1,6 +1,7 @@
 //! What is to be said about a file: errors and warnings with their place.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::source::{Position, Source, Span};
 
@@ -8,7 +9,7 @@ use super::source::{Position, Source, Span};
 const MOST: usize = 500;
 
 /// Whether the file can be used in spite of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file is refused.
@@ -93,13 +94,20 @@ impl Diagnostic {
 }
 
 /// A diagnostic as machines read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Diagnostic)]
 pub struct Located<'a> {
+    /// The file.
     file: &'a str,
+    /// The line, from 1.
     line: usize,
+    /// The character in it, from 1.
     column: usize,
+    /// Whether the file can be used in spite of it.
     severity: Severity,
+    /// What is wrong.
     message: &'a str,
+    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'a str>,
 }

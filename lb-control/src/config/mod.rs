@@ -11,7 +11,7 @@
 mod addresses;
 mod assignment;
 mod balancing;
-mod check;
+pub(crate) mod check;
 pub mod diagnostic;
 pub mod directives;
 pub mod document;

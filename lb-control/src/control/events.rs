@@ -4,7 +4,7 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     Json,
-    extract::{Query, State as Shared},
+    extract::State as Shared,
     http::HeaderMap,
     response::{
         IntoResponse, Response, Sse,
@@ -16,8 +16,11 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
-use super::server::Sources;
-use crate::journal::{Entry, Journal, KEPT};
+use super::{
+    routes::{Problem, Said},
+    server::Sources,
+};
+use crate::journal::{Entry, Journal, KEPT, Page};
 
 /// Nobody waits longer for the next event, in seconds.
 const LONGEST_WAIT: u64 = 60;
@@ -43,11 +46,14 @@ pub(super) struct Which {
     path = super::EVENTS,
     tag = "events",
     params(Which),
-    responses((status = 200, description = "Some of them", body = crate::journal::Page)),
+    responses(
+        (status = 200, description = "Some of them", body = Page),
+        (status = 400, description = "The question is not understood", body = Problem),
+    ),
 )]
 pub(super) async fn page(
     Shared(sources): Shared<Sources>,
-    Query(Which { after, limit, wait }): Query<Which>,
+    Said(Which { after, limit, wait }): Said<Which>,
 ) -> Response {
     let journal = &sources.journal;
     if let (Some(after), Some(wait)) = (after, wait) {
@@ -76,11 +82,15 @@ pub(super) struct From {
         From,
         ("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was read"),
     ),
-    responses((status = 200, description = "Events without end", body = Entry, content_type = "text/event-stream")),
+    responses(
+        (status = 200, description = "Events without end", body = Entry, content_type = "text/event-stream"),
+        (status = 400, description = "The question is not understood", body = Problem),
+        (status = 503, description = "Too many follow already", body = Problem),
+    ),
 )]
 pub(super) async fn follow(
     Shared(sources): Shared<Sources>,
-    Query(From { after }): Query<From>,
+    Said(From { after }): Said<From>,
     headers: HeaderMap,
 ) -> Response {
     let read_up_to = headers

@@ -14,7 +14,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Query, State as Shared},
+    extract::State as Shared,
     http::{
         HeaderMap,
         header::{ACCEPT, CONTENT_TYPE},
@@ -32,7 +32,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::exposition::{Exposition, Format};
 use super::{
-    routes::{Failure, ending},
+    routes::{Failure, Problem, Said, ending},
     server::Sources,
 };
 use crate::{
@@ -145,12 +145,13 @@ pub(super) struct Which {
     params(Which),
     responses(
         (status = 200, description = "All metrics", body = String, content_type = "text/plain"),
-        (status = 503, description = "The daemon is about to end", body = super::routes::Problem),
+        (status = 400, description = "The question is not understood", body = Problem),
+        (status = 503, description = "The daemon is about to end, or too many read already", body = Problem),
     ),
 )]
 pub(super) async fn metrics(
     Shared(sources): Shared<Sources>,
-    Query(Which { compat }): Query<Which>,
+    Said(Which { compat }): Said<Which>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());

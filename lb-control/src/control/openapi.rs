@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::{events, log, metrics, proc, routes};
-use crate::status;
+use crate::{config, doctor, explain, status};
 
 /// What is described.
 #[derive(OpenApi)]
@@ -41,7 +41,12 @@ use crate::status;
         document,
     ),
     // What commands say that no path answers with.
-    components(schemas(status::Drops)),
+    components(schemas(
+        status::Drops,
+        doctor::Report,
+        explain::story::Story,
+        config::check::Answer<'_>,
+    )),
 )]
 struct Described;
 

@@ -17,9 +17,9 @@ use crate::{
 pub struct Order {
     /// What is to become of it.
     pub verb: Verb,
-    /// The service, as [`name`] says.
+    /// The service: by its name, by `ADDRESS:PORT`, or as `tcp:ADDRESS:PORT` or `fwm:MARK`.
     pub service: String,
-    /// The real server, likewise.
+    /// The real server: by its name, or by `ADDRESS` or `ADDRESS:PORT`.
     pub server: String,
     /// For how long it may finish, in seconds, if not for as long as lvs.cf says.
     pub deadline: Option<u32>,

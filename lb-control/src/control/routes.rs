@@ -3,8 +3,8 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Query, State as Shared},
-    http::StatusCode,
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Query, State as Shared},
+    http::{StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -103,6 +103,23 @@ async fn not_so() -> Failure {
     Failure(StatusCode::METHOD_NOT_ALLOWED, text)
 }
 
+/// What a question says behind its path.
+pub(super) struct Said<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Said<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(said)) => Ok(Self(said)),
+            Err(error) => {
+                let text = format!("the question is not understood: {}", error.body_text());
+                Err(Failure(StatusCode::BAD_REQUEST, text))
+            }
+        }
+    }
+}
+
 /// The body of a question.
 pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     let unclear = |error| {
@@ -148,13 +165,13 @@ pub(super) struct Part {
     params(Part),
     responses(
         (status = 200, description = "As it is now", body = Table),
-        (status = 400, description = "The question is not understood"),
+        (status = 400, description = "The question is not understood", body = Problem),
         (status = 503, description = "The daemon is about to end", body = Problem),
     ),
 )]
 pub(super) async fn table(
     Shared(sources): Shared<Sources>,
-    Query(Part { service }): Query<Part>,
+    Said(Part { service }): Said<Part>,
 ) -> Result<Response, Failure> {
     let (reply, answer) = oneshot::channel();
     let asked = sources.events.send(Event::Table(service, reply)).await;

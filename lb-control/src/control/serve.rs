@@ -226,6 +226,9 @@ async fn complete(room: &Room, request: Request) -> Result<Request, Failure> {
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > LONGEST) {
+        return Err(too_long());
+    }
     let is_short = body.is_end_stream() || length.is_some_and(|length| length <= LONG);
     let _turn = match is_short {
         true => None,
@@ -233,11 +236,13 @@ async fn complete(room: &Room, request: Request) -> Result<Request, Failure> {
     };
     match body::to_bytes(body, LONGEST).await {
         Ok(body) => Ok(Request::from_parts(parts, Body::from(body))),
-        Err(_) => {
-            let text = format!("the question has no end, or is longer than {LONGEST} bytes");
-            Err(Failure(StatusCode::PAYLOAD_TOO_LARGE, text))
-        }
+        Err(_) => Err(too_long()),
     }
+}
+
+fn too_long() -> Failure {
+    let text = format!("the question has no end, or is longer than {LONGEST} bytes");
+    Failure(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
 /// The body of an answer that has a place for as long as it is being read.

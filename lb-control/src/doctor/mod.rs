@@ -21,6 +21,7 @@ use std::{
 
 use network_interface::{NetworkInterface, NetworkInterfaceConfig};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::machine::Machine;
 use crate::{
@@ -31,8 +32,9 @@ use crate::{
 };
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = FindingLevel)]
 pub enum Level {
     /// As it should be.
     Ok,
@@ -65,7 +67,7 @@ impl Level {
 }
 
 /// Something that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// What it is about: `kernel`, the name of an interface, `site`, or the name of a service.
     pub about: String,
@@ -79,7 +81,8 @@ pub struct Finding {
 }
 
 /// Everything that was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DoctorReport)]
 pub struct Report {
     /// By subject.
     pub findings: Vec<Finding>,

@@ -11,6 +11,7 @@ use lb_common::{
     wire::protocol,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     layers::{Layers, mac, protocol_name},
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// A packet and what would become of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Story {
     /// Its number in the capture, from 1 on.
     pub number: usize,
@@ -45,7 +46,8 @@ pub struct Story {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = StoryStep)]
 pub struct Step {
     /// `link`, `packet`, `flow`, `service`, `server`, `next hop`, `event`, or `answer`.
     pub what: &'static str,
@@ -54,7 +56,8 @@ pub struct Step {
 }
 
 /// A field that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = StoryChange)]
 pub struct Change {
     /// Its name.
     pub field: String,
