@@ -1078,6 +1078,49 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_is_told_once() {
+        let mut with_sorry = site(Scheduler::Rr, false, &[1]);
+        Arc::make_mut(&mut with_sorry.services[0]).sorry_server = Some(socket(9));
+        let mut router = Router::new(Rc::default());
+        let journal = Journal::default();
+        router.reconciler.set_journal(journal.clone());
+        router.hear([Event::Configured(with_sorry.clone()), way(1), way(9)]);
+        router.hear([up(1)]);
+        router.order(Verb::Down, "rs1", None);
+        router.order(Verb::Down, "rs1", None);
+        router.order(Verb::Auto, "rs1", None);
+        let id = router.ring()[0];
+        router.has_flows(id, 1, 0, 0);
+        Arc::make_mut(&mut with_sorry.services[0]).servers.clear();
+        router.hear([Event::Configured(with_sorry)]);
+        router.at(30);
+
+        let told = journal.page(Some(0), 100).events;
+        let told: Vec<_> = told
+            .iter()
+            .map(|entry| (entry.kind, entry.server, &*entry.text))
+            .collect();
+        let stands_in = "the sorry server stands in: no real server takes connections";
+        let expected = [
+            (Kind::Sorry, None, stands_in),
+            (Kind::Sorry, None, "the sorry server steps back"),
+            (Kind::Ordered, Some(socket(1)), "ordered down"),
+            (Kind::Sorry, None, stands_in),
+            (Kind::Ordered, Some(socket(1)), "ordered down, as before"),
+            (Kind::Ordered, Some(socket(1)), "ordered auto"),
+            (Kind::Sorry, None, "the sorry server steps back"),
+            (
+                Kind::Leaving,
+                Some(socket(1)),
+                "is no longer wanted and may finish, for at most 30 s",
+            ),
+            (Kind::Sorry, None, stands_in),
+            (Kind::Left, Some(socket(1)), "leaves the table: its time is over: 1 flows end"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
     fn the_sorry_server_stands_in_while_there_is_no_other() {
         let mut with_sorry = site(Scheduler::Rr, false, &[1]);
         Arc::make_mut(&mut with_sorry.services[0]).sorry_server = Some(socket(9));

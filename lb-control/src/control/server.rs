@@ -140,7 +140,7 @@ impl Drop for Trace {
 pub(super) struct Peer(pub(super) String);
 
 impl Peer {
-    fn of(stream: &UnixStream) -> Self {
+    pub(super) fn of(stream: &UnixStream) -> Self {
         let Ok(peer) = stream.peer_cred() else {
             return Self("somebody".to_owned());
         };

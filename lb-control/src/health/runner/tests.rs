@@ -6,7 +6,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::model::{Expect, Probe, Protocol, ServiceAddress};
+use crate::{
+    health::Health,
+    model::{Expect, Probe, Protocol, ServiceAddress},
+};
 
 /// Only a runner that hangs gets there.
 const GENEROUS: Duration = Duration::from_secs(60);
