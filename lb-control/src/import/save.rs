@@ -1,5 +1,7 @@
 //! What `ipvsadm -S` prints, and the lines of scripts that call ipvsadm: read by the ipvsadm of `lb`.
 
+use std::collections::HashMap;
+
 use super::{
     found::{Found, Server, Service, Setting, What},
     report::{Place, Report},
@@ -13,6 +15,9 @@ use crate::{
     model::ServiceId,
 };
 
+/// Where in what was found a service is.
+type Known = HashMap<ServiceId, usize>;
+
 /// Whether the text is one that `ipvsadm -S` could have printed.
 pub(super) fn looks_like_it(text: &str) -> bool {
     text.lines().any(|line| {
@@ -24,6 +29,7 @@ pub(super) fn looks_like_it(text: &str) -> bool {
 /// What the lines say.
 pub(super) fn read(file: &str, text: &str, names: &dyn Names, report: &mut Report) -> Found {
     let mut found = Found::default();
+    let mut known = HashMap::new();
     for (index, line) in text.lines().enumerate() {
         let place = Place {
             file: file.into(),
@@ -35,7 +41,7 @@ pub(super) fn read(file: &str, text: &str, names: &dyn Names, report: &mut Repor
         }
         let done = ipvsadm::parse("ipvsadm", &words, names)
             .map_err(|complaint| complaint.text)
-            .and_then(|command| carry(command, &place, &mut found, report));
+            .and_then(|command| carry(command, &place, &mut found, &mut known, report));
         if let Err(why) = done {
             // What is wrong is in the first line; what follows is how it would be right.
             report.left_out(&place, why.lines().next().unwrap_or_default());
@@ -55,11 +61,12 @@ fn carry(
     command: Command,
     place: &Place,
     found: &mut Found,
+    known: &mut Known,
     report: &mut Report,
 ) -> Result<(), String> {
     match command {
-        Command::Change(Wish::AddService(wish)) => add_service(&wish, place, found, report),
-        Command::Change(Wish::AddServer(wish)) => add_server(&wish, place, found),
+        Command::Change(Wish::AddService(wish)) => add_service(&wish, place, found, known, report),
+        Command::Change(Wish::AddServer(wish)) => add_server(&wish, place, found, known),
         Command::Change(Wish::SetTimeouts { tcp, tcp_fin, udp }) => {
             let said = [
                 ("tcp_timeout", tcp),
@@ -73,6 +80,7 @@ fn carry(
         }
         Command::Change(Wish::Clear) => {
             found.services.clear();
+            known.clear();
             Ok(())
         }
         Command::StartDaemon(daemon) => {
@@ -101,10 +109,11 @@ fn add_service(
     wish: &command::Service,
     place: &Place,
     found: &mut Found,
+    known: &mut Known,
     report: &mut Report,
 ) -> Result<(), String> {
-    let what = what(&wish.service);
-    if let Some(before) = found.services.iter().find(|other| other.what == what) {
+    let before = known.get(&wish.service);
+    if let Some(before) = before.and_then(|index| found.services.get(*index)) {
         return Err(format!("the service is there already, by {}", before.place));
     }
     let mut notes = Vec::new();
@@ -112,9 +121,10 @@ fn add_service(
     notes
         .into_iter()
         .for_each(|note| report.left_out(place, note));
+    known.insert(wish.service, found.services.len());
     found.services.push(Service {
         place: place.clone(),
-        what,
+        what: what(&wish.service),
         terms,
         servers: Vec::new(),
         sorry: None,
@@ -124,9 +134,14 @@ fn add_service(
     Ok(())
 }
 
-fn add_server(wish: &command::Server, place: &Place, found: &mut Found) -> Result<(), String> {
-    let what = what(&wish.service);
-    let service = found.services.iter_mut().find(|one| one.what == what);
+fn add_server(
+    wish: &command::Server,
+    place: &Place,
+    found: &mut Found,
+    known: &Known,
+) -> Result<(), String> {
+    let index = known.get(&wish.service);
+    let service = index.and_then(|index| found.services.get_mut(*index));
     let service = service.ok_or("no line before adds its service")?;
     let forwarding = forwarding(wish).map_err(|complaint| complaint.text)?;
     service.servers.push(Server {

@@ -27,8 +27,11 @@ const DEEPEST_INCLUDE: usize = 16;
 const MOST_PARAMETERS: usize = 1000;
 /// How many files are read.
 const MOST_FILES: usize = 1000;
-/// How many bytes are looked at, over all substitutions.
-const MOST_WORK: usize = 64 << 20;
+/// How many bytes are read, of all files.
+const MOST_READ: usize = 64 << 20;
+/// How much is made of parameters and sequences: bytes, and something for each line.
+const MOST_MADE: usize = 16 << 20;
+const LINE: usize = 64;
 /// How many lines the text may have in the end.
 const MOST_LINES: usize = 1 << 20;
 /// How long a line may become.
@@ -49,7 +52,8 @@ pub(super) fn lines(
         parameters: BTreeMap::new(),
         conditions: Conditions::default(),
         lines: Vec::new(),
-        work: 0,
+        made: 0,
+        read: text.len(),
         opened: 0,
         chain: Vec::new(),
         is_exhausted: false,
@@ -66,7 +70,8 @@ struct Reader<'a> {
     parameters: BTreeMap<String, String>,
     conditions: Conditions,
     lines: Vec<Line>,
-    work: usize,
+    made: usize,
+    read: usize,
     opened: usize,
     /// The files that are being read, each included by the one before.
     chain: Vec<Arc<str>>,
@@ -181,7 +186,8 @@ impl Reader<'_> {
             match self.files.read(&path) {
                 Ok(bytes) => {
                     let text = String::from_utf8_lossy(&bytes);
-                    if self.spend(text.len(), place) {
+                    self.read = self.read.saturating_add(text.len());
+                    if self.spend(0, place) {
                         self.file(&path, &text, depth + 1);
                     }
                 }
@@ -195,14 +201,15 @@ impl Reader<'_> {
 
     /// One line, until there is nothing left in it to be replaced.
     fn line(&mut self, place: &Place, text: String, folder: &Path) {
-        let mut tasks = vec![Task::Line(text, 0)];
+        let mut tasks = Vec::new();
+        self.step(place, text, 0, folder, &mut tasks);
         while let Some(task) = tasks.pop() {
             match task {
                 Task::Set(name, value) => {
                     self.parameters.insert(name, value);
                 }
                 Task::Line(text, depth) => {
-                    if !self.spend(text.len() + 1, place) {
+                    if !self.spend(text.len() + LINE, place) {
                         return;
                     }
                     self.step(place, text, depth, folder, &mut tasks);
@@ -238,7 +245,7 @@ impl Reader<'_> {
         if text.starts_with("~SEQ") || text.starts_with("~LST") {
             match sequence::parse(text) {
                 Ok(Sequence { values, rest }) => {
-                    if !self.spend(values.len() * (rest.len() + 32), place) {
+                    if !self.spend(values.len() * (rest.len() + LINE), place) {
                         return;
                     }
                     for assignments in values.into_iter().rev() {
@@ -352,11 +359,12 @@ impl Reader<'_> {
 
     /// Whether there is work left for this much.
     fn spend(&mut self, bytes: usize, place: &Place) -> bool {
-        self.work = self.work.saturating_add(bytes);
-        let is_too_much = self.work > MOST_WORK || self.lines.len() > MOST_LINES;
+        self.made = self.made.saturating_add(bytes);
+        let is_too_much =
+            self.made > MOST_MADE || self.read > MOST_READ || self.lines.len() > MOST_LINES;
         if is_too_much && !self.is_exhausted {
             self.is_exhausted = true;
-            let why = "everything from here on: with its parameters and sequences the file is far too large";
+            let why = "everything from here on: with its files, parameters and sequences this is far too large";
             self.report.left_out(place, why);
         }
         !self.is_exhausted
