@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use super::output;
@@ -92,7 +92,10 @@ impl Import {
                     file.display()
                 );
             }
-            let table = import::running().context("asking the kernel for its IPVS")?;
+            let table = import::running().map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => anyhow!("this kernel has no IPVS (module ip_vs)"),
+                _ => anyhow::Error::new(error).context("asking the kernel for its IPVS"),
+            })?;
             return Ok(import::ipvs(&table, surroundings));
         }
         let Some(file) = &self.file else {

@@ -335,9 +335,8 @@ fn server_settings(server: &Server, settled: &Settled) -> Vec<Setting> {
         say("port", &port);
     }
     match terms.weight {
-        None | Some(1) => {}
         Some(0) => say("quiesced", &1),
-        Some(weight) => say("weight", &weight),
+        weight => say("weight", &weight.unwrap_or(1)),
     }
     for (name, limit) in [
         ("upper_threshold", terms.upper),
