@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     control::{
+        connection::Owners,
         order::{Order, Unknown},
         table::Table,
     },
@@ -43,6 +44,8 @@ pub enum Event {
     Zero(Option<ServiceId>),
     /// Somebody wants the routing table: of one service, else all.
     Table(Option<ServiceId>, oneshot::Sender<Table>),
+    /// Somebody wants to know whose the ids of real servers are, to read flows.
+    Owners(oneshot::Sender<Owners>),
     /// Somebody wants to know how things are.
     Status(oneshot::Sender<StatusReport>),
     /// The same without services, however many there are.

@@ -175,6 +175,13 @@ impl<D: Dataplane> Reconciler<D> {
                 let _ = reply.send(measured);
                 return false;
             }
+            Event::Owners(reply) => {
+                let servers = self.ids.servers();
+                let owners = servers.map(|(identity, id)| (id, (identity.0, identity.1)));
+                // Whoever asked may have gone away.
+                let _ = reply.send(owners.collect());
+                return false;
+            }
             Event::Status(reply) => {
                 let Self {
                     state,

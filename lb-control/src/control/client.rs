@@ -4,14 +4,21 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, http::request};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    http::request,
+};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::{net::UnixStream, task::JoinHandle};
 
 use super::{
-    CHANGES, DIFF, EVENTS, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
+    CHANGES, CONNECTIONS, DIFF, EVENTS, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
     change::{Changes, Made, Refused},
+    connection::Wanted,
     metrics::Compat,
     order::{Answer, Order},
     proc,
@@ -22,6 +29,9 @@ use crate::{journal, model::ServiceId, status::StatusReport};
 
 /// No answer is longer, in bytes.
 const MAX_ANSWER: usize = 1 << 30;
+
+/// No line of an answer is longer, in bytes.
+const MAX_LINE: usize = 64 << 10;
 
 /// Asks the daemon how things are.
 ///
@@ -48,10 +58,7 @@ pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
 pub async fn table(socket: &Path, which: Option<ServiceId>) -> anyhow::Result<Table> {
     let path = match which {
         None => TABLE.to_owned(),
-        Some(service) => {
-            let service = service.to_string().replace(' ', "%20");
-            format!("{TABLE}?service={service}")
-        }
+        Some(service) => format!("{TABLE}?service={}", encoded(&service.to_string())),
     };
     get(socket, &path).await
 }
@@ -72,12 +79,49 @@ pub async fn change(socket: &Path, changes: &Changes) -> anyhow::Result<Result<M
     )
 }
 
-/// Has the daemon read lvs.cf again.
+/// Calls `each` for every flow that is asked for: a line of JSON, a [`super::connection::Connection`], or the
+/// one [`super::connection::Count`].
+///
+/// # Errors
+/// If no daemon listens at `socket`, not all could be read, or `each` fails.
+pub async fn connections(
+    socket: &Path,
+    wanted: &Wanted,
+    mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let path = format!("{CONNECTIONS}?{}", query(wanted)?);
+    let (response, connection) = send(socket, Request::get(path), Vec::new()).await?;
+    if !response.status().is_success() {
+        return collect(response).await?.or_else(Problem::raise).map(drop);
+    }
+    let (mut body, mut rest) = (response.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.context("the daemon's answer is not complete")?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        rest.extend_from_slice(data);
+        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+            if rest.len() > MAX_LINE {
+                bail!("the daemon's answer is not understood: a line without end");
+            }
+            continue;
+        };
+        let lines = rest[..end].split(|byte| *byte == b'\n');
+        lines.into_iter().try_for_each(&mut each)?;
+        rest.drain(..=end);
+    }
+    connection.abort();
+    Ok(())
+}
+
+/// Has the daemon read lvs.cf again, and forget changes by command if told to.
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or it does not take the file.
-pub async fn reload(socket: &Path) -> anyhow::Result<Reloaded> {
-    let body = ask(socket, post(RELOAD), Vec::new()).await?;
+pub async fn reload(socket: &Path, discard: bool) -> anyhow::Result<Reloaded> {
+    let path = format!("{RELOAD}?discard={discard}");
+    let body = ask(socket, post(&path), Vec::new()).await?;
     read(&body.or_else(Problem::raise)?)
 }
 
@@ -158,11 +202,49 @@ impl Problem {
     }
 }
 
+/// The words of a query.
+fn query<T: Serialize>(question: &T) -> anyhow::Result<String> {
+    let Value::Object(words) = serde_json::to_value(question)? else {
+        bail!("a query has words");
+    };
+    let word = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(text) => encoded(text),
+            other => encoded(&other.to_string()),
+        };
+        format!("{name}={value}")
+    };
+    Ok(words.iter().map(word).collect::<Vec<_>>().join("&"))
+}
+
+/// A value of a query (RFC 3986 §3.4).
+fn encoded(value: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    value.bytes().map(encode).collect()
+}
+
 async fn ask(
     socket: &Path,
     request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<Result<Bytes, Problem>> {
+    let (response, connection) = send(socket, request, body).await?;
+    let answer = collect(response).await;
+    connection.abort();
+    answer
+}
+
+/// The head of the answer, and what brings the rest of it.
+async fn send(
+    socket: &Path,
+    request: request::Builder,
+    body: Vec<u8>,
+) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("no daemon answers at {}", socket.display()))?;
@@ -175,13 +257,16 @@ async fn ask(
         .send_request(request)
         .await
         .context("asking the daemon")?;
+    Ok((response, connection))
+}
+
+async fn collect(response: Response<Incoming>) -> anyhow::Result<Result<Bytes, Problem>> {
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER)
         .collect()
         .await
         .map_err(|error| anyhow::anyhow!("reading the daemon's answer: {error}"))?
         .to_bytes();
-    connection.abort();
     Ok(match status.is_success() {
         true => Ok(body),
         false => Err(Problem { status, body }),

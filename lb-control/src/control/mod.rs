@@ -4,6 +4,7 @@ pub mod change;
 pub mod client;
 pub mod connection;
 pub mod events;
+mod listing;
 pub mod log;
 pub mod metrics;
 pub mod name;
@@ -25,13 +26,16 @@ const STATUS: &str = "/v1/status";
 /// The path where orders about real servers are taken.
 const SERVER: &str = "/v1/server";
 
+/// The path of the flows that are remembered; the query says which ([`connection::Wanted`]).
+const CONNECTIONS: &str = "/v1/connections";
+
 /// The path of the routing table; `?service=` asks for one service.
 const TABLE: &str = "/v1/table";
 
 /// The path where changes of the table are taken.
 const CHANGES: &str = "/v1/changes";
 
-/// The path where lvs.cf is read again.
+/// The path where lvs.cf is read again; with `?discard=true` changes by command are forgotten.
 const RELOAD: &str = "/v1/reload";
 
 /// The path that tells what a reload would change.

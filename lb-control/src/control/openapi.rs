@@ -27,6 +27,7 @@ use crate::{config, doctor, explain, status};
     paths(
         routes::status,
         routes::table,
+        routes::connections,
         routes::order,
         routes::change,
         routes::reload,

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use tokio::sync::oneshot;
 
-use super::change::{Changes, Made, Refused};
+use super::{
+    change::{Changes, Made, Refused},
+    order::{Order, Unknown},
+};
 use crate::difference::Difference;
 
 /// What a command asks for.
@@ -19,8 +22,19 @@ pub enum Request {
         /// What became of it.
         reply: oneshot::Sender<Result<Made, Refused>>,
     },
+    /// An operator says what is to become of a real server.
+    Order {
+        /// What.
+        order: Order,
+        /// Who says so.
+        who: String,
+        /// What became of it, in words.
+        reply: oneshot::Sender<Result<String, Unknown>>,
+    },
     /// lvs.cf is to be read again.
     Reload {
+        /// Changes by command are to be forgotten, too.
+        discard: bool,
         /// Who says so.
         who: String,
         /// What it changed, or why everything stays as it was.

@@ -14,10 +14,11 @@ use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    CHANGES, DIFF, EVENT_STREAM, EVENTS, LOG, METRICS, OPENAPI, PROC, RELOAD, SERVER, STATUS,
-    TABLE,
+    CHANGES, CONNECTIONS, DIFF, EVENT_STREAM, EVENTS, LOG, METRICS, OPENAPI, PROC, RELOAD, SERVER,
+    STATUS, TABLE,
     change::{Changes, Made, Refused, Why},
-    events, log, metrics, openapi,
+    connection::{Connection, Wanted},
+    events, listing, log, metrics, openapi,
     order::{Answer, Order},
     proc,
     request::{Comparison, Reloaded, Request},
@@ -32,6 +33,7 @@ pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
     vec![
         (STATUS, get(status)),
         (TABLE, get(table)),
+        (CONNECTIONS, get(connections)),
         (SERVER, post(order)),
         (CHANGES, post(change)),
         (RELOAD, post(reload)),
@@ -180,6 +182,35 @@ pub(super) async fn table(
     Ok(Json(table).into_response())
 }
 
+/// The flows that are remembered, and clients that stay with their server: a line of JSON for each, as they are
+/// read, in no order; an answer that breaks off is not complete.
+#[utoipa::path(
+    get,
+    path = CONNECTIONS,
+    tag = "table",
+    params(Wanted),
+    responses(
+        (status = 200, description = "Lines, each a `Connection`; with `count=true` the one line `{\"connections\": N}`",
+         body = Connection, content_type = "application/x-ndjson"),
+        (status = 400, description = "The question is not understood", body = Problem),
+        (status = 503, description = "Too many others read them, or the daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn connections(
+    Shared(sources): Shared<Sources>,
+    Said(wanted): Said<Wanted>,
+) -> Result<Response, Failure> {
+    let (reply, answer) = oneshot::channel();
+    let asked = sources.events.send(Event::Owners(reply)).await;
+    asked.map_err(ending)?;
+    let owners = answer.await.map_err(ending)?;
+    let listing = listing::begin(sources.flows, wanted, owners);
+    listing.ok_or_else(|| {
+        let text = "too many others read the connections; try again".to_owned();
+        Failure(StatusCode::SERVICE_UNAVAILABLE, text)
+    })
+}
+
 /// Says what is to become of a real server.
 #[utoipa::path(
     post,
@@ -200,8 +231,8 @@ pub(super) async fn order(
 ) -> Result<Response, Failure> {
     let order: Order = read(&body)?;
     let (reply, answer) = oneshot::channel();
-    let event = Event::Ordered { order, who, reply };
-    sources.events.send(event).await.map_err(ending)?;
+    let request = Request::Order { order, who, reply };
+    sources.requests.send(request).await.map_err(ending)?;
     match answer.await.map_err(ending)? {
         Ok(text) => Ok(Json(Answer { text }).into_response()),
         Err(unknown) => Err(Failure(StatusCode::NOT_FOUND, unknown.to_string())),
@@ -263,23 +294,40 @@ pub(super) async fn change(
     })
 }
 
+/// What is to be done besides reading lvs.cf again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Besides {
+    /// What was changed by command is forgotten.
+    #[serde(default)]
+    #[param(required = false)]
+    discard: bool,
+}
+
 /// Reads lvs.cf again.
 #[utoipa::path(
     post,
     path = RELOAD,
     tag = "configuration",
+    params(Besides),
     responses(
         (status = 200, description = "It is in force", body = Reloaded),
+        (status = 400, description = "The question is not understood", body = Problem),
         (status = 422, description = "It is not fit to be used; everything stays as it was", body = Problem),
         (status = 503, description = "The daemon is about to end", body = Problem),
     ),
 )]
 pub(super) async fn reload(
     Shared(sources): Shared<Sources>,
+    Said(Besides { discard }): Said<Besides>,
     ConnectInfo(Peer(who)): ConnectInfo<Peer>,
 ) -> Result<Response, Failure> {
     let (reply, answer) = oneshot::channel();
-    let request = Request::Reload { who, reply };
+    let request = Request::Reload {
+        discard,
+        who,
+        reply,
+    };
     sources.requests.send(request).await.map_err(ending)?;
     match answer.await.map_err(ending)? {
         Ok(reloaded) => Ok(Json(reloaded).into_response()),

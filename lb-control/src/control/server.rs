@@ -7,6 +7,7 @@ use std::{
         net::{UnixListener as StdListener, UnixStream as StdStream},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +24,10 @@ use super::{
     routes::{public, routes},
     serve::{Limits, serve},
 };
-use crate::{event::Event, health, journal::Journal, status::InterfaceStatus};
+use crate::{
+    dataplane::connections::FlowTables, event::Event, health, journal::Journal,
+    status::InterfaceStatus,
+};
 
 /// Who can answer.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub struct Sources {
     pub events: mpsc::Sender<Event>,
     /// What is asked of the daemon as a whole.
     pub requests: mpsc::Sender<Request>,
+    /// The flow tables.
+    pub flows: Arc<dyn FlowTables>,
     /// The nannies.
     pub nannies: health::Handle,
     /// The decision log.

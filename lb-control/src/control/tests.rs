@@ -1,6 +1,10 @@
 //! The API over a real socket: what it answers, what is described, and how it treats those who are slow.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -20,6 +24,7 @@ use super::{
     server::{Peer, Sources, serve_metrics},
 };
 use crate::{
+    dataplane::{bpffs::Pins, connections::PinnedFlows},
     event::Event,
     health::Watch,
     journal::{About, Journal, Kind},
@@ -55,6 +60,7 @@ impl Daemon {
         let sources = Sources {
             events,
             requests,
+            flows: Arc::new(PinnedFlows::new(Pins::below(Path::new("/nowhere")))),
             nannies: Watch::spawn(reports),
             log: log::Log { wishes, lines },
             interfaces,

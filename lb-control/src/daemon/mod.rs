@@ -3,6 +3,7 @@
 mod changes;
 mod decisions;
 mod interfaces;
+mod orders;
 mod pulse;
 mod secret;
 

@@ -13,7 +13,7 @@ use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -30,12 +30,14 @@ use crate::{
     config::Loaded,
     control::{
         change::{Change, Changes, Made, Refused, Why},
+        order::{Order, Unknown},
         request::{Comparison, Reloaded, Request},
         server::{Socket, Sources, serve_metrics},
     },
     dataplane::{
         Dataplane as _,
         bpffs::{Lock, Older, Pins},
+        connections::PinnedFlows,
         kernel::{self, Program},
     },
     difference::{Difference, differences},
@@ -166,6 +168,7 @@ impl Pulse {
         let sources = Sources {
             events: events.clone(),
             requests: request_sender,
+            flows: Arc::new(PinnedFlows::new(pins.clone())),
             log,
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
@@ -178,7 +181,7 @@ impl Pulse {
         }
         commands.spawn(socket.serve(sources));
 
-        kept.set(changes);
+        kept.set(changes, &site);
         let mut pulse = Self {
             options,
             reader,
@@ -216,6 +219,12 @@ impl Pulse {
     /// The first site. What a daemon before this one left on other interfaces comes off.
     async fn begin(&mut self, site: Site) -> anyhow::Result<()> {
         self.configure(site).await?;
+        for order in self.kept.orders() {
+            let who = "the daemon before".to_owned();
+            // What becomes of it is in the log.
+            let (reply, _) = oneshot::channel();
+            self.tell(Event::Ordered { order, who, reply }).await?;
+        }
         if !self.options.interfaces.is_empty() {
             self.program.detach_all_but(&self.options.interfaces)?;
         }
@@ -318,7 +327,7 @@ impl Pulse {
                 Some(request) = self.requests.recv() => self.answer(request).await,
                 _ = signals.hangup.recv() => {
                     // What it says has been logged.
-                    let _ = self.reload("SIGHUP").await;
+                    let _ = self.reload(false, "SIGHUP").await;
                 }
                 _ = signals.terminate.recv() => {
                     return Ok(self.end(15));
@@ -344,12 +353,39 @@ impl Pulse {
                 who,
                 reply,
             } => drop(reply.send(self.change(&changes, &who).await)),
-            Request::Reload { who, reply } => drop(reply.send(self.reload(&who).await)),
+            Request::Order { order, who, reply } => {
+                // If nobody keeps the routing table any more, nobody answers either.
+                if let Some(answer) = self.order(order, who).await {
+                    drop(reply.send(answer));
+                }
+            }
+            Request::Reload {
+                discard,
+                who,
+                reply,
+            } => drop(reply.send(self.reload(discard, &who).await)),
             Request::Compare(reply) => {
                 let compared = self.compare().await;
                 drop(reply.send(compared.map_err(|error| format!("{error:#}"))));
             }
         }
+    }
+
+    /// Passes an order on, and keeps it if it is obeyed.
+    async fn order(&mut self, order: Order, who: String) -> Option<Result<String, Unknown>> {
+        let key = order.find(&self.site);
+        let (reply, answer) = oneshot::channel();
+        let event = Event::Ordered {
+            order: order.clone(),
+            who,
+            reply,
+        };
+        self.tell(event).await.ok()?;
+        let answer = answer.await.ok()?;
+        if let (Ok(key), Ok(_)) = (key, &answer) {
+            self.kept.note(&self.site, key, &order);
+        }
+        Some(answer)
     }
 
     /// Makes all of the changes, or none.
@@ -383,21 +419,22 @@ impl Pulse {
                 self.journal.tell(Kind::Zeroed, about.by(who), text);
             }
         }
-        self.kept.set(changes);
+        self.kept.set(changes, &self.site);
         let about = About::ALL.by(who);
         self.journal.tell_all(Kind::Changed, about, &changed);
         Ok(made)
     }
 
-    /// lvs.cf is read again. One that is not fit to be used changes nothing.
-    async fn reload(&mut self, who: &str) -> Result<Reloaded, String> {
+    /// lvs.cf is read again, and changes by command are forgotten if that is asked for. One that is not fit to
+    /// be used changes nothing.
+    async fn reload(&mut self, discard: bool, who: &str) -> Result<Reloaded, String> {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
         let file = self.options.config.display().to_string();
         let about = About::ALL.by(who);
-        let reloaded = match self.reloaded().await {
+        let reloaded = match self.reloaded(discard).await {
             Ok((changed, warnings)) => {
                 self.journal.tell_all(Kind::Changed, about, &changed);
                 let text = format!("{file} was read again: {} changes", changed.len());
@@ -418,7 +455,7 @@ impl Pulse {
         reloaded
     }
 
-    async fn reloaded(&mut self) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
+    async fn reloaded(&mut self, discard: bool) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
         let Loaded {
             mut site, warnings, ..
         } = load(&self.options.config, &self.reader).await?;
@@ -432,12 +469,15 @@ impl Pulse {
                 .attach(&mut self.program, &name, self.options.mode)?;
         }
         let mut changes = self.kept.changes.clone();
+        if discard {
+            changes.make(&site, &[Change::Revert])?;
+        }
         changes.settle(&site);
         let effective = changes.apply(&site);
         let changed = differences(&self.site, &effective);
         self.configure(effective).await?;
         self.file = site;
-        self.kept.set(changes);
+        self.kept.set(changes, &self.site);
         Ok((changed, warnings))
     }
 

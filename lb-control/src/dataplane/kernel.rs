@@ -1,4 +1,4 @@
-//! The kernel. Only this file, `attachment`, `held`, `trial` and `log` know aya.
+//! The kernel. Only this file, `attachment`, `connections`, `held`, `trial` and `log` know aya.
 
 use std::{
     io,

@@ -2,6 +2,7 @@
 
 mod attachment;
 pub mod bpffs;
+pub mod connections;
 #[cfg(test)]
 pub mod fake;
 pub mod held;

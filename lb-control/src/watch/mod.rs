@@ -129,7 +129,7 @@ async fn fulfil(socket: &Path, wish: Wish) -> anyhow::Result<String> {
         Wish::Quit => Ok(String::new()),
         Wish::Order(order) => client::order(socket, &order).await,
         Wish::Reload => {
-            let done = client::reload(socket).await?;
+            let done = client::reload(socket, false).await?;
             let (file, changed) = (done.file, done.changed.len());
             let warnings = match done.warnings.len() {
                 0 => String::new(),
