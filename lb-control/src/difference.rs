@@ -365,7 +365,8 @@ fn yes(is_so: bool) -> String {
     if is_so { "yes" } else { "no" }.to_owned()
 }
 
-fn by(forwarding: Forwarding) -> String {
+/// How packets reach a server, in words.
+pub(crate) fn by(forwarding: Forwarding) -> String {
     match forwarding {
         Forwarding::Nat => "nat".to_owned(),
         Forwarding::FullNat => "fullnat".to_owned(),

@@ -37,6 +37,8 @@ enum Verb {
     Fmt(fmt::Fmt),
     /// Changes the file, by an editor or by the options; what is not changed stays as it is written.
     Edit(edit::Edit),
+    /// Shows what a reload would change, and what was changed by command; or how two files differ.
+    Diff(super::diff::Diff),
     /// Lists the versions of the file that `lb` replaced.
     History(versions::History),
     /// Puts a version in the place of the file; the file becomes the newest version.
@@ -79,6 +81,7 @@ impl Config {
         match self.verb {
             Verb::ImportMarks { file, json } => import_marks(&file, json),
             Verb::Show(show) => show.run(),
+            Verb::Diff(diff) => diff.run(),
             Verb::Fmt(fmt) => fmt.run(),
             Verb::Edit(edit) => edit.run(),
             Verb::History(history) => history.run(),

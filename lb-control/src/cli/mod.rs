@@ -1,9 +1,12 @@
 //! The command line of `lb`: a file for each family of commands, with its arguments and what it does.
 
+mod changing;
 mod check;
 mod completions;
 mod config;
+mod connections;
 mod detach;
+mod diff;
 mod doctor;
 mod drops;
 mod events;
@@ -13,12 +16,17 @@ pub mod ipvsadm;
 mod log;
 mod manual;
 mod metrics;
+mod named;
 mod nanny;
 pub mod output;
 mod proc;
+mod reload;
 mod run;
 mod server;
+mod service;
+mod stats;
 mod status;
+mod terms;
 mod watch;
 
 use std::{io, process::ExitCode, time::Duration};
@@ -64,8 +72,16 @@ enum Verb {
     Metrics(metrics::Metrics),
     /// A file of IPVS below /proc/net as programs read it, made of the running table.
     Proc(proc::Proc),
-    /// Says what is to become of a real server.
+    /// Lists, adds, changes and removes virtual services, at once and besides what lvs.cf says.
+    Service(service::Service),
+    /// Lists, adds, changes and removes real servers, and says what is to become of one.
     Server(server::Server),
+    /// Lists the connections that are remembered, and clients that stay with their server.
+    Connections(connections::Connections),
+    /// Shows what services and real servers have counted, or how much comes in a second.
+    Stats(stats::Stats),
+    /// Has the daemon read lvs.cf again, and prints what is different now; one that is not fit to be used changes nothing.
+    Reload(reload::Reload),
     /// Says what of this machine keeps a director from working, or from working fast, and how to mend it; exit status 0
     /// if there is no fault.
     Doctor(doctor::Doctor),
@@ -99,7 +115,11 @@ impl Command {
             Verb::Events(events) => events.run(),
             Verb::Metrics(metrics) => metrics.run(),
             Verb::Proc(proc) => proc.run(),
+            Verb::Service(service) => service.run(),
             Verb::Server(server) => server.run(),
+            Verb::Connections(connections) => connections.run(),
+            Verb::Stats(stats) => stats.run(),
+            Verb::Reload(reload) => reload.run(),
             Verb::Doctor(doctor) => doctor.run(),
             Verb::Nanny(nanny) => nanny.run(),
             Verb::Completions(completions) => completions.run(),

@@ -1,13 +1,27 @@
 //! `lb server`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use super::{output, runtime};
-use crate::control::{
-    self, client,
-    order::{self, Answer, Order},
+use super::{
+    changing::How,
+    named, output, runtime,
+    service::from,
+    terms::{Address, ServerArgs, usual_port, wrong_usage},
+};
+use crate::{
+    control::{
+        self,
+        change::{Change, ServerTerms},
+        client,
+        order::{self, Answer, Order},
+        table::{ServerRow, ServiceRow},
+    },
+    difference::by,
+    model::ServiceId,
+    status::columns::{Columns, Side},
 };
 
 #[derive(Debug, Args)]
@@ -24,6 +38,41 @@ pub(super) struct Server {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Lists the real servers, and where they come from.
+    List {
+        /// Only those of this service.
+        #[arg(value_name = "SERVICE")]
+        service: Option<String>,
+    },
+    /// Adds a real server to a service.
+    Add {
+        /// The service: its name, PROTOCOL:ADDRESS:PORT, ADDRESS:PORT, or fwm:MARK.
+        #[arg(value_name = "SERVICE")]
+        service: String,
+        /// Where the server listens; without a port, on that of the service.
+        #[arg(value_name = "ADDRESS[:PORT]")]
+        server: Address,
+        #[command(flatten)]
+        terms: ServerArgs,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Changes what is said of a real server; what is not said stays. Its connections go on.
+    Edit {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        terms: ServerArgs,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Removes a real server from its service. It may finish what it has.
+    Remove {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        how: How,
+    },
     /// It gets nothing new, and leaves the table when it has finished.
     Drain {
         #[command(flatten)]
@@ -42,23 +91,18 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Which {
-    /// The service: its name in lvs.cf, or ADDRESS:PORT.
+    /// The service: its name, PROTOCOL:ADDRESS:PORT, ADDRESS:PORT, or fwm:MARK.
     #[arg(value_name = "SERVICE")]
     service: String,
-    /// The real server: its name in lvs.cf, or ADDRESS[:PORT].
+    /// The real server: its name, or ADDRESS[:PORT].
     #[arg(value_name = "SERVER")]
     server: String,
 }
 
-impl From<Verb> for Order {
-    fn from(verb: Verb) -> Self {
-        let (verb, Which { service, server }, deadline) = match verb {
-            Verb::Drain { which, deadline } => (order::Verb::Drain, which, deadline),
-            Verb::Up(which) => (order::Verb::Up, which, None),
-            Verb::Down(which) => (order::Verb::Down, which, None),
-            Verb::Auto(which) => (order::Verb::Auto, which, None),
-        };
-        Self {
+impl Which {
+    fn order(self, verb: order::Verb, deadline: Option<u32>) -> Order {
+        let Self { service, server } = self;
+        Order {
             verb,
             service,
             server,
@@ -69,9 +113,143 @@ impl From<Verb> for Order {
 
 impl Server {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let order = self.verb.into();
-        let text = runtime()?.block_on(client::order(&self.socket, &order))?;
-        output::print(&Answer { text }, self.json)?;
+        let waiting = runtime()?;
+        waiting.block_on(self.done())?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn done(self) -> anyhow::Result<()> {
+        let Self { verb, socket, json } = self;
+        let order = match verb {
+            Verb::List { service } => {
+                let rows = match service {
+                    Some(wanted) => vec![named::service(&socket, &wanted).await?],
+                    None => client::table(&socket, None).await?.services,
+                };
+                return output::print(&Listed::of(rows), json);
+            }
+            Verb::Add {
+                service,
+                server,
+                terms,
+                how,
+            } => {
+                let service = named::service(&socket, &service).await?.service;
+                let terms = terms.terms().unwrap_or_else(|wrong| wrong_usage(&wrong));
+                let server = server.socket(usual_port(service));
+                let what = format!("{server} of {service}");
+                let change = Change::AddServer {
+                    service,
+                    server,
+                    terms,
+                };
+                return how
+                    .make(&socket, vec![change], (&what, "added"), json)
+                    .await;
+            }
+            Verb::Edit { which, terms, how } => {
+                let terms = terms.terms().unwrap_or_else(|wrong| wrong_usage(&wrong));
+                if terms == ServerTerms::default() {
+                    wrong_usage("it is not said what is to be different");
+                }
+                let row = named::service(&socket, &which.service).await?;
+                let (service, server) = (row.service, named::server(&row, &which.server)?.server);
+                let what = format!("{server} of {service}");
+                let change = Change::EditServer {
+                    service,
+                    server,
+                    terms,
+                };
+                return how
+                    .make(&socket, vec![change], (&what, "edited"), json)
+                    .await;
+            }
+            Verb::Remove { which, how } => {
+                let row = named::service(&socket, &which.service).await?;
+                let (service, server) = (row.service, named::server(&row, &which.server)?.server);
+                let what = format!("{server} of {service}");
+                let change = Change::RemoveServer { service, server };
+                return how
+                    .make(&socket, vec![change], (&what, "removed"), json)
+                    .await;
+            }
+            Verb::Drain { which, deadline } => which.order(order::Verb::Drain, deadline),
+            Verb::Up(which) => which.order(order::Verb::Up, None),
+            Verb::Down(which) => which.order(order::Verb::Down, None),
+            Verb::Auto(which) => which.order(order::Verb::Auto, None),
+        };
+        let text = client::order(&socket, &order).await?;
+        output::print(&Answer { text }, json)
+    }
+}
+
+/// Real servers of the table.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Listed(Vec<Line>);
+
+/// A real server, and whose it is.
+#[derive(Debug, Serialize)]
+struct Line {
+    service: ServiceId,
+    service_name: String,
+    #[serde(flatten)]
+    row: ServerRow,
+}
+
+impl Listed {
+    fn of(services: Vec<ServiceRow>) -> Self {
+        let lines = services.into_iter().flat_map(|service| {
+            let ServiceRow {
+                service,
+                name,
+                servers,
+                ..
+            } = service;
+            servers.into_iter().map(move |row| Line {
+                service,
+                service_name: name.clone(),
+                row,
+            })
+        });
+        Self(lines.collect())
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut columns = Columns::new([
+            ("service", Side::Left),
+            ("server", Side::Left),
+            ("name", Side::Left),
+            ("method", Side::Left),
+            ("weight", Side::Right),
+            ("active", Side::Right),
+            ("inactive", Side::Right),
+            ("from", Side::Left),
+        ]);
+        for line in &self.0 {
+            let row = &line.row;
+            columns.add([
+                line.service_name.as_str().into(),
+                row.server.to_string().into(),
+                row.name.as_str().into(),
+                by(row.forwarding).into(),
+                weight(row).into(),
+                row.active.to_string().into(),
+                row.inactive.to_string().into(),
+                from(row.origin).into(),
+            ]);
+        }
+        columns.fmt(f)
+    }
+}
+
+/// Its share now, and in brackets what was said if that is another.
+fn weight(row: &ServerRow) -> String {
+    match (row.present, row.weight, row.configured_weight) {
+        (false, _, said) => format!("out ({said})"),
+        (true, now, said) if now == said => now.to_string(),
+        (true, now, said) => format!("{now} ({said})"),
     }
 }
