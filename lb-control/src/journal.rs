@@ -387,6 +387,10 @@ impl fmt::Display for Utc {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "people read when it was; nothing is decided by it"
+)]
 fn since_1970() -> std::time::Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -477,11 +481,7 @@ mod tests {
     #[test]
     fn kinds_are_written_as_they_are_named() {
         for kind in Kind::ALL {
-            assert_eq!(
-                serde_json::to_value(kind).unwrap(),
-                kind.name(),
-                "{kind:?}"
-            );
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name(), "{kind:?}");
         }
     }
 

@@ -109,7 +109,9 @@ pub enum ServiceId {
 }
 
 /// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -244,7 +246,9 @@ const SERVICE_ID_PATTERN: &str = "^([Tt][Cc][Pp]|[Uu][Dd][Pp]|[Ss][Cc][Tt][Pp]) 
     ([0-9.]+|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5}$|^[Ff][Ww][Mm] [0-9]{1,10}( [Ii][Pp][Vv]6)?$";
 
 /// A range of ports of a virtual address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 pub struct Selector {
     /// The virtual IP.
     #[schema(value_type = String, example = "192.0.2.10")]
@@ -312,7 +316,9 @@ impl fmt::Display for Selector {
 }
 
 /// A transport protocol that is balanced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP, by the state table of IPVS.
@@ -340,7 +346,9 @@ impl fmt::Display for Protocol {
 }
 
 /// How a packet reaches its real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Masquerading: destination address and port are rewritten, replies come back this way.

@@ -389,7 +389,8 @@ impl<D: Dataplane> Reconciler<D> {
             true => "the sorry server stands in: no real server takes connections",
             false => "the sorry server steps back",
         };
-        self.journal.tell(Kind::Sorry, About::service(service), text);
+        self.journal
+            .tell(Kind::Sorry, About::service(service), text);
     }
 
     /// Those of a service that are no longer asked for stay in the tables with weight 0 while they may. So does
@@ -1122,7 +1123,11 @@ mod tests {
                 "is no longer wanted and may finish, for at most 30 s",
             ),
             (Kind::Sorry, None, stands_in),
-            (Kind::Left, Some(socket(1)), "leaves the table: its time is over: 1 flows end"),
+            (
+                Kind::Left,
+                Some(socket(1)),
+                "leaves the table: its time is over: 1 flows end",
+            ),
         ];
         assert_eq!(told, expected);
     }

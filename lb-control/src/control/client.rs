@@ -145,7 +145,11 @@ pub async fn events(
     wait: u64,
 ) -> anyhow::Result<journal::Page> {
     let after = after.map_or_else(String::new, |after| format!("&after={after}"));
-    get(socket, &format!("{EVENTS}?limit={limit}&wait={wait}{after}")).await
+    get(
+        socket,
+        &format!("{EVENTS}?limit={limit}&wait={wait}{after}"),
+    )
+    .await
 }
 
 /// Asks for what is measured, as text for Prometheus.

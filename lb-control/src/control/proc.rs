@@ -26,9 +26,7 @@ use crate::{
 };
 
 /// One of the files below `/proc/net`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum File {
@@ -262,19 +260,40 @@ mod tests {
         };
         let stays = |mask: &str| json!({"timeout": 360, "mask": mask});
         let services = [
-            service("FWM 268509457", false, json!(null), json!([
-                server("192.168.0.80:0", "direct", (true, false, 1)),
-            ])),
-            service("FWM 7 IPv6", true, stays("ffff:ffff:ffff:ffff::"), json!([])),
-            service("TCP 192.168.0.22:3306", false, json!(null), json!([
-                server("192.168.82.22:3306", "tunnel", (true, false, 100)),
-                server("192.168.83.24:3306", "tunnel", (false, false, 100)),
-                server("192.168.50.26:80", "nat", (true, true, 0)),
-            ])),
-            service("UDP 192.168.0.22:53", true, stays("255.255.255.0"), json!([])),
-            service("TCP [2620::1]:80", false, stays("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), json!([
-                server("[2620::2]:8080", "direct", (true, false, 65_535)),
-            ])),
+            service(
+                "FWM 268509457",
+                false,
+                json!(null),
+                json!([server("192.168.0.80:0", "direct", (true, false, 1)),]),
+            ),
+            service(
+                "FWM 7 IPv6",
+                true,
+                stays("ffff:ffff:ffff:ffff::"),
+                json!([]),
+            ),
+            service(
+                "TCP 192.168.0.22:3306",
+                false,
+                json!(null),
+                json!([
+                    server("192.168.82.22:3306", "tunnel", (true, false, 100)),
+                    server("192.168.83.24:3306", "tunnel", (false, false, 100)),
+                    server("192.168.50.26:80", "nat", (true, true, 0)),
+                ]),
+            ),
+            service(
+                "UDP 192.168.0.22:53",
+                true,
+                stays("255.255.255.0"),
+                json!([]),
+            ),
+            service(
+                "TCP [2620::1]:80",
+                false,
+                stays("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+                json!([server("[2620::2]:8080", "direct", (true, false, 65_535)),]),
+            ),
         ];
         let timeouts = json!({"tcp": 900, "tcp_fin": 120, "udp": 300});
         serde_json::from_value(json!({"timeouts": timeouts, "services": services})).unwrap()
@@ -366,7 +385,10 @@ mod tests {
             .split_ascii_whitespace()
             .map(|field| u64::from_str_radix(field, 16).unwrap())
             .collect();
-        assert_eq!((lines.len(), &numbers[..]), (4, &[115, 0x5B04, 80, 0x479_9BD2, 0][..]));
+        assert_eq!(
+            (lines.len(), &numbers[..]),
+            (4, &[115, 0x5B04, 80, 0x479_9BD2, 0][..])
+        );
     }
 
     /// `XXXXXXXX:PPPP`, or 46 characters with the address in brackets.

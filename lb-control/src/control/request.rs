@@ -1,8 +1,8 @@
 //! What commands ask the daemon to do, and its answers.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use super::{
     change::{Changes, Made, Refused},

@@ -55,8 +55,12 @@ pub(super) struct Limits {
 const LONGEST_HEAD: usize = 16 << 10;
 
 /// Answers all who come, until it is dropped: then all connections end.
-pub(super) async fn serve<L, P>(mut listener: L, router: Router, limits: Limits, peer: fn(&L::Io) -> P)
-where
+pub(super) async fn serve<L, P>(
+    mut listener: L,
+    router: Router,
+    limits: Limits,
+    peer: fn(&L::Io) -> P,
+) where
     L: Listener,
     P: Clone + Send + Sync + 'static,
 {
@@ -106,7 +110,11 @@ impl<S> Impatient<S> {
     }
 
     /// A write took place, or is waited for, for a limited time.
-    fn settle<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn settle<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.until = None;
             return written;

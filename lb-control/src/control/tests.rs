@@ -222,9 +222,8 @@ async fn events_are_told_by_page_by_waiting_and_as_a_stream() {
     let newest = page.newest;
     let waiting = tokio::spawn(async move { client::events(&socket, Some(newest), 10, 60).await });
     let mut stream = daemon.connect().await;
-    let question = format!(
-        "GET /v1/events/stream HTTP/1.1\r\nhost: lb\r\nlast-event-id: {newest}\r\n\r\n"
-    );
+    let question =
+        format!("GET /v1/events/stream HTTP/1.1\r\nhost: lb\r\nlast-event-id: {newest}\r\n\r\n");
     stream.write_all(question.as_bytes()).await.unwrap();
     let head = piece(&mut stream).await;
     assert!(head.contains("content-type: text/event-stream"), "{head}");
@@ -277,7 +276,9 @@ async fn metrics_are_told_over_the_socket_and_over_tcp() {
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    daemon.tasks.spawn(serve_metrics(listener, daemon.sources.clone()));
+    daemon
+        .tasks
+        .spawn(serve_metrics(listener, daemon.sources.clone()));
     let table = [
         ("GET /metrics", "200 OK", "lb_build_info{version="),
         ("POST /metrics", "405 Method Not Allowed", "another method"),
@@ -290,7 +291,10 @@ async fn metrics_are_told_over_the_socket_and_over_tcp() {
         let mut answer = String::new();
         let read = timeout(SOON, stream.read_to_string(&mut answer)).await;
         read.unwrap().unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
         assert!(answer.contains(says), "{answer}");
     }
 }
@@ -299,10 +303,7 @@ async fn metrics_are_told_over_the_socket_and_over_tcp() {
 async fn whoever_is_slow_holds_up_nobody() {
     let daemon = Daemon::new(nobody);
     // All places are taken by those who do not go on.
-    let slow = [
-        "GET /v1/openapi.json HT",
-        "",
-    ];
+    let slow = ["GET /v1/openapi.json HT", ""];
     let mut clients = Vec::new();
     for begin in slow {
         let mut stream = daemon.connect().await;
@@ -349,14 +350,30 @@ async fn piece_however_long(stream: &mut UnixStream) -> String {
 async fn too_long_a_question_is_refused() {
     let daemon = Daemon::new(nobody);
     let table = [
-        ("POST /v1/changes HTTP/1.1\r\nhost: lb\r\ncontent-length: 99999999999\r\n\r\n".to_owned(), "413"),
-        (format!("GET /v1/status HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(20 << 10)), "431"),
-        ("POST /v1/changes HTTP/1.1\r\nhost: lb\r\ncontent-length: 3\r\n\r\n{} ".to_owned(), "400"),
+        (
+            "POST /v1/changes HTTP/1.1\r\nhost: lb\r\ncontent-length: 99999999999\r\n\r\n"
+                .to_owned(),
+            "413",
+        ),
+        (
+            format!(
+                "GET /v1/status HTTP/1.1\r\nx: {}\r\n\r\n",
+                "x".repeat(20 << 10)
+            ),
+            "431",
+        ),
+        (
+            "POST /v1/changes HTTP/1.1\r\nhost: lb\r\ncontent-length: 3\r\n\r\n{} ".to_owned(),
+            "400",
+        ),
     ];
     for (question, status) in table {
         let mut stream = daemon.connect().await;
         stream.write_all(question.as_bytes()).await.unwrap();
         let answer = piece(&mut stream).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{status}: {answer}"
+        );
     }
 }

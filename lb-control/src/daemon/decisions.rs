@@ -94,7 +94,8 @@ impl Decisions {
         program.end_log()?;
         self.reading = JoinSet::new();
         let about = About::ALL.by(who);
-        self.journal.tell(Kind::Logging, about, "the decision log is off");
+        self.journal
+            .tell(Kind::Logging, about, "the decision log is off");
         Ok(())
     }
 }

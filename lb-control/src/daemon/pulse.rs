@@ -330,10 +330,12 @@ impl Pulse {
                     let _ = self.reload(false, "SIGHUP").await;
                 }
                 _ = signals.terminate.recv() => {
-                    return Ok(self.end(15));
+                    self.end(15);
+                    return Ok(());
                 }
                 _ = signals.interrupt.recv() => {
-                    return Ok(self.end(2));
+                    self.end(2);
+                    return Ok(());
                 }
             }
         }
@@ -572,9 +574,8 @@ fn tell_health(journal: &Journal, report: &health::Report) {
             journal.tell(Kind::ServerUp, about, text);
         }
         Health::Down { reason } => {
-            let text = format!(
-                "[inactive] shutting down {server} due to connection failure: {reason}"
-            );
+            let text =
+                format!("[inactive] shutting down {server} due to connection failure: {reason}");
             journal.tell(Kind::ServerDown, about, text);
         }
     }

@@ -16,9 +16,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{
-    Failure, LastFailure, Nanny, Outcome, Report, State, Target, Timing, probe_once,
-};
+use super::{Failure, LastFailure, Nanny, Outcome, Report, State, Target, Timing, probe_once};
 use crate::{
     model::{Check, ServiceId},
     state::FIRST_SOCKET,

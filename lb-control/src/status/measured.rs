@@ -2,13 +2,8 @@
 
 use super::{ServerState, server_state, table::service_row};
 use crate::{
-    control::table::ServiceRow,
-    counters::Counters,
-    dataplane::Dataplane,
-    ids::Ids,
-    model::ServiceId,
-    rates::Rates,
-    state::State,
+    control::table::ServiceRow, counters::Counters, dataplane::Dataplane, ids::Ids,
+    model::ServiceId, rates::Rates, state::State,
 };
 
 /// After so many real servers it is somebody else's turn.

@@ -33,7 +33,11 @@ pub fn take(body: &[u8]) {
     };
     let mut changes = RuntimeChanges::default();
     if changes.make(&SITE, &list).is_err() {
-        assert_eq!(changes, RuntimeChanges::default(), "nothing is made by half");
+        assert_eq!(
+            changes,
+            RuntimeChanges::default(),
+            "nothing is made by half"
+        );
         return;
     }
     let site = changes.apply(&SITE);

@@ -19,9 +19,32 @@ const SENT: [&str; 11] = [
 
 /// What may stand where something else stood.
 const PIECES: [&str; 26] = [
-    "", "0", "-1", "1e9", "4294967296", "18446744073709551616", "null", "true", "\"\"", "{}", "[]", "{", "]",
-    "\"change\"", "\"clear\"", "\"revert\"", "\"TCP 192.0.2.10:80\"", "\"TCP 0.0.0.0:0\"", "\"FWM 4294967295\"",
-    "\"10.0.0.1:80\"", "\"[::]:0\"", "\"10.0.0.2:80\"", "\"direct\"", "65535", "\"\\ud800\"", "\u{e9}",
+    "",
+    "0",
+    "-1",
+    "1e9",
+    "4294967296",
+    "18446744073709551616",
+    "null",
+    "true",
+    "\"\"",
+    "{}",
+    "[]",
+    "{",
+    "]",
+    "\"change\"",
+    "\"clear\"",
+    "\"revert\"",
+    "\"TCP 192.0.2.10:80\"",
+    "\"TCP 0.0.0.0:0\"",
+    "\"FWM 4294967295\"",
+    "\"10.0.0.1:80\"",
+    "\"[::]:0\"",
+    "\"10.0.0.2:80\"",
+    "\"direct\"",
+    "65535",
+    "\"\\ud800\"",
+    "\u{e9}",
 ];
 
 /// Numbers as by chance, the same each time (xorshift64*).
@@ -82,7 +105,9 @@ fn mutate(body: &mut Vec<u8>, lots: &mut Lots) {
             if let (Some(end), Some(begin)) = (text.rfind("}]"), other.find('[')) {
                 let until = other.rfind(']').unwrap_or(other.len());
                 let list = format!(",{}", &other[begin + 1..until]);
-                *body = [&text[..=end], &list, &text[end + 1..]].concat().into_bytes();
+                *body = [&text[..=end], &list, &text[end + 1..]]
+                    .concat()
+                    .into_bytes();
             }
         }
         _ if !body.is_empty() => {

@@ -82,9 +82,8 @@ impl<F: FnMut(String) -> bool> Exposition<F> {
                     other => ("", other),
                 };
                 let help = &self.help;
-                self.text += &format!(
-                    "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"
-                );
+                self.text +=
+                    &format!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
             }
             // Units and the end are not told.
             _ => {}

@@ -348,7 +348,10 @@ impl EncodeLabelSet for NoLabels {
     }
 }
 
-fn both_ways<L: Copy>(labels: L, counts: [u64; 2]) -> [((L, [(&'static str, &'static str); 1]), u64); 2] {
+/// Labels with a direction.
+type Directed<L> = (L, [(&'static str, &'static str); 1]);
+
+fn both_ways<L: Copy>(labels: L, counts: [u64; 2]) -> [(Directed<L>, u64); 2] {
     let ([inward, outward], [sum_in, sum_out]) = (DIRECTIONS, counts);
     [((labels, inward), sum_in), ((labels, outward), sum_out)]
 }

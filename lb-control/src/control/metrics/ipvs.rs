@@ -55,17 +55,38 @@ impl Collector for Compatible {
         let counts = services.iter().map(|one| &one.row.counts);
         let sum = counts.fold(Counts::default(), |sum, one| sum.and(one));
         let sums = [
-            ("connections", "The total number of connections made.", sum.connections),
-            ("incoming_packets", "The total number of incoming packets.", sum.packets_in),
-            ("outgoing_packets", "The total number of outgoing packets.", sum.packets_out),
-            ("incoming_bytes", "The total amount of incoming data.", sum.bytes_in),
-            ("outgoing_bytes", "The total amount of outgoing data.", sum.bytes_out),
+            (
+                "connections",
+                "The total number of connections made.",
+                sum.connections,
+            ),
+            (
+                "incoming_packets",
+                "The total number of incoming packets.",
+                sum.packets_in,
+            ),
+            (
+                "outgoing_packets",
+                "The total number of outgoing packets.",
+                sum.packets_out,
+            ),
+            (
+                "incoming_bytes",
+                "The total amount of incoming data.",
+                sum.bytes_in,
+            ),
+            (
+                "outgoing_bytes",
+                "The total amount of outgoing data.",
+                sum.bytes_out,
+            ),
         ];
         for (name, help, sum) in sums {
             let name = format!("node_ipvs_{name}");
             counters(&mut encoder, &name, help, [(NoLabels, sum)])?;
         }
-        let gauge_of: [(&str, &str, fn(&ServerRow) -> u32); 3] = [
+        type Of = fn(&ServerRow) -> u32;
+        let gauge_of: [(&str, &str, Of); 3] = [
             (
                 "connections_active",
                 "The current active connections by local and remote address.",
