@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{
     Measures,
-    families::{NoLabels, counters, gauges},
+    families::{counter, gauges},
 };
 use crate::{
     control::table::{Counts, ServerRow},
@@ -63,7 +63,7 @@ impl Collector for Compatible {
         ];
         for (name, help, sum) in sums {
             let name = format!("node_ipvs_{name}");
-            counters(&mut encoder, &name, help, [(NoLabels, sum)])?;
+            counter(&mut encoder, &name, help, sum)?;
         }
         let gauge_of: [(&str, &str, fn(&ServerRow) -> u32); 3] = [
             (
