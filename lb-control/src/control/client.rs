@@ -212,9 +212,9 @@ fn query<T: Serialize>(question: &T) -> anyhow::Result<String> {
         bail!("a query has words");
     };
     let word = |(name, value): (&String, &Value)| {
-        let value = match value {
-            Value::String(text) => encoded(text),
-            other => encoded(&other.to_string()),
+        let value = match value.as_str() {
+            Some(text) => encoded(text),
+            None => encoded(&value.to_string()),
         };
         format!("{name}={value}")
     };

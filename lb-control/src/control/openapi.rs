@@ -47,6 +47,7 @@ use crate::{config, doctor, explain, status};
         doctor::Report,
         explain::story::Story,
         config::check::Answer<'_>,
+        metrics::Compat,
     )),
 )]
 struct Described;

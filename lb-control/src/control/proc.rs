@@ -261,7 +261,7 @@ mod tests {
         let stays = |mask: &str| json!({"timeout": 360, "mask": mask});
         let services = [
             service(
-                "FWM 268509457",
+                "FWM 268505361",
                 false,
                 json!(null),
                 json!([server("192.168.0.80:0", "direct", (true, false, 1)),]),

@@ -164,7 +164,15 @@ fn measures(event: Event) {
                 _ => Vec::new(),
             });
         }
-        other => panic!("{other:?}"),
+        other @ (Event::Configured(_)
+        | Event::Health(_)
+        | Event::Way(_)
+        | Event::Vlans(_)
+        | Event::Tick
+        | Event::Ordered { .. }
+        | Event::Zero(_)
+        | Event::Owners(_)
+        | Event::Status(_)) => panic!("{other:?}"),
     }
 }
 

@@ -98,7 +98,7 @@ where
     Flow<F::Address>: Pod,
 {
     let mut failed = None;
-    let ended = walk(table, &mut |key, flow| {
+    let ended = walk(table, |key, flow| {
         let now = match clock.get(&0, 0) {
             Ok(now) => now,
             Err(error) => {
@@ -191,7 +191,7 @@ const RECENT: usize = 4_096;
 /// is there once. Only if all [`RECENT`] keys are gone at a time, entries near that place may come twice or be left out.
 fn walk<T: Table>(
     table: &T,
-    each: &mut dyn FnMut(&T::Key, &T::Value) -> ControlFlow<()>,
+    mut each: impl FnMut(&T::Key, &T::Value) -> ControlFlow<()>,
 ) -> anyhow::Result<ControlFlow<()>> {
     let mut patience = T::PATIENCE;
     let mut recent: VecDeque<T::Key> = VecDeque::with_capacity(RECENT);
@@ -338,7 +338,7 @@ mod tests {
             restless,
         };
         let mut seen = Vec::new();
-        let _ = walk(&table, &mut |key, ()| {
+        let _ = walk(&table, |key, ()| {
             seen.push(*key);
             ControlFlow::Continue(())
         })?;

@@ -51,6 +51,30 @@ pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
     Ok(())
 }
 
+/// A counter without labels.
+pub(super) fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> fmt::Result {
+    encoder
+        .encode_descriptor(name, help, None, MetricType::Counter)?
+        .encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+/// A gauge without labels.
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: impl EncodeGaugeValue,
+) -> fmt::Result {
+    encoder
+        .encode_descriptor(name, help, None, MetricType::Gauge)?
+        .encode_gauge(&value)
+}
+
 /// The labels of a service: its name, and its address, port and protocol or its mark.
 #[derive(Debug, Clone, Copy)]
 struct OfService<'a>(&'a ServiceRow);
@@ -305,11 +329,11 @@ impl Measures {
             "Entries of a flow table; a masqueraded flow takes two.",
             families(flows.capacity, flows.capacity),
         )?;
-        gauges(
+        gauge(
             encoder,
             "lb_maps_bytes",
             "How much memory the maps take.",
-            [(NoLabels, report.memory.maps)],
+            report.memory.maps,
         )
     }
 
@@ -317,17 +341,17 @@ impl Measures {
         let tally = |kind| self.tallies.get(&kind).copied().unwrap_or_default();
         let read = tally(Kind::Started).last.max(tally(Kind::Reloaded).last);
         let refused = tally(Kind::ReloadRefused).last;
-        gauges(
+        gauge(
             encoder,
             "lb_config_last_reload_success",
             "Whether lvs.cf was fit to be used when it was read last.",
-            [(NoLabels, u32::from(read >= refused))],
+            u32::from(read >= refused),
         )?;
-        gauges(
+        gauge(
             encoder,
             "lb_config_last_reload_timestamp_seconds",
             "When lvs.cf was read last, in seconds since 1970.",
-            [(NoLabels, read.max(refused) as f64 / 1_000.)],
+            read.max(refused) as f64 / 1_000.,
         )?;
         counters(
             encoder,
@@ -335,16 +359,6 @@ impl Measures {
             "What happened since the daemon started, as lb events tells it.",
             Kind::ALL.map(|kind| ([("kind", kind.name())], tally(kind).count)),
         )
-    }
-}
-
-/// No labels.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NoLabels;
-
-impl EncodeLabelSet for NoLabels {
-    fn encode(&self, _: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{
     Measures,
-    families::{NoLabels, counters, gauges},
+    families::{counter, gauges},
 };
 use crate::{
     control::table::{Counts, ServerRow},
@@ -83,7 +83,7 @@ impl Collector for Compatible {
         ];
         for (name, help, sum) in sums {
             let name = format!("node_ipvs_{name}");
-            counters(&mut encoder, &name, help, [(NoLabels, sum)])?;
+            counter(&mut encoder, &name, help, sum)?;
         }
         type Of = fn(&ServerRow) -> u32;
         let gauge_of: [(&str, &str, Of); 3] = [
