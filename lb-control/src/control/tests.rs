@@ -171,6 +171,7 @@ fn measures(event: Event) {
         | Event::Tick
         | Event::Ordered { .. }
         | Event::Zero(_)
+        | Event::Table(..)
         | Event::Owners(_)
         | Event::Status(_)) => panic!("{other:?}"),
     }
