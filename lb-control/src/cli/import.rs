@@ -92,9 +92,11 @@ impl Import {
                     file.display()
                 );
             }
-            let table = import::running().map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => anyhow!("this kernel has no IPVS (module ip_vs)"),
-                _ => anyhow::Error::new(error).context("asking the kernel for its IPVS"),
+            let table = import::running().map_err(|error| {
+                if error.kind() == io::ErrorKind::NotFound {
+                    return anyhow!("this kernel has no IPVS (module ip_vs)");
+                }
+                anyhow::Error::new(error).context("asking the kernel for its IPVS")
             })?;
             return Ok(import::ipvs(&table, surroundings));
         }
