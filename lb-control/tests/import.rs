@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt::Write as _,
     fs, io,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
@@ -89,11 +88,8 @@ fn imported(name: &str, text: &str, files: &mut dyn Files, marks: &str) -> Impor
 }
 
 fn told(imported: &Imported) -> String {
-    let mut text = String::new();
-    for one in &imported.left_out {
-        writeln!(text, "{one}").unwrap();
-    }
-    text
+    let lines = imported.left_out.iter();
+    lines.map(|one| format!("{one}\n")).collect()
 }
 
 fn site(text: &str) -> Site {
@@ -461,7 +457,9 @@ fn a_saved_table_means_the_same() {
             Forwarding::Tunnel {
                 tunnel: Tunnel::Ipip,
             } => "-i",
-            other => panic!("{other:?}: {line}"),
+            other @ (Forwarding::FullNat | Forwarding::Tunnel { .. }) => {
+                panic!("{other:?}: {line}")
+            }
         };
         assert!(words.contains(&way), "{line}");
         servers += 1;
