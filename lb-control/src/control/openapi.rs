@@ -48,6 +48,7 @@ use crate::{config, doctor, explain, status};
         explain::story::Story,
         config::check::Answer<'_>,
         metrics::Compat,
+        proc::File,
     )),
 )]
 struct Described;
@@ -59,6 +60,11 @@ pub fn openapi() -> Value {
     // It is of the product, not of its author.
     if let Some(info) = document["info"].as_object_mut() {
         info.remove("contact");
+    }
+    // That a change has no other fields is not taken over from its type.
+    let changes = document["components"]["schemas"]["Change"]["oneOf"].as_array_mut();
+    for change in changes.into_iter().flatten() {
+        change["additionalProperties"] = Value::Bool(false);
     }
     plain(&mut document);
     document

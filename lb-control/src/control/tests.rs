@@ -210,6 +210,8 @@ async fn what_is_answered_is_described_and_what_is_described_is_answered() {
             assert_eq!(!is_refused, is_described, "{method} {path}: {answer}");
         }
     }
+    let changes = document["components"]["schemas"]["Change"]["oneOf"].as_array();
+    assert!(changes.is_some_and(|changes| changes.len() == 10));
     // Every reference is to something that is there.
     let text = document.to_string();
     for reference in text.split("\"#/components/schemas/").skip(1) {

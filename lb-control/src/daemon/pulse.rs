@@ -439,7 +439,7 @@ impl Pulse {
         let reloaded = match self.reloaded(discard).await {
             Ok((changed, warnings)) => {
                 self.journal.tell_all(Kind::Changed, about, &changed);
-                let text = format!("{file} was read again: {} changes", changed.len());
+                let text = format!("{file} was read again, {} different", changed.len());
                 self.journal.tell(Kind::Reloaded, about, text);
                 Ok(Reloaded {
                     file,

@@ -23,7 +23,7 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
 });
 
 /// Takes a body for each kind of question: it is refused, or what it asks for is whole.
-pub fn take(body: &[u8]) {
+pub(crate) fn take(body: &[u8]) {
     if let Ok(order) = serde_json::from_slice::<Order>(body) {
         let _ = order.find(&SITE);
     }
