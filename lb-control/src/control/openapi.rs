@@ -76,9 +76,11 @@ pub fn text() -> String {
     format!("{:#}\n", openapi())
 }
 
-/// Links between items of the program are no links here.
+/// Links between items of the program are no links here, and utoipa spells the formats of unsigned numbers in a
+/// way of its own.
 fn plain(value: &mut Value) {
     match value {
+        Value::String(text) if text.starts_with("u-int") => *text = text.replacen("u-", "u", 1),
         Value::String(text) if text.contains("[`") => {
             *text = text.replace("[`", "`").replace("`]", "`");
         }
