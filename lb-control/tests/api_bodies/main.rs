@@ -56,7 +56,7 @@ impl Lots {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let drawn = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(drawn).unwrap() % limit
+        usize::try_from(drawn).unwrap_or(0) % limit
     }
 }
 
@@ -73,7 +73,7 @@ fn what_clients_send_is_understood() {
 #[test]
 fn nonsense_is_refused_or_does_no_harm() {
     let mut lots = Lots(0x1b);
-    for round in 0..100_000 {
+    for round in 0..20_000 {
         let mut body = SENT[round % SENT.len()].as_bytes().to_vec();
         for _ in 0..=lots.below(3) {
             mutate(&mut body, &mut lots);
