@@ -573,9 +573,11 @@ mod tests {
         );
         let mut servers: Vec<_> = events(0)
             .iter()
-            .filter_map(|event| match event {
-                Event::Health(report) => Some(report.server),
-                _ => None,
+            .filter_map(|event| {
+                let Event::Health(report) = event else {
+                    return None;
+                };
+                Some(report.server)
             })
             .collect();
         servers.sort_unstable();
