@@ -127,7 +127,7 @@ fn import_marks(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// How the director takes a changed file over.
-const RELOAD: &str = "a running director takes it over with SIGHUP: `systemctl reload lb`";
+const RELOAD: &str = "a running director takes it over by `lb reload`";
 
 /// Where a file is, as an argument of those who change or show it.
 #[derive(Debug, Args)]
