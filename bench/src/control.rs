@@ -559,7 +559,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "fill", "reload", "weight", "way", "failure", "order", "tick"
+                "fill", "reload", "weight", "way", "failure", "order", "tick", "measure", "table"
             ]
         );
         let events = |place: usize| match &steps[place].1 {
