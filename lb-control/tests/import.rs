@@ -467,6 +467,42 @@ fn a_saved_table_means_the_same() {
     assert_eq!(servers, 6);
 }
 
+/// What is said in a word of the source stays in a word.
+#[test]
+fn words_that_would_be_lines() {
+    let odd = r"e\n}\nx";
+    let null = "e\u{0}0";
+    let table = [
+        format!("vrrp_instance V {{\nvirtual_ipaddress {{\n192.0.2.10 dev \"{odd}\"\n}}\n}}"),
+        format!("vrrp_instance V {{\nvirtual_ipaddress {{\n192.0.2.10 dev {null}\n}}\n}}"),
+        format!(
+            "vrrp_instance V {{\ninterface \"{odd}\"\nvirtual_ipaddress {{\n192.0.2.10\n}}\n}}"
+        ),
+        format!("global_defs {{\nlvs_sync_daemon \"{odd}\" id 1\n}}"),
+        format!("global_defs {{\nlvs_sync_daemon eth1 id \"1{odd}\"\n}}"),
+    ];
+    for source in table {
+        let service = "virtual_server 192.0.2.10 81 {\nreal_server 10.0.0.1 81 { }\n}\n";
+        let imported = plain(&format!("{source}\n{service}"));
+        assert_eq!(
+            site(&imported.text).services.len(),
+            1,
+            "{source}\n{}",
+            imported.text
+        );
+        assert!(!imported.text.contains("syncd"), "{}", imported.text);
+        assert!(
+            imported.text.contains("address = 192.0.2.10 eth7\n"),
+            "{}",
+            imported.text
+        );
+        assert!(!imported.left_out.is_empty(), "{source}");
+    }
+    let named =
+        format!("virtual_server 192.0.2.10 81 {{\nsnmp_name \"{odd}\"\nlvs_method DR\n}}\n");
+    assert!(plain(&named).text.contains("virtual e---x {"));
+}
+
 /// Files that include each other, and what a text can make of itself with a few lines.
 #[test]
 fn everything_comes_to_an_end() {

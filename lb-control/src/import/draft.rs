@@ -64,7 +64,7 @@ impl Draft {
     pub(super) fn text(&self) -> (String, Vec<Origin>) {
         let mut page = Page::default();
         for note in &self.notes {
-            page.note(0, note);
+            page.note(note);
         }
         page.line(Origin::Note, format_args!(""));
         for (index, setting) in self.globals.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Page {
         let origin = Origin::Service(index, None);
         self.line(Origin::Note, format_args!(""));
         for note in &block.notes {
-            self.note(0, note);
+            self.note(note);
         }
         self.line(origin, format_args!("virtual {} {{", block.name));
         let active = u8::from(block.state == State::On);
@@ -122,22 +122,22 @@ impl Page {
         self.line(origin, format_args!("{:indent$}{name} = {value}", ""));
     }
 
-    /// A comment is one line, whatever is in it.
-    fn note(&mut self, indent: usize, text: &str) {
-        let text: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+    fn note(&mut self, text: &str) {
         let text = format!("# {text}");
-        self.line(
-            Origin::Note,
-            format_args!("{:indent$}{}", "", text.trim_end()),
-        );
+        self.line(Origin::Note, format_args!("{}", text.trim_end()));
     }
 
+    /// What is said in one line stays in it, whatever the source had there.
     fn line(&mut self, origin: Origin, text: fmt::Arguments<'_>) {
+        let start = self.text.len();
         // To write to a string cannot fail.
-        let _ = writeln!(self.text, "{text}");
+        let _ = write!(self.text, "{text}");
+        let line = self.text.split_off(start);
+        self.text.extend(line.chars().map(|c| match c.is_control() {
+            true => char::REPLACEMENT_CHARACTER,
+            false => c,
+        }));
+        self.text.push('\n');
         self.origins.push(origin);
     }
 }

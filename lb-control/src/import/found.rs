@@ -105,3 +105,22 @@ pub(super) fn scheduler(name: &str) -> Result<Scheduler, String> {
     let found = all.find(|scheduler| scheduler.name() == name);
     found.ok_or_else(|| format!("there is no scheduler `{name}`"))
 }
+
+/// A name that an interface, or an alias of one, can have in lvs.cf without quotes.
+pub(super) fn device(name: &str) -> Result<&str, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
+    let is_name = name.len() <= 15 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    match is_name && name.chars().all(plain) {
+        true => Ok(name),
+        false => Err("the name of an interface that none can have".to_owned()),
+    }
+}
+
+/// The three lines about the copying of connections.
+pub(super) fn sync_daemon(interface: &str, id: u8, place: &Place) -> Result<[Setting; 3], String> {
+    Ok([
+        Setting::plain("syncdaemon", 1, place),
+        Setting::plain("syncd_iface", device(interface)?, place),
+        Setting::plain("syncd_id", id, place),
+    ])
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    found::{Found, Server, Service, Setting, What},
+    found::{self, Found, Server, Service, Setting, What},
     report::{Place, Report},
 };
 use crate::{
@@ -179,9 +179,8 @@ fn sync_daemon(daemon: &SyncDaemon, place: &Place, found: &mut Found, report: &m
     if found.globals.iter().any(|one| one.name == "syncdaemon") {
         return;
     }
-    found.globals.extend([
-        Setting::plain("syncdaemon", 1, place),
-        Setting::plain("syncd_iface", &daemon.interface, place),
-        Setting::plain("syncd_id", daemon.syncid, place),
-    ]);
+    match found::sync_daemon(&daemon.interface, daemon.syncid, place) {
+        Ok(settings) => found.globals.extend(settings),
+        Err(why) => report.left_out(place, why),
+    }
 }

@@ -11,7 +11,7 @@ pub(super) fn settle(mut draft: Draft, report: &mut Report) -> String {
     loop {
         let (text, origins) = draft.text();
         let refused = errors(&text, &origins);
-        if refused.is_empty() {
+        if refused.is_empty() || draft.is_empty() {
             return text;
         }
         // From the last to the first, for directives are taken out by their index.
@@ -39,15 +39,18 @@ fn errors(text: &str, origins: &[Origin]) -> Vec<(Origin, String)> {
 }
 
 impl Draft {
+    fn is_empty(&self) -> bool {
+        self.notes.is_empty() && self.globals.is_empty() && self.services.is_empty()
+    }
+
     /// Takes back what was refused: each call leaves less of the draft, so settling comes to an end.
     fn give_up(&mut self, origin: Origin, why: &str, report: &mut Report) {
         match origin {
+            // Something that is not of one line. It is in no comment, so it is not known where.
             Origin::Note => {
                 self.notes.clear();
-                self.services
-                    .iter_mut()
-                    .for_each(|block| block.notes.clear());
                 self.globals.clear();
+                self.services.clear();
                 report.left_out(&Place::whole("lvs.cf"), why);
             }
             Origin::Global(index) => {

@@ -5,7 +5,7 @@ use super::{
     tree::Node,
 };
 use crate::import::{
-    found::{Found, Setting},
+    found::{Found, Setting, sync_daemon},
     report::Report,
 };
 
@@ -37,7 +37,7 @@ impl<'a> Globals<'a> {
         found.globals.extend(self.timeouts);
         let is_said = self.sync.is_some();
         if let Some(node) = self.sync {
-            found.globals.extend(sync(node, instances, report));
+            sync(node, instances, found, report);
         }
         let inside = instances.iter().flat_map(|instance| {
             let names = instance.inside().iter();
@@ -50,11 +50,7 @@ impl<'a> Globals<'a> {
                 report.left_out(&node.place, why);
                 continue;
             }
-            found.globals.extend([
-                Setting::plain("syncdaemon", 1, &node.place),
-                Setting::plain("syncd_iface", node.value(), &node.place),
-                Setting::plain("syncd_id", router_id(instance), &node.place),
-            ]);
+            copying(node.value(), router_id(instance), node, found, report);
         }
     }
 }
@@ -92,14 +88,14 @@ fn timeouts(node: &Node, report: &mut Report) -> Vec<Setting> {
 }
 
 /// `lvs_sync_daemon eth1 inst VI_1 id 51 maxlen 1472`.
-fn sync(node: &Node, instances: &[&Node], report: &mut Report) -> Vec<Setting> {
+fn sync(node: &Node, instances: &[&Node], found: &mut Found, report: &mut Report) {
     let mut words = node.values().iter().map(String::as_str);
     let interface = words.next().unwrap_or("eth0");
     let mut id = None;
     let mut instance = None;
     while let Some(word) = words.next() {
         match word {
-            "id" => id = words.next().map(str::to_owned),
+            "id" => id = words.next(),
             "inst" => instance = words.next(),
             "maxlen" | "port" | "ttl" | "group" => {
                 let value = words.next().unwrap_or_default();
@@ -110,21 +106,24 @@ fn sync(node: &Node, instances: &[&Node], report: &mut Report) -> Vec<Setting> {
         }
     }
     let its = instances.iter().find(|node| Some(node.value()) == instance);
-    let id = id.or_else(|| its.map(|instance| router_id(instance)));
-    vec![
-        Setting::plain("syncdaemon", 1, &node.place),
-        Setting::plain("syncd_iface", interface, &node.place),
-        Setting::plain(
-            "syncd_id",
-            id.unwrap_or_else(|| "0".to_owned()),
-            &node.place,
-        ),
-    ]
+    let id = id.unwrap_or_else(|| its.map_or("0", |instance| router_id(instance)));
+    copying(interface, id, node, found, report);
+}
+
+fn copying(interface: &str, id: &str, node: &Node, found: &mut Found, report: &mut Report) {
+    let settings = id
+        .parse()
+        .map_err(|_| format!("`{}`: numbers of daemons are 0 to 255", node.written()))
+        .and_then(|id| sync_daemon(interface, id, &node.place));
+    match settings {
+        Ok(settings) => found.globals.extend(settings),
+        Err(why) => report.left_out(&node.place, why),
+    }
 }
 
 /// What tells several pairs on a network apart, unless something else is said.
-fn router_id(instance: &Node) -> String {
+fn router_id<'a>(instance: &'a Node) -> &'a str {
     let mut said = instance.inside().iter();
     let id = said.find(|node| node.name() == "virtual_router_id");
-    id.map_or("0", Node::value).to_owned()
+    id.map_or("0", Node::value)
 }

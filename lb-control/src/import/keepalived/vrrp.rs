@@ -215,7 +215,8 @@ impl<'a> Instance<'a> {
         }
         let is_alias = |label: &&str| label.split(':').next() == Some(device);
         let home = Home {
-            device: label.filter(is_alias).unwrap_or(device).to_owned(),
+            device: crate::import::found::device(label.filter(is_alias).unwrap_or(device))?
+                .to_owned(),
             prefix,
         };
         if found.homes.iter().any(|(other, _, _)| *other == address) {

@@ -16,7 +16,7 @@ use self::{
     socket::Socket,
 };
 use super::{
-    found::{Found, Server, Service, Setting, What, scheduler},
+    found::{Found, Server, Service, Setting, What, scheduler, sync_daemon},
     report::{Place, Report},
 };
 use crate::{
@@ -147,11 +147,11 @@ pub(super) fn found(table: &Table, report: &mut Report) -> Found {
     // The daemons of both roles are one `syncdaemon`.
     if let Some(daemon) = table.daemons.first() {
         let daemon = Attributes(daemon);
-        found.globals.extend([
-            Setting::plain("syncdaemon", 1, &place),
-            Setting::plain("syncd_iface", daemon.text(sync::INTERFACE), &place),
-            Setting::plain("syncd_id", daemon.u32(sync::ID).unwrap_or(0), &place),
-        ]);
+        let id = daemon.u32(sync::ID).and_then(|id| u8::try_from(id).ok());
+        match sync_daemon(&daemon.text(sync::INTERFACE), id.unwrap_or(0), &place) {
+            Ok(settings) => found.globals.extend(settings),
+            Err(why) => report.left_out(&place, why),
+        }
     }
     for (attributes, servers) in &table.services {
         match service(&Attributes(attributes), report) {
