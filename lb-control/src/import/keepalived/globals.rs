@@ -122,7 +122,7 @@ fn copying(interface: &str, id: &str, node: &Node, found: &mut Found, report: &m
 }
 
 /// What tells several pairs on a network apart, unless something else is said.
-fn router_id<'a>(instance: &'a Node) -> &'a str {
+fn router_id(instance: &Node) -> &str {
     let mut said = instance.inside().iter();
     let id = said.find(|node| node.name() == "virtual_router_id");
     id.map_or("0", Node::value)
