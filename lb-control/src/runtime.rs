@@ -320,7 +320,7 @@ impl Making<'_> {
         let base = self.in_file(service, server);
         let order = self.next();
         let forwarding = self.forwarding(service);
-        let (_, servers) = self.service(service).ok_or_else(|| undefined(service))?;
+        let (_, servers) = self.service(service).ok_or_else(|| no_service(service))?;
         let is_there = match servers.get(&server) {
             Some(ServerChange::Removed) => false,
             Some(ServerChange::Edited(_) | ServerChange::Own { .. }) => true,
@@ -349,7 +349,7 @@ impl Making<'_> {
     ) -> Outcome {
         let base = self.in_file(service, server);
         let forwarding = self.forwarding(service);
-        let (_, servers) = self.service(service).ok_or_else(|| undefined(service))?;
+        let (_, servers) = self.service(service).ok_or_else(|| no_service(service))?;
         let missing = || no_server(service, server);
         match servers.get_mut(&server) {
             Some(ServerChange::Edited(said) | ServerChange::Own { terms: said, .. }) => {
@@ -368,7 +368,7 @@ impl Making<'_> {
 
     fn remove_server(&mut self, service: ServiceId, server: SocketAddr) -> Outcome {
         let base = self.in_file(service, server);
-        let (_, servers) = self.service(service).ok_or_else(|| undefined(service))?;
+        let (_, servers) = self.service(service).ok_or_else(|| no_service(service))?;
         match servers.get(&server) {
             Some(ServerChange::Edited(_)) => {
                 servers.insert(server, ServerChange::Removed);
@@ -433,11 +433,6 @@ const DEFAULT_FORWARDING: Forwarding = Forwarding::Direct;
 
 fn no_service(service: ServiceId) -> (Why, String) {
     (Why::NoService, format!("there is no service {service}"))
-}
-
-/// IPVS tells the two apart.
-fn undefined(service: ServiceId) -> (Why, String) {
-    no_service(service)
 }
 
 fn no_server(service: ServiceId, server: SocketAddr) -> (Why, String) {
