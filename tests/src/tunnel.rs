@@ -164,17 +164,18 @@ impl Worker {
             let Some(unwrapped) = shim::unwrap(self.protocol, (source, self.own), payload) else {
                 continue;
             };
-            if self.doorstep.send(unwrapped.packet).is_some() {
-                let outer = if self.own.is_ipv4() {
-                    Family::V4
-                } else {
-                    Family::V6
-                };
-                self.counts.of(outer).fetch_add(1, Ordering::Relaxed);
-                if unwrapped.is_checked {
-                    self.counts.checked.fetch_add(1, Ordering::Relaxed);
-                }
+            let outer = if self.own.is_ipv4() {
+                Family::V4
+            } else {
+                Family::V6
+            };
+            // Counted before it goes on: whoever gets it may look at once.
+            self.counts.of(outer).fetch_add(1, Ordering::Relaxed);
+            if unwrapped.is_checked {
+                self.counts.checked.fetch_add(1, Ordering::Relaxed);
             }
+            // One that nobody takes is lost, as on any network.
+            let _ = self.doorstep.send(unwrapped.packet);
         }
     }
 
