@@ -40,6 +40,9 @@ pub enum Event {
         /// What became of it, in words.
         reply: oneshot::Sender<Result<String, Unknown>>,
     },
+    /// Somebody waits until the maps are as everything before this wants them; what the kernel has refused is
+    /// tried again later.
+    Written(oneshot::Sender<()>),
     /// Counters begin anew: those of one service, else all.
     Zero(Option<ServiceId>),
     /// Somebody wants the routing table: of one service, else all.

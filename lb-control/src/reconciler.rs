@@ -12,7 +12,7 @@ use std::{
 };
 
 use lb_common::address::Address6;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -48,6 +48,8 @@ pub struct Reconciler<D> {
     /// When the daemon started.
     start: Instant,
     journal: Journal,
+    /// Who waits until the maps are up to date.
+    waiting: Vec<oneshot::Sender<()>>,
     dataplane: D,
     /// Whether it is known what ought to be. Before that nothing is written, for what is found is to stay.
     is_configured: bool,
@@ -71,6 +73,7 @@ impl<D: Dataplane> Reconciler<D> {
             rates: Rates::default(),
             start: Instant::now(),
             journal: Journal::default(),
+            waiting: Vec::new(),
             dataplane,
             is_configured: false,
         };
@@ -105,6 +108,10 @@ impl<D: Dataplane> Reconciler<D> {
             if is_changed {
                 self.reconcile();
             }
+            for waiting in self.waiting.drain(..) {
+                // Whoever waits may have gone away.
+                let _ = waiting.send(());
+            }
         }
     }
 
@@ -119,6 +126,10 @@ impl<D: Dataplane> Reconciler<D> {
                 self.state.vlans = vlans;
             }
             Event::Tick => return self.tick(),
+            Event::Written(reply) => {
+                self.waiting.push(reply);
+                return false;
+            }
             Event::Ordered { order, who, reply } => {
                 let answer = self.obey(&order, &who);
                 let is_changed = answer.is_ok();
@@ -858,6 +869,24 @@ mod tests {
         ]);
         let again = Event::Configured(site(Scheduler::Sh, false, &[1]));
         assert_eq!(router.hear([again, way(1), up(1), Event::Tick]), []);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_when_the_maps_are_as_they_ought_to_be() {
+        let router = Router::new(Rc::default());
+        let memory = router.memory.clone();
+        let (events, queue) = mpsc::channel(8);
+        let (reply, written) = oneshot::channel();
+        let configured = Event::Configured(site(Scheduler::Rr, false, &[1]));
+        for event in [configured, Event::Written(reply)] {
+            events.send(event).await.unwrap();
+        }
+        let told = async {
+            written.await.unwrap();
+            assert_eq!(memory.borrow().tables.services.len(), 1);
+            drop(events);
+        };
+        tokio::join!(router.reconciler.run(queue), told);
     }
 
     #[test]

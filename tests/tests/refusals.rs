@@ -258,6 +258,8 @@ fn a_start_that_is_refused_leaves_the_data_plane_forwarding() {
         let answers = client::get_many(&stage.network.client, &FAMILY.url(), 20, 4)?;
         all_good(&answers).context("without a daemon")?;
         stage.director.start_again()?;
+        // Its checks begin anew.
+        stage.await_servers()?;
         goes_on(&stage)?;
         refused
     });

@@ -170,6 +170,7 @@ fn measures(event: Event) {
         | Event::Vlans(_)
         | Event::Tick
         | Event::Ordered { .. }
+        | Event::Written(_)
         | Event::Zero(_)
         | Event::Table(..)
         | Event::Owners(_)

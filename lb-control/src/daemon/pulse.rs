@@ -260,14 +260,15 @@ impl Pulse {
         }
     }
 
-    /// Makes a site with the same addresses the one that is served.
+    /// Makes a site with the same addresses the one that is served. Whoever is told so may rely on it: the maps
+    /// hold it then.
     async fn serve(&mut self, mut site: Site) -> anyhow::Result<()> {
         let difference = turnover(&self.site.services, &mut site.services);
         self.tell(Event::Configured(site.clone())).await?;
         self.nannies.amend(targets_that_differ(&difference));
         self.resolver.amend(difference.addresses());
         self.site = site;
-        Ok(())
+        self.written().await
     }
 
     /// Puts the site's virtual addresses on their interfaces.
@@ -384,6 +385,7 @@ impl Pulse {
         };
         self.tell(event).await.ok()?;
         let answer = answer.await.ok()?;
+        self.written().await.ok()?;
         if let (Ok(key), Ok(_)) = (key, &answer) {
             self.kept.note(&self.site, key, &order);
         }
@@ -538,9 +540,16 @@ impl Pulse {
         Ok(())
     }
 
+    /// Waits until the maps are as everything that was told wants them.
+    async fn written(&self) -> anyhow::Result<()> {
+        let (reply, written) = oneshot::channel();
+        self.tell(Event::Written(reply)).await?;
+        written.await.map_err(gone)
+    }
+
     async fn tell(&self, event: Event) -> anyhow::Result<()> {
         let told = self.events.send(event).await;
-        told.map_err(|_| anyhow!("nobody keeps the routing table any more"))
+        told.map_err(gone)
     }
 
     /// Takes off what was put on the machine. The data plane stays.
@@ -556,6 +565,11 @@ impl Pulse {
         // With it goes the socket.
         self.commands.shutdown().await;
     }
+}
+
+/// What whoever waits for the reconciler is told if it has ended.
+fn gone<E>(_: E) -> anyhow::Error {
+    anyhow!("nobody keeps the routing table any more")
 }
 
 /// Listens for readers of metrics.
