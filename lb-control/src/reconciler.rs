@@ -99,12 +99,13 @@ impl<D: Dataplane> Reconciler<D> {
     /// Runs until nobody sends events any more.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         let mut batch = Vec::new();
-        while events.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        while events.recv_many(&mut batch, BURST).await > 0 {
             self.state.now = self.start.elapsed();
             let mut is_changed = false;
             for event in batch.drain(..) {
                 is_changed |= self.absorb(event);
             }
+            batch.shrink_to(USUAL);
             if is_changed {
                 self.reconcile();
             }
@@ -600,8 +601,12 @@ impl<D: Dataplane> Reconciler<D> {
     }
 }
 
-/// How many events are taken in before the maps are brought up to date.
-const MAX_BATCH: usize = 4096;
+/// How many events may wait, and are taken in before the maps are brought up to date. The more the better: what
+/// several say of one service is written once, so a burst is over sooner for all of them.
+pub const BURST: usize = 1 << 16;
+
+/// For how many events there is room all the time.
+const USUAL: usize = 1 << 10;
 
 #[cfg(test)]
 mod oracle;

@@ -53,7 +53,7 @@ use crate::{
         resolver::{self, Pace, Resolver},
     },
     preflight,
-    reconciler::Reconciler,
+    reconciler::{self, Reconciler},
     turnover::{Turnover, turnover},
     waiting_room,
 };
@@ -64,7 +64,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often interfaces are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How many events may wait.
+/// How many messages of one kind may wait.
 const QUEUE: usize = 4096;
 
 /// Everything that runs.
@@ -155,7 +155,7 @@ impl Pulse {
         }
         let addresses = Addresses::open()?;
 
-        let (events, queue) = mpsc::channel(QUEUE);
+        let (events, queue) = mpsc::channel(reconciler::BURST);
         let (way_sender, ways) = mpsc::channel(QUEUE);
         let (report_sender, reports) = mpsc::channel(QUEUE);
         let resolver = Resolver::spawn(Pace::default(), way_sender)?;

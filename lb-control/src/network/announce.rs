@@ -1,9 +1,15 @@
 //! Announces floating addresses: after they moved here, hosts and switches of the link have to
 //! learn where they are now.
 
-use std::{collections::HashMap, net::IpAddr, os::fd::AsRawFd, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
 
 use nix::{
+    errno::Errno,
     ifaddrs::getifaddrs,
     sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
 };
@@ -83,7 +89,11 @@ pub fn announce_once(address: &FloatingAddress) -> Result<(), NetworkError> {
 
 /// The interfaces that were announced on, each looked for once: many addresses are on the same.
 #[derive(Default)]
-struct Places(HashMap<String, LinkAddr>);
+struct Places {
+    links: HashMap<String, LinkAddr>,
+    /// What sends. There is one for all of a round, for whoever closes one waits for all CPUs of the machine.
+    socket: Option<OwnedFd>,
+}
 
 impl Places {
     fn announce(&mut self, address: &FloatingAddress) -> Result<(), NetworkError> {
@@ -96,19 +106,35 @@ impl Places {
     }
 
     fn send(&mut self, address: &FloatingAddress) -> Result<(), Refusal> {
-        let link = match self.0.get(&address.interface) {
+        let link = match self.links.get(&address.interface) {
             Some(link) => *link,
             None => {
                 let link = packet_address(&address.interface)?;
-                self.0.insert(address.interface.clone(), link);
+                self.links.insert(address.interface.clone(), link);
                 link
             }
         };
-        send_frames(address, link)
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => sender()?,
+        };
+        let sent = send_frames(address, link, &socket);
+        self.socket = Some(socket);
+        sent
     }
 }
 
-fn send_frames(floating: &FloatingAddress, link: LinkAddr) -> Result<(), Refusal> {
+/// A socket that only sends frames: it is bound to no protocol.
+fn sender() -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Packet, SockType::Raw, flags, None)
+}
+
+fn send_frames(
+    floating: &FloatingAddress,
+    link: LinkAddr,
+    socket: &OwnedFd,
+) -> Result<(), Refusal> {
     let mac = link
         .addr()
         .filter(|mac| link.halen() == 6 && *mac != [0; 6])
@@ -122,13 +148,6 @@ fn send_frames(floating: &FloatingAddress, link: LinkAddr) -> Result<(), Refusal
             vec![neighbour_advertisement(mac, address, forwards)]
         }
     };
-    // No protocol: the socket only sends.
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        None,
-    )?;
     for frame in frames {
         sendto(socket.as_raw_fd(), &frame, &link, MsgFlags::empty())?;
     }
