@@ -102,6 +102,11 @@ impl Director {
         &self.lb
     }
 
+    /// What the daemon has printed so far.
+    pub fn printed(&self) -> String {
+        self.daemon.printed()
+    }
+
     /// The daemon itself.
     pub fn daemon(&mut self) -> &mut Process {
         &mut self.daemon

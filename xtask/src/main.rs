@@ -9,6 +9,7 @@ mod bench;
 mod bpf;
 mod cache;
 mod command;
+mod fuzz;
 mod lab;
 mod linker;
 mod lint;
@@ -89,6 +90,8 @@ enum Task {
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
+    /// Run the fuzz targets, each for a while, from what is saved in fuzz/corpus
+    Fuzz(fuzz::Options),
     /// Check format and clippy
     Lint,
     /// Lint, test, and check the dependencies
@@ -169,6 +172,7 @@ fn perform(task: Task) -> Result<()> {
             job: None,
             command,
         } => vm::run(options, &command, &packages),
+        Task::Fuzz(options) => fuzz::run(&options, &workspace, &packages),
         Task::Lint => {
             let mut report = Report::default();
             lint::sources(&workspace, &Builder::provide(&packages)?, &mut report)?;
