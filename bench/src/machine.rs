@@ -11,6 +11,9 @@ pub(crate) struct Build {
     /// The object of the driver
     #[arg(long, hide = true, default_value = "target/bpf/driver.o")]
     pub(crate) driver: PathBuf,
+    /// The program lb, where it is measured as it is used
+    #[arg(long, hide = true)]
+    pub(crate) lb: Option<PathBuf>,
     /// The commit that is measured
     #[arg(long, hide = true, default_value = "unknown")]
     pub(crate) commit: String,

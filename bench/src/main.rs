@@ -15,6 +15,7 @@ mod case;
 mod control;
 mod counted;
 mod driver;
+mod failover;
 mod flows;
 mod frame;
 mod generator;
@@ -57,6 +58,8 @@ enum Bench {
     Flows(flows::Options),
     /// What the control plane takes for many services: the file, the tables, a change of them
     Control(control::Options),
+    /// Time without service when a router of a pair fails, beside keepalived
+    Failover(failover::Options),
     /// Instructions per packet beside IPVS, in a guest
     Vm(vm::Options),
     /// Packets per second through a router, beside a mere redirect and IPVS
@@ -83,6 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Bench::Packet(options) => packet::run(options, &arguments.build),
         Bench::Flows(options) => flows::run(options, &arguments.build),
         Bench::Control(options) => control::run(options, &arguments.build),
+        Bench::Failover(options) => failover::run(options, &arguments.build),
         Bench::Vm(options) => vm::run(options, &arguments.build),
         Bench::Pktgen(options) => pktgen::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Pings {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     pinger: JoinHandle<Result<Answers>>,
 }
 
@@ -48,8 +49,19 @@ impl Pings {
         })?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let pinger = std::thread::spawn(move || ping(&socket, &stopped));
-        Ok(Self { stop, pinger })
+        let answered = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&answered);
+        let pinger = std::thread::spawn(move || ping(&socket, &stopped, &counter));
+        Ok(Self {
+            stop,
+            answered,
+            pinger,
+        })
+    }
+
+    /// How many were answered so far.
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Stops, and waits for answers that are under way.
@@ -80,7 +92,7 @@ impl Answers {
     }
 }
 
-fn ping(socket: &Socket, stop: &AtomicBool) -> Result<Answers> {
+fn ping(socket: &Socket, stop: &AtomicBool, answered: &AtomicUsize) -> Result<Answers> {
     let begun = Instant::now();
     let mut answers = Answers::default();
     while !stop.load(Ordering::Relaxed) {
@@ -89,15 +101,21 @@ fn ping(socket: &Socket, stop: &AtomicBool) -> Result<Answers> {
         // The link may be cut.
         let _unreachable = socket.send(&request(number));
         answers.pings.push((sent, false));
-        listen(socket, begun, sent + PACE, &mut answers)?;
+        listen(socket, begun, sent + PACE, &mut answers, answered)?;
     }
     let end = begun.elapsed() + PATIENCE;
-    listen(socket, begun, end, &mut answers)?;
+    listen(socket, begun, end, &mut answers, answered)?;
     Ok(answers)
 }
 
 /// Takes answers until then.
-fn listen(socket: &Socket, begun: Instant, until: Duration, answers: &mut Answers) -> Result<()> {
+fn listen(
+    socket: &Socket,
+    begun: Instant,
+    until: Duration,
+    answers: &mut Answers,
+    answered: &AtomicUsize,
+) -> Result<()> {
     let mut answer = [0; 64];
     loop {
         let left = until.saturating_sub(begun.elapsed());
@@ -111,6 +129,7 @@ fn listen(socket: &Socket, begun: Instant, until: Duration, answers: &mut Answer
             && let Some(ping) = number(&answer).and_then(|it| answers.pings.get_mut(it))
         {
             ping.1 = true;
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

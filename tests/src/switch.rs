@@ -44,6 +44,12 @@ impl Switch {
         };
         self.host.ip(&format!("link set {} {state}", host.name()))
     }
+
+    /// Lets no packet of a host pass, or all again, while its link stays: as if the host stood still.
+    pub fn set_silent(&self, host: &Host, silent: bool) -> Result<()> {
+        let master = if silent { "nomaster" } else { "master switch" };
+        self.host.ip(&format!("link set {} {master}", host.name()))
+    }
 }
 
 /// Whether a plug is in.

@@ -8,7 +8,7 @@ use crate::{
     base,
     bpf::Builder,
     command,
-    packages::Packages,
+    packages::{Package, Packages},
     product::{self, Profile, Program},
     run, test, vm,
     workspace::Workspace,
@@ -19,6 +19,12 @@ const IN_A_GUEST: &str = "vm";
 
 /// What is measured of the daemon itself.
 const OF_THE_DAEMON: &str = "control";
+
+/// What is measured of lb as a whole, beside another.
+const OF_A_PAIR: &str = "failover";
+
+/// That other.
+const KEEPALIVED: [Package; 1] = [Package::new("keepalived", "keepalived")];
 
 /// Becomes `lb-bench ARGUMENTS`, as root; or has a guest run it.
 pub(crate) fn run(
@@ -50,6 +56,11 @@ pub(crate) fn run(
     let options = format!("--driver {} …", driver.display());
     let mut command = run::as_root(&bench, &options)?;
     command.arg("--driver").arg(driver);
+    if arguments.first().is_some_and(|first| first == OF_A_PAIR) {
+        packages.provide(&KEEPALIVED)?;
+        let lb = product::build(workspace, &object, Profile::Release)?;
+        command.arg("--lb").arg(lb);
+    }
     if let Some(commit) = commit(workspace) {
         command.arg("--commit").arg(commit);
     }
