@@ -24,6 +24,7 @@ pub mod forward;
 pub mod fragment;
 pub mod hash;
 pub mod icmp;
+pub mod lease;
 pub mod link;
 pub mod lookup;
 pub mod maps;

@@ -51,8 +51,8 @@ pub fn flow<'t, F: Family, T: Tables + FlowTable<F>>(
     tables: &'t T,
     frame: &Frame<'_, F>,
     room: &mut NewFlow<F::Address>,
+    now: u32,
 ) -> Result<Match<'t, T::Entry>, Reason> {
-    let now = tables.now();
     let known = tables.find(frame.key);
     if let Some(entry) = &known {
         match entry.get().state {

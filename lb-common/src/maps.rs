@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The version of the layout: the `N` of `/sys/fs/bpf/lb/vN`.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Default sizes of the maps, in entries.
 pub mod size {
@@ -587,6 +587,7 @@ mod user {
         address::Address4,
         flow::{Flow, FlowKey},
         fragment::FragmentKey,
+        lease::{Clock, Lease},
         room::Room,
     };
 
@@ -617,6 +618,8 @@ mod user {
         Settings,
         Vlan,
         Role,
+        Clock,
+        Lease,
         FlowKey<Address4>,
         FlowKey<Address6>,
         Flow<Address4>,

@@ -13,7 +13,7 @@
 use crate::{
     admit,
     answer::{Answer, Answering, Question, answer},
-    forward, fragment,
+    forward, fragment, lease,
     link::Link,
     lookup::{self, Match},
     maps::Refusal,
@@ -33,6 +33,10 @@ pub enum Next {
     Done(Verdict),
     /// It is not like most.
     Steer,
+    /// This director has no right to steer it.
+    Withhold,
+    /// The same of one that is no frame with a key.
+    Silence,
     /// It is of no flow that is known.
     FindService,
     /// It is the first packet of a flow.
@@ -69,7 +73,8 @@ pub enum Next {
 }
 
 /// The first stage, and for packets of known flows the only one: what [`steer`] does with packets that
-/// are like most ([`parse::plain`]). All others go on to that one.
+/// are like most ([`parse::plain`]). All others go on to that one, and so do all while there is doubt whether
+/// this director steers ([`lease`]). `now` is the time in ticks.
 ///
 /// # Errors
 /// As [`steer`].
@@ -78,12 +83,13 @@ pub fn express<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     packet: &mut P,
     tables: &T,
     room: &mut Room<F::Address>,
+    now: u32,
 ) -> Result<Next, Reason> {
     let Some(frame) = parse::plain::<F, P>(packet, &mut room.key) else {
         return Ok(Next::Steer);
     };
     let (link, gist) = (frame.link, frame.gist());
-    by_flow(packet, tables, room, link, gist, true)
+    by_flow(packet, tables, room, link, gist, Some(now))
 }
 
 /// The stage that reads any packet. `room` has the key of the packet then, and what parsing found out.
@@ -100,15 +106,18 @@ pub fn steer<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
 ) -> Result<Next, Reason> {
     let gist = match parse::frame::<F, P>(packet, link, &mut room.key)? {
         Parsed::Frame(frame) => frame.gist(),
+        Parsed::Icmp | Parsed::LaterFragment if tables.refusal().is_some() => {
+            return Ok(Next::Silence);
+        }
         Parsed::Icmp => return Ok(Next::Icmp),
         Parsed::LaterFragment => return Ok(Next::LaterFragment),
         Parsed::Other => return Ok(Next::Done(Verdict::Pass)),
     };
-    by_flow(packet, tables, room, link, gist, false)
+    by_flow(packet, tables, room, link, gist, None)
 }
 
-/// The way of a packet that is parsed: by its flow, if it is of one. `is_plain` says that it is one like
-/// most; a request that is not leaves it to the stage [`send`], so that not all ways of sending are here
+/// The way of a packet that is parsed: by its flow, if it is of one. `plain` is the time of a packet that is
+/// like most; a request that is not leaves it to the stage [`send`], so that not all ways of sending are here
 /// twice.
 #[inline(always)]
 fn by_flow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
@@ -117,13 +126,20 @@ fn by_flow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     room: &mut Room<F::Address>,
     link: Link,
     mut parsed: Gist,
-    is_plain: bool,
+    plain: Option<u32>,
 ) -> Result<Next, Reason> {
     let [source, destination] = [room.key.source, room.key.destination].map(F::widen);
     if !tables.may_concern(&destination) && !tables.may_concern(&source) {
         return Ok(Next::Done(Verdict::Pass));
     }
-    let next = follow::<F, P, T>(packet, tables, room, link, &mut parsed, is_plain);
+    let (now, is_plain) = match plain {
+        Some(now) => (now, true),
+        None => (tables.now(), false),
+    };
+    if !is_plain && lease::is_withheld(tables) {
+        return Ok(Next::Withhold);
+    }
+    let next = follow::<F, P, T>(packet, tables, room, link, &mut parsed, is_plain, now);
     // No other stage follows most packets.
     if !matches!(next, Ok(Next::Done(_))) {
         room.gist = parsed;
@@ -140,10 +156,11 @@ fn follow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
     link: Link,
     parsed: &mut Gist,
     is_plain: bool,
+    now: u32,
 ) -> Result<Next, Reason> {
     let frame = Frame::<F>::restore(link, &room.key, parsed);
     let (flow, detail) = (&mut room.new, &mut room.detail);
-    match lookup::flow(tables, &frame, flow)? {
+    match lookup::flow(tables, &frame, flow, now)? {
         Match::Request { id, server } => {
             if !is_plain {
                 room.server = id;
@@ -162,7 +179,7 @@ fn follow<F: Parse, P: Packet, T: Tables + FlowTable<F>>(
                 if let Some(term) = term
                     && hop.mtu != 0
                 {
-                    entry.grant(hop, tables.now(), term);
+                    entry.grant(hop, now, term);
                 }
             }
             forward::to_client(packet, tables, &frame, flow).map(Next::Done)
@@ -209,6 +226,9 @@ pub fn choose<F: Parse, T: Tables + FlowTable<F>>(
     room: &mut Room<F::Address>,
     link: Link,
 ) -> Result<Next, Reason> {
+    if let Some(reason) = tables.refusal() {
+        return Err(reason);
+    }
     let frame = Frame::<F>::restore(link, &room.key, &room.gist);
     let Room { service, new, .. } = room;
     room.server = admit::choose(tables, &frame, service, new, &mut room.gist.marks)?;

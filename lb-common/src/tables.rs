@@ -8,6 +8,7 @@ use crate::{
     family::Family,
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
+    lease::{Lease, Moment},
     maps::{
         Census, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Role, Server, Service,
         ServiceKey, Settings, Thresholds,
@@ -120,8 +121,26 @@ pub trait Tables {
     /// How many answers were sent by this CPU in this second, this one included.
     fn answers_this_second(&self, now: u32) -> u32;
 
+    /// The time, and whether the lease may be over.
+    fn moment(&self) -> Moment;
+
     /// The time in ticks ([`crate::state::ticks`]).
-    fn now(&self) -> u32;
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        self.moment().now()
+    }
+
+    /// Whether this director steers.
+    fn lease(&self) -> Lease;
+
+    /// The exact time that the lease counts by.
+    fn boot_time(&self) -> u64;
+
+    /// Why packets of services are not steered, if they are not.
+    #[inline(always)]
+    fn refusal(&self) -> Option<Reason> {
+        self.lease().refusal(|| self.boot_time())
+    }
 
     /// The kernel's route for a packet that came in by `interface`.
     fn route<F: Family>(&self, interface: u32, packet: &Routed<'_, F>) -> Route;

@@ -127,6 +127,11 @@ reasons! {
     Martian = 18, Drop, "martian";
     /// An ICMP error about a flow that is not known.
     UnknownError = 19, Pass, "unknown-error";
+    /// This director's lease is over: its daemon did not renew it, and the partner may have taken over.
+    /// Also counts who asked for the link address of a service.
+    LeaseOver = 20, Drop, "lease-over";
+    /// The partner answers for the service.
+    Standby = 21, Pass, "standby";
 }
 
 /// What happens besides, worth a counter.

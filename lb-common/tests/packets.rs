@@ -19,6 +19,7 @@ fn every_packet_ends_as_the_table_says() {
                 wrong.push(format!("{}: what comes first: {verdict:?}", case.name));
             }
         }
+        tables.lease.set(case.lease);
         let mut packet = HostPacket::new(&case.input, case.interface);
         let verdict = balance(&mut packet, &tables);
         if verdict != case.verdict {

@@ -32,6 +32,13 @@ pub(crate) fn now() -> u32 {
     (unsafe { helpers::bpf_ktime_get_coarse_ns() } >> TICK_SHIFT) as u32
 }
 
+/// The time since the machine was started, that in which it was suspended included, in nanoseconds.
+#[inline(always)]
+pub(crate) fn boot_time() -> u64 {
+    // SAFETY: the helper has no conditions.
+    unsafe { helpers::bpf_ktime_get_boot_ns() }
+}
+
 /// A number that nobody can foretell.
 #[inline(always)]
 pub(crate) fn random() -> u32 {

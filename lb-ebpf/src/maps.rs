@@ -19,6 +19,7 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     icmp::Complaint,
+    lease::{Clock, Lease, Moment},
     maps::{
         Census, HeldFrame, InterfaceTraffic, Load, Locality, LocalityKey, NextHop, Persistence,
         RangeKey, Rate, Role, Server, Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
@@ -27,7 +28,7 @@ use lb_common::{
     packet::Packet,
     room::Room,
     sieve,
-    state::State,
+    state::{State, TICK_SHIFT},
     tables::{self, Change, FlowEntry, FlowTable, FragmentTable, Inserted, Route, Routed, Tables},
     verdict::{Event, Reason},
 };
@@ -154,10 +155,13 @@ static COMPLAINT: PerCpuArray<Complaint, 1> = PerCpuArray::new();
 static SWEEPER: Array<Sweeper, 1> = Array::new();
 
 /// The time in ticks, as it was when the sweeper ran last: a packet that reads it here needs not ask the
-/// kernel, and no timeout is as short as the sweeper's period. If [`VIRTUAL`] it is a test's, and so are the
-/// last random number and the steps of `sweep` behind it.
+/// kernel, and no timeout is as short as the sweeper's period. Beside it is whether the lease may be over. If
+/// [`VIRTUAL`] all of it is a test's.
 #[btf_map(name = "clock")]
-static CLOCK: Array<u32, 3> = Array::new();
+static CLOCK: Array<Clock, 1> = Array::new();
+/// Whether this director steers.
+#[btf_map(name = "lease")]
+static LEASE: Array<Lease, 1> = Array::new();
 
 /// Not zero where time and chance are a test's, in the map `clock`. It is zero in the daemon's hands; the
 /// kernel then drops the branch that is not taken.
@@ -266,10 +270,20 @@ pub(crate) fn wind_again(sweeper: *mut Sweeper) {
     unsafe { bpf_timer_start(&raw mut (*sweeper).timer, PERIOD_NS, 0) };
 }
 
-/// The time in ticks.
+/// The time in ticks, and whether the lease may be over.
 #[inline(always)]
-fn now() -> u32 {
-    CLOCK.get(0).copied().unwrap_or(0)
+pub(crate) fn moment() -> Moment {
+    CLOCK.get(0).map_or(Moment::default(), |clock| clock.moment)
+}
+
+/// The exact time that the lease counts by; in ticks where it is a test's.
+#[inline(always)]
+fn boot_time() -> u64 {
+    if VIRTUAL.load() == 0 {
+        kernel::boot_time()
+    } else {
+        u64::from(moment().now()) << TICK_SHIFT
+    }
 }
 
 /// Sets the clock, unless it is a test's.
@@ -278,9 +292,11 @@ pub(crate) fn set_clock() {
     if VIRTUAL.load() != 0 {
         return;
     }
-    if let Some(time) = CLOCK.get_ptr_mut(0) {
+    let is_doubtful = KernelTables::without_packet().refusal().is_some();
+    if let Some(clock) = CLOCK.get_ptr_mut(0) {
+        let moment = Moment::new(kernel::now(), is_doubtful);
         // SAFETY: the pointer is to a map value; the word is written as a whole.
-        unsafe { time.write_volatile(kernel::now()) };
+        unsafe { (&raw mut (*clock).moment).write_volatile(moment) };
     }
 }
 
@@ -290,13 +306,13 @@ fn random() -> u32 {
     if VIRTUAL.load() == 0 {
         return kernel::random();
     }
-    let Some(last) = CLOCK.get_ptr_mut(1) else {
+    let Some(clock) = CLOCK.get_ptr_mut(0) else {
         return 0;
     };
     // SAFETY: the pointer is to a map value, and such a test runs one packet at a time.
-    let last = unsafe { &mut *last };
-    *last = tables::xorshift(*last);
-    *last
+    let clock = unsafe { &mut *clock };
+    clock.random = tables::xorshift(clock.random);
+    clock.random
 }
 
 /// How many steps a test wants the sweeper to take through each queue.
@@ -305,7 +321,7 @@ pub(crate) fn virtual_steps() -> u32 {
     if VIRTUAL.load() == 0 {
         return 0;
     }
-    let steps = CLOCK.get(2).copied().unwrap_or(0);
+    let steps = CLOCK.get(0).map_or(0, |clock| clock.steps);
     steps.min(age::MAX_STEPS)
 }
 
@@ -651,8 +667,18 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn now(&self) -> u32 {
-        now()
+    fn moment(&self) -> Moment {
+        moment()
+    }
+
+    #[inline(always)]
+    fn lease(&self) -> Lease {
+        LEASE.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn boot_time(&self) -> u64 {
+        boot_time()
     }
 
     #[inline(always)]

@@ -12,12 +12,13 @@ use lb_common::{
     count,
     family::{Family, V4, V6},
     flow::FlowKey,
-    fragment, icmp,
+    fragment, icmp, lease,
     link::Link,
     packet::Packet,
     pipeline::{self, Next},
     tables::{FlowTable, Queue, Tables},
     verdict::{Fate, Reason, Verdict},
+    wire::ethernet::ethertype,
 };
 
 #[cfg(feature = "log")]
@@ -39,6 +40,7 @@ fn balance(ctx: XdpContext) -> u32 {
     let code = match Link::parse(&packet) {
         Ok(link) if link.ethertype == V4::ETHERTYPE => balance_v4(ctx.ctx),
         Ok(link) if link.ethertype == V6::ETHERTYPE => balance_v6(ctx.ctx),
+        Ok(link) if link.ethertype == ethertype::ARP => arp(ctx.ctx),
         Ok(_) => xdp_action::XDP_PASS,
         Err(reason) => refused(reason),
     };
@@ -87,6 +89,10 @@ mod stage {
     pub(super) const ERROR_OF_TUNNEL: u32 = 0x10f;
     /// The packet is not like most.
     pub(super) const STEER: u32 = 0x110;
+    /// The packet may not be steered.
+    pub(super) const WITHHOLD: u32 = 0x111;
+    /// The same of one that is no frame with a key.
+    pub(super) const SILENCE: u32 = 0x112;
     /// The packet was refused and is to be answered; the lower byte is the reason.
     pub(super) const REFUSED: u32 = 0x200;
     /// The packet goes into a tunnel; the lower three bytes are the real server's id.
@@ -121,10 +127,14 @@ macro_rules! family {
     ($family:ty, $room:path: $balance:ident,
      $express:ident, $steer:ident, $find_service:ident, $choose:ident, $schedule:ident, $begin:ident, $send:ident, $send_back:ident, $icmp:ident, $echo:ident,
      $requote:ident, $hear:ident, $relay:ident,
-     $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident) => {
+     $follow:ident, $let_pass:ident, $enter:ident, $refuse:ident, $withhold:ident, $silence:ident) => {
         #[inline(always)]
         fn $balance(ctx: *mut xdp_md) -> u32 {
-            let mut code = $express(ctx);
+            let moment = maps::moment();
+            let mut code = stage::STEER;
+            if !moment.is_doubtful() {
+                code = $express(ctx, moment.now());
+            }
             if code == stage::STEER {
                 code = $steer(ctx);
             }
@@ -172,6 +182,10 @@ macro_rules! family {
                 code = $follow(ctx);
             } else if code == stage::FOREIGN_FRAGMENT {
                 code = $let_pass(ctx);
+            } else if code == stage::WITHHOLD {
+                code = $withhold(ctx);
+            } else if code == stage::SILENCE {
+                code = $silence(ctx);
             }
             if code == stage::SEND {
                 code = $send(ctx);
@@ -187,8 +201,8 @@ macro_rules! family {
             code
         }
 
-        stage!($express, $room, |packet, tables, room| {
-            pipeline::express::<$family, _, _>(packet, tables, room)
+        stage!($express, $room, now, |packet, tables, room| {
+            pipeline::express::<$family, _, _>(packet, tables, room, now)
         });
         stage!($steer, $room, |packet, tables, room, link| {
             pipeline::steer::<$family, _, _>(packet, tables, room, link)
@@ -240,6 +254,14 @@ macro_rules! family {
         stage!($let_pass, $room, |packet, tables, room, link| {
             fragment::let_pass::<$family, _, _>(packet, tables, room, link)
         });
+        // It looks at nothing of the packet; but of a global function that does not use its context the compiler
+        // takes the argument away, and the verifier does not.
+        stage!($withhold, $room, |_packet, tables, room, _link| {
+            lease::withhold::<$family, _>(tables, room)
+        });
+        stage!($silence, $room, |packet, tables, _room, link| {
+            lease::silence::<$family, _, _>(packet, tables, link)
+        });
         stage!($enter, $room, server, |packet, tables, _room, link| {
             pipeline::enter::<$family, _, _>(packet, tables, link, server)
         });
@@ -252,10 +274,14 @@ macro_rules! family {
 
 family!(V4, maps::room4: balance_v4, express_v4, steer_v4, find_service_v4, choose_v4, schedule_v4, begin_v4, send_v4, send_back_v4, icmp_v4, echo_v4, requote_v4, hear_v4,
     relay_v4,
-    follow_v4, let_pass_v4, enter_v4, refuse_v4);
+    follow_v4, let_pass_v4, enter_v4, refuse_v4, withhold_v4, silence_v4);
 family!(V6, maps::room6: balance_v6, express_v6, steer_v6, find_service_v6, choose_v6, schedule_v6, begin_v6, send_v6, send_back_v6, icmp_v6, echo_v6, requote_v6, hear_v6,
     relay_v6,
-    follow_v6, let_pass_v6, enter_v6, refuse_v6);
+    follow_v6, let_pass_v6, enter_v6, refuse_v6, withhold_v6, silence_v6);
+
+stage!(arp, maps::room4, |packet, tables, _room, link| {
+    lease::arp(packet, tables, link)
+});
 
 /// What a stage came to.
 enum Code {
@@ -294,6 +320,8 @@ impl Code {
             Self::Next(Next::Done(Verdict::Redirect(interface))) => away(interface),
             Self::Next(Next::Done(Verdict::Hold)) => xdp_action::XDP_DROP,
             Self::Next(Next::Steer) => stage::STEER,
+            Self::Next(Next::Withhold) => stage::WITHHOLD,
+            Self::Next(Next::Silence) => stage::SILENCE,
             Self::Next(Next::New) => stage::NEW,
             Self::Next(Next::Schedule) => stage::SCHEDULE,
             Self::Next(Next::Begin) => stage::BEGIN,

@@ -73,6 +73,7 @@ fn forwarded_frames_leave_by_the_right_interface() {
             for (interface, frame) in &case.before {
                 program.balance(*interface, frame)?;
             }
+            program.set_lease(case.lease)?;
             program.balance_live(case.interface, &case.input)?;
             let arrived = await_frame(&ends, &case.output)
                 .with_context(|| format!("{}: it does not arrive", case.name))?;
@@ -122,6 +123,8 @@ fn run(program: &mut Program, case: &Case) -> Result<()> {
         "what comes first: {:?}",
         program.reasons()?
     );
+    program.set_lease(case.lease)?;
+    host.lease.set(case.lease);
     let (action, output) = program.balance(case.interface, &case.input)?;
     let _ = balance(&mut HostPacket::new(&case.input, case.interface), &host);
 

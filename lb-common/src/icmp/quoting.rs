@@ -1,13 +1,15 @@
 //! What errors of IPv4 and of IPv6 differ in.
 
 use crate::{
+    address::Address6,
     answer::Answering,
     checksum::Checksum,
     family::{V4, V6},
+    packet::Packet,
     parse::Parse,
     wire::{
         Be16, Be32,
-        icmp::{Icmp, icmpv4, icmpv6},
+        icmp::{Icmp, Solicitation, icmpv4, icmpv6},
     },
 };
 
@@ -33,6 +35,8 @@ pub trait Quoting: Parse + Answering {
     /// How much of the packet a message quotes, in bytes, if it says so: something else may follow
     /// then (RFC 4884).
     fn quoted_length(message: &Icmp) -> Option<usize>;
+    /// Whose link address a message at byte `at` asks for; `None` if it does not.
+    fn solicited<P: Packet>(packet: &P, at: usize) -> Option<Address6>;
 }
 
 const fn unreachable(kind: u8, code: u8) -> Icmp {
@@ -79,6 +83,12 @@ impl Quoting for V4 {
         let words = (message.rest.get() >> 16 & 0xff) as usize;
         (words != 0).then_some(words * 4)
     }
+
+    /// IPv4 has ARP for that.
+    #[inline(always)]
+    fn solicited<P: Packet>(_packet: &P, _at: usize) -> Option<Address6> {
+        None
+    }
 }
 
 impl Quoting for V6 {
@@ -108,5 +118,11 @@ impl Quoting for V6 {
     fn quoted_length(message: &Icmp) -> Option<usize> {
         let words = (message.rest.get() >> 24) as usize;
         (message.kind != icmpv6::PACKET_TOO_BIG && words != 0).then_some(words * 8)
+    }
+
+    #[inline(always)]
+    fn solicited<P: Packet>(packet: &P, at: usize) -> Option<Address6> {
+        let Solicitation { icmp, target } = packet.header(at)?;
+        (icmp.kind == icmpv6::SOLICITATION).then(|| Address6::from_halves(*target))
     }
 }

@@ -12,6 +12,7 @@ mod change;
 mod fragments;
 mod full_nat;
 mod fuzz;
+mod leases;
 mod messages;
 mod mutation;
 mod random;
@@ -46,12 +47,14 @@ use crate::{
     family::{Family, V4, V6},
     fragment,
     icmp::{self, Complaint, Quoting},
+    lease,
     link::Link,
     packet::{MAX_OFFSET, MAX_SUM, MAX_SUM_OFFSET, Packet},
     pipeline::{self, Next},
     room::Room,
-    tables::{FlowTable, FragmentTable},
+    tables::{FlowTable, FragmentTable, Tables},
     verdict::{Fate, Reason, Verdict},
+    wire::ethernet::ethertype,
 };
 
 /// Room in front of a packet, in bytes: `XDP_PACKET_HEADROOM`.
@@ -67,6 +70,8 @@ pub fn balance(packet: &mut HostPacket, tables: &HostTables) -> Result<Verdict, 
         stages::<V4>(packet, tables, link)
     } else if link.ethertype == V6::ETHERTYPE {
         stages::<V6>(packet, tables, link)
+    } else if link.ethertype == ethertype::ARP {
+        lease::arp(packet, tables, link).inspect_err(|reason| tables.refuse(*reason))
     } else {
         Ok(Verdict::Pass)
     }
@@ -95,8 +100,13 @@ fn stages_in<F: Quoting>(
 where
     HostTables: FlowTable<F> + FragmentTable<F> + HostRoom<F>,
 {
-    let steered = pipeline::express::<F, _, _>(packet, tables, room)
-        .and_then(|next| finish::<F>(packet, tables, room, link, next));
+    let moment = tables.moment();
+    let first = if moment.is_doubtful() {
+        Ok(Next::Steer)
+    } else {
+        pipeline::express::<F, _, _>(packet, tables, room, moment.now())
+    };
+    let steered = first.and_then(|next| finish::<F>(packet, tables, room, link, next));
     let Err(reason) = steered else {
         return steered;
     };
@@ -124,6 +134,8 @@ where
 {
     match next {
         Next::Done(verdict) => Ok(verdict),
+        Next::Withhold => lease::withhold::<F, _>(tables, room),
+        Next::Silence => lease::silence::<F, _, _>(packet, tables, link),
         Next::Steer => {
             let next = pipeline::steer::<F, _, _>(packet, tables, room, link)?;
             finish::<F>(packet, tables, room, link, next)

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{Case, FRONT, Lot, Site, answers, fuzz::LEAST, table};
 use crate::{
+    lease::Lease,
     maps::SchedulerKind,
     verdict::Verdict,
     wire::protocol::{TCP, UDP},
@@ -36,6 +37,7 @@ pub fn seeds() -> Vec<Case> {
         name: asked.name,
         site: refusing.clone(),
         before: Vec::new(),
+        lease: Lease::NONE,
         interface: FRONT,
         output: asked.input.clone(),
         input: asked.input,

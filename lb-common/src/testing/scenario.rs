@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     address::Address6,
+    lease::Lease,
     maps::{
         MethodKind, Persistence, RangeKey, Refusal, SchedulerKind, Server, Service, ServiceKey,
         Settings, Thresholds,
     },
-    state::{DEFAULT_TIMEOUTS, ticks},
+    state::{DEFAULT_TIMEOUTS, TICK_SHIFT, ticks},
     wire::{
         Be16,
         protocol::{SCTP, TCP, UDP},
@@ -145,6 +146,7 @@ pub struct Scenario {
     came_out: Vec<Vec<u8>>,
     pending: VecDeque<Write>,
     withdrawn: Vec<Withdrawn>,
+    lease: Lease,
 }
 
 impl Scenario {
@@ -162,6 +164,7 @@ impl Scenario {
             came_out: Vec::new(),
             pending: VecDeque::new(),
             withdrawn: Vec::new(),
+            lease: Lease::NONE,
         }
     }
 
@@ -212,9 +215,27 @@ impl Scenario {
                 let turn = self.lot.below(1_000) as u64;
                 self.pending.push_back(Write::Turn(0, turn));
             }
+            let lease = self.lease();
+            self.pending.extend(lease.map(Write::Lease));
         }
         // Some changes change nothing.
         self.pending.pop_front().map_or(Step::Time(0), Step::Write)
+    }
+
+    /// What the lease is from now on, if it changes: mostly there is none.
+    fn lease(&mut self) -> Option<Lease> {
+        if self.lease != Lease::NONE {
+            self.lease = Lease::NONE;
+        } else if self.lot.chance(10) {
+            // The clock of scenarios begins near zero, and is in ticks.
+            let end = u64::from(self.time()) << TICK_SHIFT;
+            self.lease = self
+                .lot
+                .of(&[Lease::STANDBY, Lease::until(0), Lease::until(end)]);
+        } else {
+            return None;
+        }
+        Some(self.lease)
     }
 
     /// One of the services of a family.

@@ -5,6 +5,7 @@ use super::{
     BACK, CLOSED, FRONT, FRONT_VLAN_ID, PROTOCOLS, PacketBuilder, Site, icmp, mac, server, tcp, udp,
 };
 use crate::{
+    lease::Lease,
     maps::{MethodKind, NextHop, Refusal, SchedulerKind},
     tables::Route,
     verdict::{Reason, Verdict},
@@ -23,6 +24,8 @@ pub struct Case {
     pub site: Site,
     /// Packets that come first, with the interface that each comes in by.
     pub before: Vec<(u32, Vec<u8>)>,
+    /// What the lease is when the packet comes; before that there is none.
+    pub lease: Lease,
     /// The interface that the packet comes in by.
     pub interface: u32,
     /// The packet.
@@ -47,6 +50,7 @@ pub fn table() -> Vec<Case> {
         super::associations::rows(),
         super::full_nat::rows(),
         super::messages::rows(),
+        super::leases::rows(),
         vlans(),
         odd_but_right(),
         not_ours(),
@@ -176,6 +180,7 @@ pub(super) fn forwarded(
         name: name.into(),
         site,
         before: Vec::new(),
+        lease: Lease::NONE,
         interface: FRONT,
         input: input.build(),
         verdict: Ok(Verdict::Redirect(BACK)),
@@ -195,6 +200,7 @@ pub(super) fn unchanged(
         name: name.into(),
         site,
         before: Vec::new(),
+        lease: Lease::NONE,
         interface: FRONT,
         output: input.clone(),
         input,
@@ -221,6 +227,11 @@ impl Case {
             output: answer.build(),
             ..self
         }
+    }
+
+    /// While this is the lease.
+    pub(super) fn with(self, lease: Lease) -> Self {
+        Self { lease, ..self }
     }
 
     /// A packet that comes in by `interface` and ends like this.
@@ -1070,7 +1081,7 @@ fn edited(packet: &PacketBuilder, edits: &[(usize, u8)]) -> Vec<u8> {
 }
 
 /// Who has 192.0.2.10?
-fn arp() -> Vec<u8> {
+pub(super) fn arp() -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend(mac(0xc1));
     frame.extend([0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 1]);

@@ -16,6 +16,7 @@ use crate::{
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
+    lease::{Lease, Moment},
     maps::{
         Census, HeldFrame, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Rate, Role,
         Server, Service, ServiceKey, Settings, Thresholds, Traffic,
@@ -23,7 +24,7 @@ use crate::{
     packet::Packet,
     room::Room,
     sieve,
-    state::State,
+    state::{State, TICK_SHIFT},
     tables::{
         Change, FlowEntry, FlowTable, FragmentTable, Inserted, Queue, Route, Routed, Tables,
         xorshift,
@@ -123,6 +124,8 @@ pub struct HostTables {
     pub settings: Settings,
     /// The clock, in ticks.
     pub clock: Cell<u32>,
+    /// Whether this director steers. Its time is that of the clock.
+    pub lease: Cell<Lease>,
     /// What the kernel's routing answers.
     pub route: Route,
     /// Where the kernel's routing answers otherwise: by the interface that a packet came in by, its
@@ -164,6 +167,7 @@ impl Default for HostTables {
             traffic: RefCell::default(),
             settings: Settings::default(),
             clock: Cell::new(1_000),
+            lease: Cell::default(),
             route: Route::Via(NextHop {
                 interface: 1,
                 vlan: 0,
@@ -406,8 +410,16 @@ impl Tables for HostTables {
         true
     }
 
-    fn now(&self) -> u32 {
-        self.clock.get()
+    fn moment(&self) -> Moment {
+        Moment::new(self.clock.get(), self.refusal().is_some())
+    }
+
+    fn lease(&self) -> Lease {
+        self.lease.get()
+    }
+
+    fn boot_time(&self) -> u64 {
+        u64::from(self.clock.get()) << TICK_SHIFT
     }
 
     fn route<F: Family>(&self, interface: u32, packet: &Routed<'_, F>) -> Route {

@@ -6,6 +6,7 @@ use super::{HostTables, Site};
 use crate::{
     address::Address6,
     count,
+    lease::Lease,
     maps::{Persistence, RangeKey, Role, Server, Service, ServiceKey, Settings, Thresholds},
 };
 
@@ -36,11 +37,13 @@ pub enum Write {
     Range((RangeKey, u32), Service),
     /// A range of ports has no service any more.
     NoRange((RangeKey, u32)),
+    /// Whether the director steers.
+    Lease(Lease),
 }
 
 impl Write {
     /// How many kinds there are.
-    pub const KINDS: usize = 12;
+    pub const KINDS: usize = 13;
 
     /// The writes that make one site into another, in the order of the control plane: what is referred
     /// to comes before what refers to it, and goes after it.
@@ -148,6 +151,7 @@ impl Write {
             Self::NoRange(key) => {
                 tables.ranges.remove(key);
             }
+            Self::Lease(lease) => tables.lease.set(*lease),
         }
     }
 }

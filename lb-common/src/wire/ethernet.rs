@@ -16,6 +16,8 @@ pub mod ethertype {
 
     /// IPv4.
     pub const IPV4: Be16 = Be16::new(0x0800);
+    /// ARP.
+    pub const ARP: Be16 = Be16::new(0x0806);
     /// IPv6.
     pub const IPV6: Be16 = Be16::new(0x86dd);
     /// A customer VLAN tag follows (802.1Q).

@@ -49,6 +49,8 @@ pub mod icmpv6 {
     pub const ECHO_REQUEST: u8 = 128;
     /// Echo reply.
     pub const ECHO_REPLY: u8 = 129;
+    /// Neighbour solicitation (RFC 4861): a [`super::Solicitation`].
+    pub const SOLICITATION: u8 = 135;
     /// Redirect (RFC 4861).
     pub const REDIRECT: u8 = 137;
 
@@ -70,4 +72,14 @@ pub struct Icmp {
     pub checksum: Checksum,
     /// Depends on the kind: identifier and sequence number of an echo, the MTU that was exceeded.
     pub rest: Be32,
+}
+
+/// Who has this address? Without the options that may follow, 24 bytes (RFC 4861 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(2))]
+pub struct Solicitation {
+    /// The header.
+    pub icmp: Icmp,
+    /// The address; see [`crate::address::Address6::from_halves`].
+    pub target: [[u8; 8]; 2],
 }

@@ -5,6 +5,7 @@
 //! a time then. No integer in network byte order ever has a name: [`Be16`] and [`Be32`] are bytes and
 //! give their value in the order of the machine.
 
+pub mod arp;
 pub mod ethernet;
 pub mod gre;
 pub mod gue;

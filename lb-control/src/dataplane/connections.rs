@@ -20,6 +20,7 @@ use lb_common::{
     address::{Address4, Address6},
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
+    lease::Clock,
     state::{State, TICK_SHIFT},
     wire::Be16,
 };
@@ -70,7 +71,7 @@ impl PinnedFlows {
 impl FlowTables for PinnedFlows {
     fn walk(&self, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> anyhow::Result<()> {
         let maps = self.pins.maps();
-        let clock: Array<MapData, u32> = Array::try_from(Map::Array(open(&maps, "clock")?))?;
+        let clock: Array<MapData, Clock> = Array::try_from(Map::Array(open(&maps, "clock")?))?;
         let v4: HashMap<MapData, FlowKey<Address4>, Flow<Address4>> =
             HashMap::try_from(Map::HashMap(open(&maps, "flows4")?))?;
         let v6: HashMap<MapData, FlowKey<Address6>, Flow<Address6>> =
@@ -90,7 +91,7 @@ fn open(maps: &Path, name: &str) -> anyhow::Result<MapData> {
 
 fn walk_family<F: Family>(
     table: &HashMap<MapData, FlowKey<F::Address>, Flow<F::Address>>,
-    clock: &Array<MapData, u32>,
+    clock: &Array<MapData, Clock>,
     each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
 ) -> anyhow::Result<ControlFlow<()>>
 where
@@ -100,7 +101,7 @@ where
     let mut failed = None;
     let ended = walk(table, |key, flow| {
         let now = match clock.get(&0, 0) {
-            Ok(now) => now,
+            Ok(clock) => clock.moment.now(),
             Err(error) => {
                 failed = Some(error);
                 return ControlFlow::Break(());

@@ -1,4 +1,4 @@
-//! The kernel. Only this file, `attachment`, `connections`, `held`, `trial` and `log` know aya.
+//! The kernel. Only this file, `attachment`, `connections`, `held`, `lease`, `trial` and `log` know aya.
 
 use std::{
     io,
@@ -77,6 +77,7 @@ pub(super) const MAPS: &[&str] = &[
     "room6",
     "complaint",
     "clock",
+    "lease",
     "sweeper",
 ];
 

@@ -7,6 +7,7 @@ pub mod connections;
 pub mod fake;
 pub mod held;
 pub mod kernel;
+pub mod lease;
 pub mod log;
 mod memory;
 pub mod trial;

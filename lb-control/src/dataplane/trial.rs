@@ -51,6 +51,7 @@ const SHARED: &[&str] = &[
     "queued",
     "census",
     "clock",
+    "lease",
     "held",
     "settings",
     "vlans",

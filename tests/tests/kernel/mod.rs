@@ -18,12 +18,14 @@ use lb_common::{
     address::{Address4, Address6},
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
+    lease::{Clock, Lease, Moment},
     maps::{
         Census, HeldFrame, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server,
         Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
     },
     room::Room,
     sieve,
+    state::TICK_SHIFT,
     testing::{BACK, CLOSED, FRONT, FRONT_VLAN, SERVERS, Site, Write},
     verdict::{Event, Reason},
 };
@@ -163,6 +165,8 @@ pub(crate) struct Program {
     /// The words of the sieve that are not zero.
     sieve: BTreeMap<u32, u64>,
     held: RingBuf<MapData>,
+    time: Time,
+    lease: Lease,
 }
 
 impl Program {
@@ -193,6 +197,8 @@ impl Program {
             ebpf,
             sieve: BTreeMap::new(),
             held,
+            time,
+            lease: Lease::NONE,
         })
     }
 
@@ -264,6 +270,7 @@ impl Program {
             ..site.settings
         };
         self.fill("settings", &[settings])?;
+        self.set_lease(Lease::NONE)?;
         self.fill("turns", &[0_u64; 16])?;
         self.fill("loads", &[Load::default(); SERVERS])?;
         self.fill("queued", &[0_u32; 4])?;
@@ -338,18 +345,52 @@ impl Program {
 
     /// Sets the time, in ticks, and the last random number, where they are the test's.
     pub(crate) fn set_clock(&mut self, now: u32, random: u32) -> Result<()> {
-        self.fill("clock", &[now, random])
+        self.change_clock(|clock| {
+            (clock.random, clock.moment) = (random, Moment::new(now, false))
+        })?;
+        self.doubt()
+    }
+
+    /// Sets the lease, and has doubt noted as the sweeper does it.
+    pub(crate) fn set_lease(&mut self, lease: Lease) -> Result<()> {
+        self.fill("lease", &[lease])?;
+        self.lease = lease;
+        self.doubt()
+    }
+
+    fn doubt(&mut self) -> Result<()> {
+        let lease = self.lease;
+        let is_virtual = self.time == Time::Virtual;
+        self.change_clock(|clock| {
+            let now = clock.moment.now();
+            // A lease of a test in the kernel's time is over or lasts, whatever the time is.
+            let time = if is_virtual {
+                u64::from(now) << TICK_SHIFT
+            } else {
+                1_000
+            };
+            clock.moment = Moment::new(now, lease.refusal(|| time).is_some());
+        })
+    }
+
+    fn change_clock(&mut self, change: impl FnOnce(&mut Clock)) -> Result<()> {
+        let mut array = Array::<_, Clock>::try_from(self.map_mut("clock")?)?;
+        let mut clock = array.get(&0, 0)?;
+        change(&mut clock);
+        Ok(array.set(0, clock, 0)?)
     }
 
     /// The last random number.
     pub(crate) fn random(&self) -> Result<u32> {
-        Ok(Array::try_from(self.map("clock")?)?.get(&1, 0)?)
+        Ok(Array::<_, Clock>::try_from(self.map("clock")?)?
+            .get(&0, 0)?
+            .random)
     }
 
     /// Has the sweeper take so many steps through each queue, where time is the test's.
     pub(crate) fn sweep(&mut self, steps: u32) -> Result<()> {
         const XDP_PASS: u32 = 2;
-        Array::<_, u32>::try_from(self.map_mut("clock")?)?.set(2, steps, 0)?;
+        self.change_clock(|clock| clock.steps = steps)?;
         let result = self.program("sweep")?.test_run(TestRunOptions {
             data_in: Some(&[0; 64]),
             ..TestRunOptions::default()
@@ -405,6 +446,7 @@ impl Program {
                 let mut ranges = LpmTrie::<_, RangeKey, Service>::try_from(ranges)?;
                 ranges.insert(&lpm_trie::Key::new(*bits, *key), service, 0)?;
             }
+            Write::Lease(lease) => self.set_lease(*lease)?,
             Write::NoRange((key, bits)) => {
                 let ranges = self.map_mut("service_ranges")?;
                 let mut ranges = LpmTrie::<_, RangeKey, Service>::try_from(ranges)?;
