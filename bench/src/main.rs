@@ -1,7 +1,7 @@
 //! What the data plane costs. `cargo xtask bench` builds and runs this, as root.
 //!
 //! [`packet`] is the time per packet, [`flows`] the memory of flows, [`control`] what the control plane takes
-//! for a [`scale`](scale::Scale) of services, [`peers`] is for others to measure. A [`case`](case::Case) is one
+//! for a [`scale`](scale::Scale) of services, [`probes`] what nannies take, [`peers`] is for others to measure. A [`case`](case::Case) is one
 //! measurement; [`bed`] is the router that it is made on, filled by [`site`] as the daemon would, and
 //! [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
 //! [`rounds`] are what is made of many short measurements; [`layout`] tells whether two objects compare.
@@ -26,6 +26,7 @@ mod packet;
 mod peers;
 mod pktgen;
 mod printer;
+mod probes;
 mod rounds;
 mod samples;
 mod scale;
@@ -57,6 +58,8 @@ enum Bench {
     Flows(flows::Options),
     /// What the control plane takes for many services: the file, the tables, a change of them
     Control(control::Options),
+    /// What checks of many real servers cost: time and memory of the nannies
+    Probes(probes::Options),
     /// Instructions per packet beside IPVS, in a guest
     Vm(vm::Options),
     /// Packets per second through a router, beside a mere redirect and IPVS
@@ -83,6 +86,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Bench::Packet(options) => packet::run(options, &arguments.build),
         Bench::Flows(options) => flows::run(options, &arguments.build),
         Bench::Control(options) => control::run(options, &arguments.build),
+        Bench::Probes(options) => probes::run(options),
         Bench::Vm(options) => vm::run(options, &arguments.build),
         Bench::Pktgen(options) => pktgen::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),
