@@ -1,7 +1,7 @@
 //! What the data plane costs. `cargo xtask bench` builds and runs this, as root.
 //!
 //! [`packet`] is the time per packet, [`flows`] the memory of flows, [`control`] what the control plane takes
-//! for a [`scale`](scale::Scale) of services, [`peers`] is for others to measure. A [`case`](case::Case) is one
+//! for a [`scale`](scale::Scale) of services, [`probes`] what nannies take, [`peers`] is for others to measure. A [`case`](case::Case) is one
 //! measurement; [`bed`] is the router that it is made on, filled by [`site`] as the daemon would, and
 //! [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
 //! [`rounds`] are what is made of many short measurements; [`layout`] tells whether two objects compare.
@@ -27,6 +27,7 @@ mod packet;
 mod peers;
 mod pktgen;
 mod printer;
+mod probes;
 mod rounds;
 mod samples;
 mod scale;
@@ -60,6 +61,8 @@ enum Bench {
     Control(control::Options),
     /// Time without service when a router of a pair fails, beside keepalived
     Failover(failover::Options),
+    /// What checks of many real servers cost: time and memory of the nannies
+    Probes(probes::Options),
     /// Instructions per packet beside IPVS, in a guest
     Vm(vm::Options),
     /// Packets per second through a router, beside a mere redirect and IPVS
@@ -87,6 +90,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Bench::Flows(options) => flows::run(options, &arguments.build),
         Bench::Control(options) => control::run(options, &arguments.build),
         Bench::Failover(options) => failover::run(options, &arguments.build),
+        Bench::Probes(options) => probes::run(options),
         Bench::Vm(options) => vm::run(options, &arguments.build),
         Bench::Pktgen(options) => pktgen::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),

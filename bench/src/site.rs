@@ -169,14 +169,14 @@ impl Site {
 
     fn service(&self, number: u32) -> VirtualService {
         let key = self.key(number);
-        let probe = Probe {
-            check: Check::Talk {
+        let probe = Probe::new(
+            Check::Talk {
                 send: None,
                 expect: None,
             },
-            interval: Duration::from_secs(6),
-            reentry: Duration::from_secs(15),
-        };
+            Duration::from_secs(6),
+            Duration::from_secs(15),
+        );
         let first = number * self.servers;
         VirtualService {
             forwarding: self.forwarding,

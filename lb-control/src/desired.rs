@@ -96,8 +96,12 @@ impl Maker<'_> {
         let service = Arc::clone(&share.service);
         let mut members = Vec::with_capacity(service.servers.len());
         for server in &service.servers {
-            let (joined, weight) = match self.state.part(&(service.key, server.socket)) {
-                Part::Member { joined } => (joined, u32::from(server.weight)),
+            let key = (service.key, server.socket);
+            let (joined, weight) = match self.state.part(&key) {
+                Part::Member { joined } => {
+                    let weight = self.state.weight(&key).unwrap_or(server.weight);
+                    (joined, u32::from(weight))
+                }
                 Part::Quiesced { joined } | Part::Draining { joined, .. } => (joined, 0),
                 Part::Out => continue,
             };

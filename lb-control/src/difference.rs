@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::{
-    Check, Expect, FloatingAddress, Forwarding, Persistence, Probe, RealServer, Settings, Site,
-    Timeouts, Tunnel, VirtualService,
+    Check, Expect, FloatingAddress, Forwarding, Greeting, Grpc, Http, Persistence, Probe, Question,
+    RealServer, Settings, Site, Timeouts, Tls, Tunnel, VirtualService,
 };
 
 /// One thing in which two sites differ.
@@ -388,33 +388,157 @@ fn stays(persistence: &Persistence) -> String {
 }
 
 fn check(probe: &Probe) -> String {
-    let what = match &probe.check {
+    let Probe {
+        check,
+        interval,
+        reentry,
+        rise,
+        fall,
+        retries,
+        limit,
+        jitter,
+        damping,
+        slow_start,
+        load,
+        agent,
+    } = probe;
+    let mut text = format!(
+        "{} every {interval:?}, back after {reentry:?}",
+        tried(check)
+    );
+    let mut add = |is_said: bool, what: String| {
+        if is_said {
+            text.push_str(", ");
+            text.push_str(&what);
+        }
+    };
+    // What is as it is without being said is not said here either.
+    let usual = Probe::new(Check::Icmp, *interval, *reentry);
+    add(*rise != usual.rise, format!("rise {rise}"));
+    add(*fall != usual.fall, format!("fall {fall}"));
+    add(*retries != usual.retries, format!("{retries} retries"));
+    add(
+        limit.is_some(),
+        format!("within {:?}", limit.unwrap_or_default()),
+    );
+    add(*jitter != usual.jitter, format!("jitter {jitter}%"));
+    add(*damping != usual.damping, format!("damping {damping:?}"));
+    add(*slow_start != usual.slow_start, "no slow start".to_owned());
+    let load = load.as_ref().map(|command| command.join(" "));
+    add(
+        load.is_some(),
+        format!("load by {}", load.unwrap_or_default()),
+    );
+    add(
+        agent.is_some(),
+        format!("agent at port {}", agent.unwrap_or_default()),
+    );
+    text
+}
+
+/// What a nanny tries.
+pub(crate) fn tried(check: &Check) -> String {
+    match check {
         Check::Talk { send, expect } => {
-            let send = send
-                .as_ref()
-                .map(|bytes| format!(" send \"{}\"", bytes.escape_ascii()));
-            let expect = expect.as_ref().map(|expect| match expect {
-                Expect::Anything => " expect anything".to_owned(),
-                Expect::Prefix(bytes) => format!(" expect \"{}\"", bytes.escape_ascii()),
-                Expect::Regex(regex) => format!(" expect /{regex}/"),
-            });
+            format!("connect{}", asked(send.as_deref(), expect.as_ref()))
+        }
+        Check::Tls { tls, send, expect } => {
             format!(
                 "connect{}{}",
-                send.unwrap_or_default(),
-                expect.unwrap_or_default()
+                secured(tls),
+                asked(send.as_deref(), expect.as_ref())
             )
         }
         Check::Program { command, expect } => {
             let expect = expect.as_ref().map(|text| format!(" expect \"{text}\""));
             format!("run {}{}", command.join(" "), expect.unwrap_or_default())
         }
-    };
-    let Probe {
-        check: _,
-        interval,
-        reentry,
-    } = probe;
-    format!("{what} every {interval:?}, back after {reentry:?}")
+        Check::Http(Http {
+            is_two,
+            tls,
+            is_head,
+            path,
+            host,
+            status,
+            body,
+        }) => {
+            let method = if *is_head { "HEAD" } else { "GET" };
+            let version = if *is_two { "HTTP/2" } else { "HTTP/1.1" };
+            let host = host.as_ref().map(|host| format!(" of {host}"));
+            let range = |(first, last): &(u16, u16)| format!("{first}-{last}");
+            let status: Vec<_> = status.iter().map(range).collect();
+            format!(
+                "{method} {path}{} by {version}{} status {}{}",
+                host.unwrap_or_default(),
+                tls.as_ref().map(secured).unwrap_or_default(),
+                status.join(","),
+                asked(None, body.as_ref())
+            )
+        }
+        Check::Grpc(Grpc { tls, host, service }) => {
+            let host = host.as_ref().map(|host| format!(" of {host}"));
+            format!(
+                "ask the health of \"{service}\"{} by gRPC{}",
+                host.unwrap_or_default(),
+                tls.as_ref().map(secured).unwrap_or_default()
+            )
+        }
+        Check::Dns(Question {
+            name,
+            kind,
+            rcode,
+            answer,
+        }) => {
+            let rcode = rcode.map(|code| format!(" response code {code}"));
+            let answer = answer.as_ref().map(|text| format!(" expect \"{text}\""));
+            format!(
+                "ask DNS for {name}. type {kind}{}{}",
+                rcode.unwrap_or_default(),
+                answer.unwrap_or_default()
+            )
+        }
+        Check::Icmp => "ICMP echo".to_owned(),
+        Check::Greeting(greeting) => match greeting {
+            Greeting::Smtp { name } => match name {
+                Some(name) => format!("greeting of SMTP as {name}"),
+                None => "greeting of SMTP".to_owned(),
+            },
+            Greeting::MySql { user } => format!("greeting of MySQL as {user}"),
+            Greeting::PostgreSql { user } => format!("greeting of PostgreSQL as {user}"),
+            Greeting::Redis => "greeting of Redis".to_owned(),
+        },
+    }
+}
+
+fn secured(tls: &Tls) -> String {
+    let Tls {
+        name,
+        verify,
+        authorities,
+        warn_days,
+    } = tls;
+    let name = name.as_ref().map(|name| format!(" for {name}"));
+    let by = authorities
+        .as_ref()
+        .map(|file| format!(" by {}", file.display()));
+    let days = (*warn_days != 14).then(|| format!(" told {warn_days} days before"));
+    format!(
+        " over TLS{}{}{}{}",
+        if *verify { "" } else { " unverified" },
+        name.unwrap_or_default(),
+        by.unwrap_or_default(),
+        days.unwrap_or_default()
+    )
+}
+
+fn asked(send: Option<&[u8]>, expect: Option<&Expect>) -> String {
+    let send = send.map(|bytes| format!(" send \"{}\"", bytes.escape_ascii()));
+    let expect = expect.map(|expect| match expect {
+        Expect::Anything => " expect anything".to_owned(),
+        Expect::Prefix(bytes) => format!(" expect \"{}\"", bytes.escape_ascii()),
+        Expect::Regex(regex) => format!(" expect /{regex}/"),
+    });
+    format!("{}{}", send.unwrap_or_default(), expect.unwrap_or_default())
 }
 
 impl fmt::Display for Difference {

@@ -362,7 +362,7 @@ impl fmt::Display for Entry {
 }
 
 /// A time in milliseconds since 1970, written as in the log (RFC 3339).
-struct Utc(u64);
+pub(crate) struct Utc(pub(crate) u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -389,9 +389,9 @@ impl fmt::Display for Utc {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "people read when it was; nothing is decided by it"
+    reason = "people read when it was, and certificates end by it"
 )]
-fn since_1970() -> std::time::Duration {
+pub(crate) fn since_1970() -> std::time::Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

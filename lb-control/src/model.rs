@@ -4,6 +4,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -708,6 +709,46 @@ pub struct Probe {
     pub interval: Duration,
     /// How long a server that failed must have been well before it returns.
     pub reentry: Duration,
+    /// How many checks in a row it must have passed besides.
+    pub rise: u32,
+    /// With how many failed checks in a row it leaves.
+    pub fall: u32,
+    /// How often a failed check is tried again before it counts.
+    pub retries: u32,
+    /// The limit of one try as a whole, if there is another than that of each step.
+    pub limit: Option<Duration>,
+    /// By how many percent the time between two checks may be shorter, so that those of many
+    /// servers do not come together.
+    pub jitter: u8,
+    /// The half-life of what is held against servers that come and go; zero for nothing.
+    pub damping: Duration,
+    /// A server that returns begins with little weight.
+    pub slow_start: bool,
+    /// The program that tells a server's load, and its arguments, as in [`Check::Program`].
+    pub load: Option<Vec<String>>,
+    /// The port at which the server itself says what is to become of it.
+    pub agent: Option<u16>,
+}
+
+impl Probe {
+    /// A probe that is otherwise as lvs.cf has it where it says nothing.
+    #[must_use]
+    pub const fn new(check: Check, interval: Duration, reentry: Duration) -> Self {
+        Self {
+            check,
+            interval,
+            reentry,
+            rise: 1,
+            fall: 1,
+            retries: 0,
+            limit: None,
+            jitter: 5,
+            damping: Duration::ZERO,
+            slow_start: true,
+            load: None,
+            agent: None,
+        }
+    }
 }
 
 /// What a nanny tries.
@@ -729,6 +770,121 @@ pub enum Check {
         /// What it has to print, less the last newline. Without it, exit status 0 is enough.
         expect: Option<String>,
     },
+    /// The same as `Talk`, inside TLS.
+    Tls {
+        /// The handshake.
+        tls: Tls,
+        /// What is written after it.
+        send: Option<Vec<u8>>,
+        /// What has to come back.
+        expect: Option<Expect>,
+    },
+    /// Ask for a page.
+    Http(Http),
+    /// Ask `grpc.health.v1.Health/Check`, which has to say SERVING.
+    Grpc(Grpc),
+    /// Ask a name server.
+    Dns(Question),
+    /// An ICMP echo, which has to be answered.
+    Icmp,
+    /// Exchange the first words of a protocol.
+    Greeting(Greeting),
+}
+
+impl Check {
+    /// Whether it goes to a port.
+    #[must_use]
+    pub fn needs_port(&self) -> bool {
+        match self {
+            Self::Talk { .. }
+            | Self::Tls { .. }
+            | Self::Http(_)
+            | Self::Grpc(_)
+            | Self::Dns(_)
+            | Self::Greeting(_) => true,
+            Self::Program { command, .. } => command.iter().any(|word| word == "%p"),
+            Self::Icmp => false,
+        }
+    }
+}
+
+/// How a TLS handshake is made and judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The name that is asked for (SNI) and that the certificate has to be for; without it, the
+    /// server's address.
+    pub name: Option<String>,
+    /// Whether the certificate has to be good.
+    pub verify: bool,
+    /// Whose certificates are good, as PEM; without it, those that the system trusts.
+    pub authorities: Option<PathBuf>,
+    /// With so many days left it is told that the certificate ends soon; 0 for never.
+    pub warn_days: u32,
+}
+
+/// A request of HTTP and what has to come back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// HTTP/2, by ALPN over TLS and by prior knowledge without; else HTTP/1.1.
+    pub is_two: bool,
+    /// Over TLS, or not.
+    pub tls: Option<Tls>,
+    /// HEAD; else GET.
+    pub is_head: bool,
+    /// Path and query.
+    pub path: String,
+    /// `Host`, or `:authority`; without it, address and port of the server.
+    pub host: Option<String>,
+    /// Status codes, from the first to the last of each pair.
+    pub status: Vec<(u16, u16)>,
+    /// What the beginning of the body has to look like.
+    pub body: Option<Expect>,
+}
+
+/// A question about the health of a service of gRPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grpc {
+    /// Over TLS, or not.
+    pub tls: Option<Tls>,
+    /// `:authority`; without it, address and port of the server.
+    pub host: Option<String>,
+    /// The service; empty for the server as a whole.
+    pub service: String,
+}
+
+/// A question of DNS and what has to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The name, without a dot at its end; empty for the root.
+    pub name: String,
+    /// The number of the type (1 is A).
+    pub kind: u16,
+    /// The response code; without one any will do.
+    pub rcode: Option<u8>,
+    /// What one of the records has to say.
+    pub answer: Option<String>,
+}
+
+/// The first words of a protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Greeting {
+    /// 220, EHLO, 250, QUIT.
+    Smtp {
+        /// Who we are; without it, the name of this host.
+        name: Option<String>,
+    },
+    /// The server's handshake, and its answer to ours.
+    MySql {
+        /// Who asks, without a password.
+        user: String,
+    },
+    /// The answer to a startup message.
+    PostgreSql {
+        /// Who asks, without a password.
+        user: String,
+    },
+    /// PING.
+    Redis,
 }
 
 /// What a reply has to look like.

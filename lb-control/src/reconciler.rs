@@ -657,14 +657,14 @@ mod tests {
     }
 
     fn probe() -> Probe {
-        Probe {
-            check: Check::Talk {
+        Probe::new(
+            Check::Talk {
                 send: None,
                 expect: None,
             },
-            interval: Duration::from_secs(1),
-            reentry: Duration::from_secs(1),
-        }
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        )
     }
 
     fn up(last: u8) -> Event {
@@ -853,6 +853,45 @@ mod tests {
             down(1),
         ]);
         assert_eq!((router.ring(), router.weights()), (vec![], vec![(1, 0)]));
+    }
+
+    #[test]
+    fn nannies_move_weights() {
+        let weighs = |weight| {
+            Event::Health(Report {
+                service: SERVICE,
+                server: socket(1),
+                health: Health::Weighs { weight },
+            })
+        };
+        let mut router = Router::new(Rc::default());
+        // A weight that is known before the server comes is its weight from the first moment on.
+        router.hear([
+            Event::Configured(site(Scheduler::Wlc, false, &[1])),
+            way(1),
+            weighs(Some(7)),
+            up(1),
+        ]);
+        // What is told, and the ring and the weight after it.
+        let table: [(Event, &[u32], u16); 6] = [
+            (up(1), &[1], 7),
+            (weighs(Some(9)), &[1], 9),
+            // It drains, and is in the table all the while.
+            (weighs(Some(0)), &[], 0),
+            (weighs(None), &[1], 1),
+            (weighs(Some(3)), &[1], 3),
+            // The file is read again: what nannies say stays.
+            (Event::Configured(site(Scheduler::Wlc, true, &[1])), &[1], 3),
+        ];
+        for (event, ring, weight) in table {
+            let shown = format!("{event:?}");
+            router.hear([event]);
+            assert_eq!(
+                (router.ring(), router.weights()),
+                (ring.to_vec(), vec![(1, weight)]),
+                "{shown}"
+            );
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ struct Standing {
     joined: Option<u64>,
     /// What an operator said, which goes before what nannies say.
     said: Option<Override>,
+    /// The weight that nannies give it in place of the configured one.
+    weight: Option<u16>,
 }
 
 /// What is known of the way to an address.
@@ -198,6 +200,9 @@ impl State {
         let standing = |server: &RealServer| {
             let known = before.remove(&server.socket).unwrap_or(Standing::NEW);
             let method = server.forwarding.method();
+            // Whom nobody watches has the weight that is configured.
+            let weight = known.weight.filter(|_| service.probe.is_some());
+            let known = Standing { weight, ..known };
             (server.socket, Standing { method, ..known })
         };
         let known = Known {
@@ -284,12 +289,12 @@ impl State {
 
     /// A nanny reports. One that watched a server which is no longer in lvs.cf is not heard.
     pub fn report(&mut self, report: Report) {
-        let is_up = match report.health {
-            Health::Up => IsUp::Yes,
-            Health::Down { .. } => IsUp::No,
-        };
         self.change((report.service, report.server), |standing| {
-            standing.is_up = Some(is_up);
+            match report.health {
+                Health::Up => standing.is_up = Some(IsUp::Yes),
+                Health::Down { .. } => standing.is_up = Some(IsUp::No),
+                Health::Weighs { weight } => standing.weight = weight,
+            }
         });
     }
 
@@ -312,7 +317,7 @@ impl State {
         let before = *standing;
         change(standing);
         standing.settle(on_failure(&known.service), &mut self.joins);
-        if standing.part() != before.part() {
+        if standing.part() != before.part() || standing.weight != before.weight {
             self.changed.push(service);
         }
         match (is_draining(before.said), is_draining(standing.said)) {
@@ -320,6 +325,12 @@ impl State {
             (true, false) => drop(self.draining.remove(&key)),
             (true, true) | (false, false) => {}
         }
+    }
+
+    /// The weight of a real server while it is a member, if nannies give it another one than is configured.
+    #[must_use]
+    pub fn weight(&self, key: &ServerKey) -> Option<u16> {
+        self.standing(key)?.weight
     }
 
     /// What an operator said of a real server.
@@ -535,6 +546,7 @@ impl Standing {
         is_up: None,
         joined: None,
         said: None,
+        weight: None,
     };
 
     /// Puts it into its table or takes it out, as nanny and operator say.
@@ -667,14 +679,14 @@ mod tests {
     }
 
     fn site(quiesce: bool, is_in: bool) -> Site {
-        let probe = Probe {
-            check: Check::Talk {
+        let probe = Probe::new(
+            Check::Talk {
                 send: None,
                 expect: None,
             },
-            interval: Duration::from_secs(1),
-            reentry: Duration::from_secs(1),
-        };
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        );
         let servers = is_in.then(|| RealServer::new("rs", key().1, Forwarding::Nat, 1));
         Site {
             services: vec![Arc::new(VirtualService {

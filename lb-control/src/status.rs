@@ -10,7 +10,7 @@ mod text;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lb_common::{
@@ -27,6 +27,7 @@ use crate::{
     drain::{self, Drain},
     health::{State as NannyState, Status as NannyStatus},
     ids::Ids,
+    journal::since_1970,
     model::{Forwarding, Method, Protocol, Scheduler, ServiceId, VirtualService},
     network::next_hop::Resolution,
     plan::{Holding, Plan},
@@ -175,6 +176,10 @@ pub struct ServerStatus {
     pub forwarding: Forwarding,
     /// The weight that lvs.cf gives it.
     pub weight: u16,
+    /// The weight that it has while it is in the table: another one while it starts slowly, or by its load, or
+    /// as its agent says.
+    #[serde(default)]
+    pub effective_weight: u16,
     /// Whether it gets connections.
     pub state: ServerState,
     /// Established TCP connections.
@@ -195,6 +200,15 @@ pub struct ServerStatus {
     pub checks: u64,
     /// What the last failed check found, in words.
     pub last_error: Option<String>,
+    /// When that check ended, in milliseconds since 1970.
+    #[serde(default)]
+    pub last_error_time: Option<u64>,
+    /// While it stays away because it came and went too often (`damping`): seconds until it may return.
+    #[serde(default)]
+    pub held_seconds: Option<u64>,
+    /// How many days its certificate is still good, if its check sees one; negative if it is not any more.
+    #[serde(default)]
+    pub certificate_days: Option<i64>,
     /// Why packets cannot be sent to it, in words.
     pub unreachable: Option<String>,
     /// Whether it is this router itself.
@@ -370,6 +384,7 @@ fn servers<D: Dataplane>(
             port: server.socket.port(),
             forwarding: server.forwarding,
             weight: server.weight,
+            effective_weight: state.weight(&key).unwrap_or(server.weight),
             state: server_state(part, overridden, way),
             active: load.active,
             inactive: load.inactive,
@@ -380,6 +395,9 @@ fn servers<D: Dataplane>(
             bytes_out: traffic.bytes_out,
             checks: 0,
             last_error: None,
+            last_error_time: None,
+            held_seconds: None,
+            certificate_days: None,
             unreachable,
             local: matches!(way, Some(Resolution::Local)),
             overridden: overridden.map(|said| {
@@ -496,6 +514,8 @@ impl StatusReport {
 
     /// Adds what the nannies know.
     pub fn add_probes(&mut self, nannies: &[NannyStatus]) {
+        let now = Instant::now();
+        let wall = since_1970();
         let nannies: BTreeMap<_, _> = nannies
             .iter()
             .map(|nanny| ((nanny.service, nanny.server), nanny))
@@ -512,6 +532,16 @@ impl StatusReport {
                     .last_failure
                     .as_ref()
                     .map(|failure| failure.reason.to_string());
+                let time = |at: Instant| wall.checked_sub(now.saturating_duration_since(at));
+                let failed = nanny.last_failure.as_ref();
+                server.last_error_time = failed
+                    .and_then(|failure| time(failure.at))
+                    .and_then(|time| u64::try_from(time.as_millis()).ok());
+                server.held_seconds = nanny.held_until.map(|until| {
+                    let left = until.saturating_duration_since(now);
+                    left.as_millis().div_ceil(1_000) as u64
+                });
+                server.certificate_days = nanny.certificate_days;
                 let is_down =
                     matches!(nanny.state, NannyState::Down | NannyState::Returning { .. });
                 if server.state == ServerState::Unknown && is_down {

@@ -103,14 +103,14 @@ mod tests {
             port,
             protocol: Protocol::Tcp,
         };
-        let probe = Probe {
-            check: Check::Talk {
+        let probe = Probe::new(
+            Check::Talk {
                 send: None,
                 expect: None,
             },
-            interval: Duration::from_secs(1),
-            reentry: Duration::from_secs(1),
-        };
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        );
         let server = RealServer::new(
             "rs",
             ([10, 0, 1, server], 80).into(),

@@ -336,10 +336,31 @@ fn what_is_said_of_a_server() {
             "send_program = \"/c\"",
             "`misc_dynamic`: the exit status of a check does not change weights",
         ),
+        ("PING_CHECK { }", "check = icmp", ""),
         (
-            "PING_CHECK { }",
-            "send_program = \"/bin/ping -c 1 -W 5 %h\"",
+            "SMTP_CHECK {\nhelo_name lb.example\nretry 2\n}",
+            "check = smtp",
             "",
+        ),
+        (
+            "SMTP_CHECK {\nhelo_name lb.example\nretry 2\n}",
+            "check_retries = 2",
+            "",
+        ),
+        (
+            "SSL_GET {\nurl {\npath /health\nstatus_code 200\nregex '^OK$'\n}\n}",
+            "check_path = /health",
+            "",
+        ),
+        (
+            "SSL_GET {\nurl {\npath /health\nstatus_code 200\nregex '^OK$'\n}\n}",
+            "check_body = \"^OK$\"",
+            "",
+        ),
+        (
+            "TCP_CHECK {\nretry 99\n}",
+            "timeout = 60",
+            "`retry 99`: `check_retries` is 0 to 10",
         ),
         (
             "UDP_CHECK { }",

@@ -10,9 +10,9 @@ use lb_control::{
         interfaces::{Interfaces, State},
     },
     model::{
-        Check, Expect, Family, FloatingAddress, Forwarding, Persistence, Probe, Protocol,
-        RealServer, Refusal, Scheduler, SchedulerFlags, Selector, ServiceAddress, ServiceId,
-        Settings, Tunnel, VirtualService,
+        Check, Expect, Family, FloatingAddress, Forwarding, Greeting, Grpc, Http, Persistence,
+        Probe, Protocol, Question, RealServer, Refusal, Scheduler, SchedulerFlags, Selector,
+        ServiceAddress, ServiceId, Settings, Tls, Tunnel, VirtualService,
     },
 };
 
@@ -39,11 +39,7 @@ fn a_file_of_the_web_tool_means_what_it_meant() {
         port,
         protocol,
     };
-    let probe = |check| Probe {
-        check,
-        interval: seconds(6),
-        reentry: seconds(15),
-    };
+    let probe = |check| Probe::new(check, seconds(6), seconds(15));
     let web = probe(talk(
         Some("GET / HTTP/1.0\r\n\r\n"),
         Some(Expect::Prefix(b"HTTP".to_vec())),
@@ -74,6 +70,188 @@ fn a_file_of_the_web_tool_means_what_it_meant() {
             floating("10.0.0.254", 24, "eth1", "eth1:1"),
         ]
     );
+}
+
+/// What each kind of check becomes.
+#[test]
+fn kinds_of_checks() {
+    let tls = |name: Option<&str>| Tls {
+        name: name.map(String::from),
+        verify: true,
+        authorities: None,
+        warn_days: 14,
+    };
+    let http = || Http {
+        is_two: false,
+        tls: None,
+        is_head: false,
+        path: "/".to_owned(),
+        host: None,
+        status: vec![(200, 399)],
+        body: None,
+    };
+    let dns = Question {
+        name: String::new(),
+        kind: 6,
+        rcode: Some(0),
+        answer: None,
+    };
+    let grpc = |tls| Grpc {
+        tls,
+        host: None,
+        service: String::new(),
+    };
+    let user = || "lb".to_owned();
+    let regex = |text: &str| Some(Expect::Regex(regex::bytes::Regex::new(text).unwrap()));
+    let table = [
+        // At port 80 nothing is sent that nobody asked for.
+        ("check = tcp\n", talk(None, None)),
+        (
+            "check = udp\nsend = x\nexpect = y\n",
+            talk(Some("x"), Some(Expect::Prefix(b"y".to_vec()))),
+        ),
+        ("check = http\n", Check::Http(http())),
+        (
+            "check = https\ncheck_method = HEAD\ncheck_path = /a?b\ncheck_host = w.example:8443\n\
+             check_status = \"200, 204-206\"\n",
+            Check::Http(Http {
+                tls: Some(tls(Some("w.example"))),
+                is_head: true,
+                path: "/a?b".to_owned(),
+                host: Some("w.example:8443".to_owned()),
+                status: vec![(200, 200), (204, 206)],
+                ..http()
+            }),
+        ),
+        (
+            "check = h2\ncheck_sni = s.example\ncheck_verify = 0\ncheck_expiry = 0\ncheck_body = \"^OK\"\n",
+            Check::Http(Http {
+                is_two: true,
+                tls: Some(Tls {
+                    verify: false,
+                    warn_days: 0,
+                    ..tls(Some("s.example"))
+                }),
+                body: regex("^OK"),
+                ..http()
+            }),
+        ),
+        (
+            "check = h2c\n",
+            Check::Http(Http {
+                is_two: true,
+                ..http()
+            }),
+        ),
+        ("check = grpc\n", Check::Grpc(grpc(None))),
+        (
+            "check = grpcs\ncheck_name = a.B\ncheck_ca = /ca.pem\n",
+            Check::Grpc(Grpc {
+                service: "a.B".to_owned(),
+                ..grpc(Some(Tls {
+                    authorities: Some("/ca.pem".into()),
+                    ..tls(None)
+                }))
+            }),
+        ),
+        (
+            "check = tls\nexpect = \"* OK\"\n",
+            Check::Tls {
+                tls: tls(None),
+                send: None,
+                expect: Some(Expect::Prefix(b"* OK".to_vec())),
+            },
+        ),
+        ("check = dns\n", Check::Dns(dns.clone())),
+        (
+            "check = dns\ncheck_name = w.example.\ncheck_type = AAAA\ncheck_rcode = any\ncheck_answer = ::1\n",
+            Check::Dns(Question {
+                name: "w.example".to_owned(),
+                kind: 28,
+                rcode: None,
+                answer: Some("::1".to_owned()),
+            }),
+        ),
+        ("check = icmp\n", Check::Icmp),
+        (
+            "check = smtp\n",
+            Check::Greeting(Greeting::Smtp { name: None }),
+        ),
+        (
+            "check = mysql\n",
+            Check::Greeting(Greeting::MySql { user: user() }),
+        ),
+        (
+            "check = postgresql\n",
+            Check::Greeting(Greeting::PostgreSql { user: user() }),
+        ),
+        ("check = redis\n", Check::Greeting(Greeting::Redis)),
+    ];
+    for (lines, check) in table {
+        let said = parse(&service(lines));
+        let (_, site) = said
+            .site
+            .unwrap_or_else(|| panic!("{lines}: {:?}", said.diagnostics));
+        let service = &site.services[0];
+        assert_eq!(service.probe.as_ref().unwrap().check, check, "{lines}");
+        let protocol = match lines.contains("= udp") {
+            true => Protocol::Udp,
+            false => Protocol::Tcp,
+        };
+        assert_eq!(service.check_protocol, protocol, "{lines}");
+    }
+}
+
+/// What there is to a probe besides what is tried.
+#[test]
+fn when_servers_are_believed() {
+    type Change = fn(&mut Probe);
+    let words = |text: &str| -> Vec<String> { text.split(' ').map(String::from).collect() };
+    let table: &[(&str, Change)] = &[
+        ("", |_| {}),
+        ("rise = 3\n", |p| (p.rise, p.reentry) = (3, seconds(0))),
+        ("rise = 3\nreentry = 20\n", |p| {
+            (p.rise, p.reentry) = (3, seconds(20))
+        }),
+        ("fall = 3\ncheck_retries = 2\n", |p| {
+            (p.fall, p.retries) = (3, 2)
+        }),
+        ("check_timeout = 500ms\n", |p| {
+            p.limit = Some(Duration::from_millis(500))
+        }),
+        ("check_jitter = 0\ndamping = 1m\n", |p| {
+            (p.jitter, p.damping) = (0, seconds(60));
+        }),
+        ("slow_start = 0\nagent_port = 9999\n", |p| {
+            (p.slow_start, p.agent) = (false, Some(9999));
+        }),
+    ];
+    let of = |global: &str, lines: &str| {
+        let said = parse(&format!("{global}{}", service(lines)));
+        let (_, site) = said.site.unwrap();
+        site.services[0].probe.clone().unwrap()
+    };
+    for (lines, change) in table {
+        let mut expected = Probe::new(talk(None, None), seconds(10), seconds(180));
+        change(&mut expected);
+        assert_eq!(of("", &format!("port = 25\n{lines}")), expected, "{lines}");
+    }
+    let loads = [
+        ("none", None),
+        ("rup", Some("rup %h")),
+        ("ruptime", Some("ruptime %h")),
+        ("uptime", Some("ssh -x %h uptime")),
+        ("\"/c -v\"", Some("/c -v %h")),
+        ("\"/c %h 1\"", Some("/c %h 1")),
+    ];
+    for (monitor, command) in loads {
+        let load = of(
+            "rsh_command = \"ssh -x\"\n",
+            &format!("load_monitor = {monitor}\n"),
+        )
+        .load;
+        assert_eq!(load, command.map(words), "{monitor}");
+    }
 }
 
 #[test]
@@ -293,10 +471,7 @@ fn what_is_said() {
         ),
         (
             "virtual v {|persistent = 300|pmask = x|load_monitor = rup|}",
-            &[
-                "3:9 warning: `x` is no mask and ignored",
-                "4:1 warning: `load_monitor` has no effect yet",
-            ],
+            &["3:9 warning: `x` is no mask and ignored"],
         ),
         // Settings of ours.
         ("sloppy_tcp = 2", &["1:14 error: boolean expected"]),
@@ -409,6 +584,62 @@ fn what_is_said() {
             &["4:8 error: invalid port, not `1000-66000`"],
         ),
         ("check_port = 0", &["4:14 error: 0 is no port"]),
+        ("check = ssh", &["4:9 error: invalid argument"]),
+        ("check = http", &[]),
+        (
+            "check = https|check_path = health",
+            &["5:14 error: no path of a page"],
+        ),
+        (
+            "check = http|check_status = 99-200",
+            &["5:16 error: these are no status codes"],
+        ),
+        (
+            "check = http|check_body = \"(\"",
+            &["5:14 error: `check_body` is not a regular expression"],
+        ),
+        (
+            "check = http|check_method = HEAD|check_body = OK",
+            &["6:14 error: `check_body` has nothing to look at"],
+        ),
+        (
+            "check = https|check_sni = \"a b\"",
+            &["5:13 error: no certificate could be for this"],
+        ),
+        (
+            "check = tls|check_ca = ca.pem",
+            &["5:12 error: not a path from the root"],
+        ),
+        (
+            "check = tls|check_verify = 0|check_ca = /ca.pem",
+            &["6:12 warning: `check_ca` is ignored"],
+        ),
+        (
+            "check = dns|check_name = a..b",
+            &["5:14 error: no name of DNS"],
+        ),
+        (
+            "check = icmp|send = x|check_path = /x",
+            &[
+                "5:8 warning: `send` is ignored: `check = icmp` does not look at it",
+                "6:14 warning: `check_path` is ignored: `check = icmp` does not look at it",
+            ],
+        ),
+        (
+            "check_path = /x",
+            &["4:14 warning: `check_path` has no effect without `check`"],
+        ),
+        ("check_retries = 11", &["4:17 error: 11 is out of range"]),
+        ("check_jitter = -1", &["4:16 error: -1 is out of range"]),
+        (
+            "check_timeout = 0",
+            &["4:17 error: no check can be made in this time"],
+        ),
+        ("rise = 0", &["4:8 error: 0 is out of range"]),
+        ("rise = 3|fall = 2", &[]),
+        ("damping = -1", &["4:11 error: `damping` is a time"]),
+        ("agent_port = 0", &["4:14 error: 0 is out of range"]),
+        ("port = 0|persistent = 60|check = icmp", &[]),
         ("scheduler = wcl", &["4:13 error: invalid argument"]),
         (
             "fwmark = 1",
@@ -816,14 +1047,14 @@ fn services() {
             port: 80,
             protocol: Protocol::Tcp,
         };
-        let probe = Probe {
-            check: talk(
+        let probe = Probe::new(
+            talk(
                 Some("GET / HTTP/1.0\r\n\r\n"),
                 Some(Expect::Prefix(b"HTTP".to_vec())),
             ),
-            interval: seconds(10),
-            reentry: seconds(180),
-        };
+            seconds(10),
+            seconds(180),
+        );
         let mut expected = VirtualService {
             servers: vec![server("s", "10.0.0.5:80", 1)],
             ..VirtualService::new("v", key, Scheduler::Wlc, probe)

@@ -18,6 +18,7 @@ use crate::{
     config,
     control::order::{self, Order},
     daemon,
+    difference::tried,
     health::{Failure, Target, check::wanted, probe_told, quoted, witness::Happening},
     model::{self, Check, Expect, Probe, ServiceAddress, ServiceId},
 };
@@ -25,7 +26,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "A server of lvs.cf:   lb nanny --service web --server rs1\n\
-                        Any server:           lb nanny --address 10.0.0.11:80 --send 'GET / HTTP/1.0\\r\\n\\r\\n' --expect HTTP"
+                        Any server:           lb nanny --address 10.0.0.11:80 --send 'GET / HTTP/1.0\\r\\n\\r\\n' --expect HTTP\n\
+                        As lvs.cf would:      lb nanny --address 10.0.0.11:443 --with 'check = https' --with 'check_host = www.example.com'"
 )]
 pub(super) struct Nanny {
     /// The service: its name in lvs.cf, or ADDRESS:PORT.
@@ -55,6 +57,9 @@ pub(super) struct Nanny {
     /// A program that checks the server; the words %h and %p are its address and port.
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["service", "send"])]
     program: Option<String>,
+    /// A directive of a `virtual` block of lvs.cf, such as 'check = https'; repeatable.
+    #[arg(long, value_name = "DIRECTIVE", conflicts_with_all = ["service", "send", "expect", "regex", "program", "protocol"])]
+    with: Vec<String>,
     /// How long each step may take.
     #[arg(long, value_name = "SECONDS", value_parser = super::seconds, conflicts_with = "service", default_value = "10")]
     timeout: Duration,
@@ -198,7 +203,34 @@ impl Nanny {
             .context("the server is not checked")
     }
 
+    /// As a server of a block with these directives would be checked.
+    fn said_by_directives(&self, address: SocketAddr) -> anyhow::Result<Target> {
+        let lines: String = self.with.iter().map(|line| format!("{line}\n")).collect();
+        let (vip, port) = match address {
+            SocketAddr::V4(_) => ("192.0.2.1", address.port()),
+            SocketAddr::V6(_) => ("2001:db8::1", address.port()),
+        };
+        let ip = address.ip();
+        let text = format!(
+            "virtual v {{\nactive = 1\naddress = {vip} lo\nport = {port}\ntimeout = {}ms\n{lines}server s {{\n\
+             active = 1\nweight = 1\naddress = {ip}\n}}\n}}\n",
+            self.timeout.as_millis()
+        );
+        let said = config::parse("--with", text.as_bytes());
+        let Some((_, site)) = said.site else {
+            let errors = said.diagnostics.iter();
+            let errors = errors.filter(|one| one.severity == config::Severity::Error);
+            let told: Vec<_> = errors.map(|one| one.message.clone()).collect();
+            return Err(anyhow!("--with: {}", told.join("; ")));
+        };
+        let target = daemon::targets(&site).pop();
+        target.context("--with: the server is not checked")
+    }
+
     fn named_by_flags(&self, address: SocketAddr) -> anyhow::Result<Target> {
+        if !self.with.is_empty() {
+            return self.said_by_directives(address);
+        }
         let protocol = self.protocol.into();
         let check = match &self.program {
             Some(program) => Check::Program {
@@ -222,11 +254,8 @@ impl Nanny {
             server: address,
             address,
             protocol,
-            probe: Probe {
-                check,
-                interval: self.timeout,
-                reentry: self.timeout,
-            },
+            weight: 1,
+            probe: Probe::new(check, self.timeout, self.timeout),
         })
     }
 
@@ -252,6 +281,15 @@ fn head(target: &Target) -> String {
             )
         }
         Check::Talk { .. } => format!("{address} by {protocol}: each step may take {limit:?}"),
+        check @ (Check::Tls { .. }
+        | Check::Http(_)
+        | Check::Grpc(_)
+        | Check::Dns(_)
+        | Check::Icmp
+        | Check::Greeting(_)) => {
+            let limit = target.probe.limit.unwrap_or(limit);
+            format!("{address}: {}, which may take {limit:?}", tried(check))
+        }
     }
 }
 
@@ -282,6 +320,12 @@ async fn check(target: &Target) -> Checked {
 fn words(happening: Happening<'_>) -> String {
     match happening {
         Happening::Connected => "connected".to_owned(),
+        Happening::Secured { days: Some(days) } => {
+            format!("TLS is established; the certificate is good for {days} days")
+        }
+        Happening::Secured { days: None } => "TLS is established".to_owned(),
+        Happening::Answered(what) => format!("the answer is {what}"),
+        Happening::Again(failure) => format!("{failure}; once more"),
         Happening::Sent(bytes) => format!("sent {}: {}", size(bytes), quoted(bytes)),
         Happening::Received(bytes) => format!("got {}: {}", size(bytes), quoted(bytes)),
         Happening::Ended => "the server has closed".to_owned(),
@@ -331,6 +375,15 @@ fn why_well(target: &Target) -> String {
         ) => {
             format!("it printed {}", quoted(expect.as_bytes()))
         }
+        (Check::Tls { expect, .. }, _) => match expect {
+            Some(expect) => format!("the answer has {}", wanted(expect)),
+            None => "the handshake is complete".to_owned(),
+        },
+        (Check::Http(_), _) => "the answer is what it should be".to_owned(),
+        (Check::Grpc(_), _) => "it serves".to_owned(),
+        (Check::Dns(_), _) => "the answer is what it should be".to_owned(),
+        (Check::Icmp, _) => "it answered".to_owned(),
+        (Check::Greeting(_), _) => "it greets as it should".to_owned(),
     }
 }
 
@@ -367,6 +420,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::WrongOutput { .. } => {
             Some("the output has to equal `expect`, but for one newline at the end")
         }
+        Failure::Said { .. } => Some("the server has taken itself out, by its agent"),
         Failure::Untried { .. } => Some("that says nothing about the server"),
         Failure::NotStarted { .. } => Some("the path in full, and the right to run it?"),
         Failure::Step { .. } | Failure::Killed { .. } | Failure::Exited { .. } => None,
@@ -494,6 +548,28 @@ mod tests {
             target("rs2").unwrap_err().to_string(),
             "no real server is called “rs2”; there is rs1 (10.0.0.1:80)"
         );
+    }
+
+    #[test]
+    fn directives_say_how() {
+        let with = |address, directives: &[&str]| {
+            let mut line = vec!["--address", address, "--timeout", "3"];
+            for directive in directives {
+                line.extend(["--with", directive]);
+            }
+            nanny(&line).unwrap().target()
+        };
+        let target = with("10.0.0.1:8080", &["check = http", "check_path = /x"]).unwrap();
+        assert_eq!(target.address.to_string(), "10.0.0.1:8080");
+        assert_eq!(target.probe.interval, Duration::from_secs(3));
+        assert!(matches!(target.probe.check, Check::Http(http) if http.path == "/x"));
+        let target = with("[2001:db8::5]:53", &["check = dns", "protocol = udp"]).unwrap();
+        assert!(matches!(target.probe.check, Check::Dns(_)));
+        assert_eq!(target.protocol, model::Protocol::Udp);
+        let told = with("10.0.0.1:80", &["check = htp"])
+            .unwrap_err()
+            .to_string();
+        assert!(told.starts_with("--with: invalid argument"), "{told}");
     }
 
     #[test]

@@ -182,7 +182,7 @@ macro_rules! table {
     };
 }
 
-use Effect::{Never, NotYet, Note, Works};
+use Effect::{Never, Note, Works};
 use Kind::{
     Boolean, Choice, Entries, Flags, Host, HostAndDevice, Integer, List, Mask, Match, Port, Ports,
     Secret, Socket, Text, Time,
@@ -205,6 +205,33 @@ pub(super) const SCHEDULER_FLAGS: &[&str] = &[
     "mh-port",
     "mh-compat",
 ];
+
+/// What `check` may be.
+pub(super) const CHECKS: &[&str] = &[
+    "tcp",
+    "udp",
+    "tls",
+    "http",
+    "https",
+    "h2c",
+    "h2",
+    "grpc",
+    "grpcs",
+    "dns",
+    "icmp",
+    "smtp",
+    "mysql",
+    "postgresql",
+    "redis",
+];
+
+/// The types of records that can be asked for.
+pub(crate) const RECORDS: &[&str] = &[
+    "A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "ANY",
+];
+
+/// The response codes by which a name server can be known to be well.
+pub(super) const RCODES: &[&str] = &["NOERROR", "NXDOMAIN", "REFUSED", "any"];
 
 table! {
     /// Directives outside of any block.
@@ -240,9 +267,7 @@ table! {
         "The death of one nanny stops the director.";
     ActiveCmd "active_cmd" Text, "", not_yet("it is not run"), "Program that runs when the director becomes active.";
     InactiveCmd "inactive_cmd" Text, "", not_yet("it is not run"), "Program that runs when it no longer is.";
-    RshCommand "rsh_command" Text, "rsh",
-        NotYet { instead: "load is not measured", harmless: &["ssh"] },
-        "How `load_monitor = uptime` reaches the real servers.";
+    RshCommand "rsh_command" Text, "rsh", Works, "How `load_monitor = uptime` reaches the real servers.";
     DebugLevel "debug_level" Text, "NONE", never("Piranha ignored it too; see `--log-format` and LB_LOG"), "Any word.";
     Ipvsadm "ipvsadm" Text, "/sbin/ipvsadm", never("the table is not kept by ipvsadm"), "Program that Piranha used to change the table.";
     ReservationConflictAction "reservation_conflict_action" Choice(&["nothing", "preempt"]), "", NO_SHARED_DISK, "What to do about a disk that the partner holds.";
@@ -284,9 +309,7 @@ table! {
     Timeout "timeout" Time, "10", Works, "Time between two checks, and the limit of each step of one; 50ms or more.";
     Reentry "reentry" Time, "180", Works, "How long a failed server must be well to come back; 0 means 180.";
     QuiesceServer "quiesce_server" Boolean, "0", Works, "A failed server gets weight 0 instead of being removed.";
-    LoadMonitor "load_monitor" Text, "",
-        NotYet { instead: "the weights stay as configured", harmless: &["none"] },
-        "Program that tells the load of a server: none, rup, ruptime, uptime or another.";
+    LoadMonitor "load_monitor" Text, "", Works, "Program that tells the load of a server: none, rup, ruptime, uptime or another.";
     ClientMonitor "client_monitor" Text, "/usr/sbin/nanny", never("servers are checked by the director itself"), "Program that checks a server in Piranha's place of nanny.";
     StartCmd "start_cmd" Text, "", NO_FAILOVER, "How a failover service is started.";
     StopCmd "stop_cmd" Text, "", NO_FAILOVER, "How a failover service is stopped.";
@@ -304,6 +327,29 @@ table! {
     Refuse "refuse" Choice(&["reset", "unreachable", "drop"]), "reset", "What clients get while there is no server: a reset (other than TCP: port unreachable), port unreachable, or nothing.";
     Drain "drain" Time, "30", "How long a server which leaves the file may finish what it has.";
     CheckPort "check_port" Port, "", "Port at which the servers are checked, if it is not their own.";
+    Check "check" Choice(CHECKS), "", "How the servers are checked; without it, by `send` and `expect` over the protocol of the service.";
+    CheckTimeout "check_timeout" Time, "", "Limit of a check as a whole; without it, `timeout`.";
+    CheckRetries "check_retries" Integer, "0", "How often a failed check is tried again before it counts, 0 to 10.";
+    CheckJitter "check_jitter" Integer, "5", "By how many percent the time between two checks varies: it is so much shorter at most. 0 to 50.";
+    CheckMethod "check_method" Choice(&["GET", "HEAD"]), "GET", "How a page is asked for (http, https, h2c, h2).";
+    CheckPath "check_path" Text, "/", "The page, and what follows a question mark (http, https, h2c, h2).";
+    CheckHost "check_host" Text, "", "The host that is asked for, as `Host:` or `:authority`, and by TLS; who we are in EHLO (smtp). Without it, the server's address.";
+    CheckSni "check_sni" Text, "", "The name that is asked for by TLS and that the certificate has to be for; without it, `check_host`.";
+    CheckStatus "check_status" Text, "200-399", "Status codes that are good: `200`, `200-299,404` (http, https, h2c, h2).";
+    CheckBody "check_body" Text, "", "A regular expression that has to match in the first 64 KiB of the page (http, https, h2c, h2).";
+    CheckVerify "check_verify" Boolean, "1", "The certificate has to be good (tls, https, h2, grpcs).";
+    CheckCa "check_ca" Text, "", "File of certificates (PEM) that the server's has to come from; without it, those that the system trusts.";
+    CheckExpiry "check_expiry" Integer, "14", "With so many days left it is told that the certificate ends soon; 0 for never.";
+    CheckName "check_name" Text, "", "The name that is asked for (dns); the service (grpc, grpcs), empty for the server as a whole.";
+    CheckType "check_type" Choice(RECORDS), "SOA", "The type of the records that are asked for (dns).";
+    CheckRcode "check_rcode" Choice(RCODES), "NOERROR", "The response code that has to come back (dns).";
+    CheckAnswer "check_answer" Text, "", "What one of the records has to say: an address, a name, a text (dns).";
+    CheckUser "check_user" Text, "lb", "The user in whose name is asked, without a password (mysql, postgresql). Being refused is an answer.";
+    Rise "rise" Integer, "1", "With so many good checks in a row a failed server returns; if it is said, `reentry` is 0 unless it is said too.";
+    Fall "fall" Integer, "1", "With so many failed checks in a row a server leaves.";
+    Damping "damping" Time, "0", "A server that comes and goes stays away: the half-life of what is held against it. 0 for off.";
+    SlowStart "slow_start" Boolean, "1", "A server that returns begins with 1/32 of its weight, at least 1, which doubles every 20 seconds.";
+    AgentPort "agent_port" Port, "", "TCP port at which each server says in a line, or in JSON, what is to become of it: `up`, `drain`, `down`, `75%`.";
 }
 
 table! {

@@ -20,6 +20,7 @@ pub mod format;
 mod forwarding;
 mod global;
 pub mod interfaces;
+mod kinds;
 pub mod lexer;
 pub mod marks;
 mod model;

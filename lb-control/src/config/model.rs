@@ -34,6 +34,7 @@ pub(super) fn understand(
     let mut site = Building {
         document,
         method: global.method,
+        rsh: &settings.global.rsh_command,
         addresses: Addresses::new(&document.source),
         services: Vec::new(),
         claims: Claims::new(&document.source),
@@ -69,6 +70,8 @@ pub(super) fn understand(
 struct Building<'a> {
     document: &'a Document,
     method: Method,
+    /// How `load_monitor = uptime` reaches servers.
+    rsh: &'a str,
     addresses: Addresses<'a>,
     services: Vec<Arc<VirtualService>>,
     claims: Claims<'a>,
@@ -86,7 +89,7 @@ impl Building<'_> {
         let wanted = self.wanted(settings);
         let diagnostics = &mut *self.diagnostics;
         let checked = Checked::new(settings, wanted.as_deref(), diagnostics);
-        let probe = probe(settings, &checked, diagnostics);
+        let probe = probe(settings, &checked, self.rsh, diagnostics);
         let drain = self.drain(settings);
         let mut farm = Farm {
             source: &self.document.source,

@@ -1,5 +1,5 @@
 //! How the servers of a service are checked: `send`, `expect`, `use_regex`, `send_program`,
-//! `timeout`, `reentry`.
+//! `timeout`, `reentry`, and what is ours.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use regex::bytes::RegexBuilder;
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
     directives::ServiceKey,
+    kinds::{self, number_of},
     servers::Checked,
     settings::ServiceSettings,
     values::Quoted,
@@ -29,6 +30,7 @@ const REENTRY: Duration = Duration::from_secs(180);
 pub(super) fn probe(
     settings: &ServiceSettings<'_>,
     checked: &Checked,
+    rsh: &str,
     diagnostics: &mut Diagnostics,
 ) -> Probe {
     let mut maker = Maker {
@@ -38,10 +40,28 @@ pub(super) fn probe(
     };
     maker.tell_foreign_quotes();
     let interval = maker.interval();
+    let ours = &settings.ours;
+    let mut number =
+        |key, number, bounds| number_of(settings, key, number, bounds, maker.diagnostics);
+    let retries = number(ServiceKey::CheckRetries, ours.check.retries, (0, 10));
+    let jitter = number(ServiceKey::CheckJitter, ours.check.jitter, (0, 50));
+    let rise = number(ServiceKey::Rise, ours.rise.unwrap_or(1), (1, 1_000));
+    let fall = number(ServiceKey::Fall, ours.fall, (1, 1_000));
+    let agent = ours
+        .agent_port
+        .map(|port| number(ServiceKey::AgentPort, port, (1, 65_535)));
     Probe {
-        interval,
         reentry: maker.reentry(interval),
-        check: maker.check(),
+        rise,
+        fall,
+        retries,
+        limit: maker.limit(),
+        jitter: u8::try_from(jitter).unwrap_or(0),
+        damping: maker.damping(),
+        slow_start: ours.slow_start,
+        load: maker.load(rsh),
+        agent: agent.and_then(|port| u16::try_from(port).ok()),
+        ..Probe::new(maker.check(), interval, interval)
     }
 }
 
@@ -53,6 +73,11 @@ struct Maker<'a, 'd> {
 
 impl Maker<'_, '_> {
     fn check(&mut self) -> Check {
+        if let Some(kind) = self.settings.ours.check.kind {
+            let expect = self.expect();
+            return kinds::check(kind, self.settings, expect, self.diagnostics);
+        }
+        kinds::tell_without_kind(self.settings, self.diagnostics);
         if let Some(program) = written(self.settings.send_program.as_ref()) {
             return self.program(program);
         }
@@ -144,7 +169,11 @@ impl Maker<'_, '_> {
         }
     }
 
+    /// `rise` takes the place of `reentry`, unless both are said.
     fn reentry(&mut self, interval: Duration) -> Duration {
+        if self.settings.ours.rise.is_some() && !self.settings.block.says(ServiceKey::Reentry) {
+            return Duration::ZERO;
+        }
         let reentry = match self.settings.reentry.duration() {
             Some(Duration::ZERO) => REENTRY,
             Some(time) => time,
@@ -165,6 +194,48 @@ impl Maker<'_, '_> {
             );
         }
         reentry
+    }
+
+    fn limit(&mut self) -> Option<Duration> {
+        let limit = self.settings.ours.check.timeout?.duration();
+        let limit = limit.filter(|limit| *limit >= Duration::from_millis(1));
+        if limit.is_none() {
+            let span = self.settings.block.place(ServiceKey::CheckTimeout);
+            self.diagnostics
+                .error(span, "no check can be made in this time", "1ms or more");
+        }
+        limit
+    }
+
+    fn damping(&mut self) -> Duration {
+        self.settings.ours.damping.duration().unwrap_or_else(|| {
+            let span = self.settings.block.place(ServiceKey::Damping);
+            self.diagnostics
+                .error(span, "`damping` is a time", "0 for none");
+            Duration::ZERO
+        })
+    }
+
+    /// The program that tells the load of a server; Piranha knew three words that are more than the
+    /// name of a program.
+    fn load(&mut self, rsh: &str) -> Option<Vec<String>> {
+        let text = self.settings.load_monitor.as_deref()?;
+        let words = |text: &str| text.split_ascii_whitespace().map(String::from).collect();
+        let mut command: Vec<String> = match text {
+            "" | "none" => return None,
+            "uptime" => words(rsh),
+            other => words(other),
+        };
+        if command.is_empty() {
+            return None;
+        }
+        if !command.iter().any(|word| word == "%h") {
+            command.push("%h".into());
+        }
+        if text == "uptime" {
+            command.push("uptime".into());
+        }
+        Some(command)
     }
 
     /// Piranha's daemons took single quotes for a part of these texts.
@@ -221,7 +292,7 @@ pub fn expect(text: &str, use_regex: bool) -> Result<Expect, String> {
 }
 
 /// An empty text is none.
-fn written(text: Option<&Quoted>) -> Option<&str> {
+pub(super) fn written(text: Option<&Quoted>) -> Option<&str> {
     text.map(|text| text.text.as_str())
         .filter(|text| !text.is_empty())
 }

@@ -9,8 +9,8 @@ use super::{
     lexer::Word,
     numbers::inet_aton,
     settings::{
-        Addressed, Forwarding, GlobalSettings, Mode, ServerSettings, ServiceSettings, Settings,
-        TunnelType,
+        Addressed, Forwarding, GlobalSettings, Mode, OwnCheckSettings, ServerSettings,
+        ServiceSettings, Settings, TunnelType,
     },
     values::{NO_ADDRESS, Netmask, Quoted, Reader},
 };
@@ -243,7 +243,7 @@ fn service_directive(
             &mut settings.fwmark,
             reader.integer(word).map(i32::cast_unsigned),
         ),
-        ServiceKey::Scheduler => set(&mut settings.scheduler, scheduler(directive, reader)),
+        ServiceKey::Scheduler => set(&mut settings.scheduler, one_of(directive, reader)),
         ServiceKey::Persistent => set(&mut settings.persistent, reader.time(word)),
         ServiceKey::Pmask => {
             set(&mut settings.pmask, Some(pmask(word, reader)));
@@ -309,7 +309,69 @@ fn service_directive(
         }
         ServiceKey::Drain => set(&mut settings.ours.drain, reader.time(word)),
         ServiceKey::CheckPort => set(&mut settings.ours.check_port, reader.port(word).map(Some)),
+        ServiceKey::Rise => set(&mut settings.ours.rise, reader.integer(word).map(Some)),
+        ServiceKey::Fall => set(&mut settings.ours.fall, reader.integer(word)),
+        ServiceKey::Damping => set(&mut settings.ours.damping, reader.time(word)),
+        ServiceKey::SlowStart => set(&mut settings.ours.slow_start, reader.boolean(word)),
+        ServiceKey::AgentPort => set(&mut settings.ours.agent_port, reader.port(word).map(Some)),
+        ServiceKey::Check
+        | ServiceKey::CheckTimeout
+        | ServiceKey::CheckRetries
+        | ServiceKey::CheckJitter
+        | ServiceKey::CheckMethod
+        | ServiceKey::CheckPath
+        | ServiceKey::CheckHost
+        | ServiceKey::CheckSni
+        | ServiceKey::CheckStatus
+        | ServiceKey::CheckBody
+        | ServiceKey::CheckVerify
+        | ServiceKey::CheckCa
+        | ServiceKey::CheckExpiry
+        | ServiceKey::CheckName
+        | ServiceKey::CheckType
+        | ServiceKey::CheckRcode
+        | ServiceKey::CheckAnswer
+        | ServiceKey::CheckUser => check_directive(&mut settings.ours.check, directive, reader),
     }
+}
+
+/// `check`, and what begins with `check_`.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the caller has named those that come here"
+)]
+fn check_directive(
+    check: &mut OwnCheckSettings,
+    directive: &Directive<ServiceKey>,
+    reader: &mut Reader<'_>,
+) -> bool {
+    let word = directive.value();
+    match directive.key() {
+        ServiceKey::Check => set(&mut check.kind, one_of(directive, reader).map(Some)),
+        ServiceKey::CheckTimeout => set(&mut check.timeout, reader.time(word).map(Some)),
+        ServiceKey::CheckRetries => set(&mut check.retries, reader.integer(word)),
+        ServiceKey::CheckJitter => set(&mut check.jitter, reader.integer(word)),
+        ServiceKey::CheckMethod => set(&mut check.method, one_of(directive, reader)),
+        ServiceKey::CheckPath => set(&mut check.path, Some(word.text.clone())),
+        ServiceKey::CheckHost => set(&mut check.host, written(word)),
+        ServiceKey::CheckSni => set(&mut check.sni, written(word)),
+        ServiceKey::CheckStatus => set(&mut check.status, Some(word.text.clone())),
+        ServiceKey::CheckBody => set(&mut check.body, written(word)),
+        ServiceKey::CheckVerify => set(&mut check.verify, reader.boolean(word)),
+        ServiceKey::CheckCa => set(&mut check.ca, written(word)),
+        ServiceKey::CheckExpiry => set(&mut check.expiry, reader.integer(word)),
+        ServiceKey::CheckName => set(&mut check.name, Some(word.text.clone())),
+        ServiceKey::CheckType => set(&mut check.record, one_of(directive, reader)),
+        ServiceKey::CheckRcode => set(&mut check.rcode, one_of(directive, reader)),
+        ServiceKey::CheckAnswer => set(&mut check.answer, written(word)),
+        ServiceKey::CheckUser => set(&mut check.user, Some(word.text.clone())),
+        _ => false,
+    }
+}
+
+/// An empty text is none.
+fn written(word: &Word) -> Option<Option<String>> {
+    Some(Some(word.text.clone()).filter(|text| !text.is_empty()))
 }
 
 /// Piranha ignored an unreadable mask; this one is ignored aloud. All ones are what it did without.
@@ -411,7 +473,8 @@ fn own_address(directive: &Directive<GlobalKey>, reader: &mut Reader<'_>) -> Opt
     Some(address)
 }
 
-fn scheduler(directive: &Directive<ServiceKey>, reader: &mut Reader<'_>) -> Option<&'static str> {
+/// One of the words that the table of directives has for it.
+fn one_of(directive: &Directive<ServiceKey>, reader: &mut Reader<'_>) -> Option<&'static str> {
     let Kind::Choice(names) = directive.entry.kind else {
         return None;
     };

@@ -62,6 +62,12 @@ impl Checked {
         } else {
             settings.protocol
         };
+        let protocol = match settings.ours.check.kind {
+            // Those that ask by the protocol of the service, and by none.
+            None | Some("dns" | "icmp") => protocol,
+            Some("udp") => Protocol::Udp,
+            Some(_) => Protocol::Tcp,
+        };
         let said = !is_group || settings.block.says(ServiceKey::Port);
         let port = valid_port(settings.port).filter(|_| said);
         let always = settings.ours.check_port.and_then(|port| {
@@ -312,10 +318,7 @@ impl Farm<'_, '_> {
 
     /// Tells of servers that nobody could check.
     fn tell_unchecked(&mut self, servers: &[RealServer]) {
-        let needs_port = match self.check {
-            Check::Talk { .. } => true,
-            Check::Program { command, .. } => command.iter().any(|word| word == "%p"),
-        };
+        let needs_port = self.check.needs_port();
         let is_known = self.selectors.is_some() && self.settings.ours.check_port.is_none();
         if needs_port && is_known && servers.iter().any(|server| server.check_port == 0) {
             self.diagnostics.error(

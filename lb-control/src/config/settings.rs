@@ -338,6 +338,64 @@ pub struct OwnServiceSettings {
     pub refuse: Refusal,
     pub drain: Time,
     pub check_port: Option<i32>,
+    pub check: OwnCheckSettings,
+    pub rise: Option<i32>,
+    pub fall: i32,
+    pub damping: Time,
+    pub slow_start: bool,
+    pub agent_port: Option<i32>,
+}
+
+/// `check`, and what begins with `check_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the directives, documented in their table"
+)]
+pub struct OwnCheckSettings {
+    pub kind: Option<&'static str>,
+    pub timeout: Option<Time>,
+    pub retries: i32,
+    pub jitter: i32,
+    pub method: &'static str,
+    pub path: String,
+    pub host: Option<String>,
+    pub sni: Option<String>,
+    pub status: String,
+    pub body: Option<String>,
+    pub verify: bool,
+    pub ca: Option<String>,
+    pub expiry: i32,
+    pub name: String,
+    pub record: &'static str,
+    pub rcode: &'static str,
+    pub answer: Option<String>,
+    pub user: String,
+}
+
+impl Default for OwnCheckSettings {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            timeout: None,
+            retries: 0,
+            jitter: 5,
+            method: "GET",
+            path: "/".into(),
+            host: None,
+            sni: None,
+            status: "200-399".into(),
+            body: None,
+            verify: true,
+            ca: None,
+            expiry: 14,
+            name: String::new(),
+            record: "SOA",
+            rcode: "NOERROR",
+            answer: None,
+            user: "lb".into(),
+        }
+    }
 }
 
 impl Default for OwnServiceSettings {
@@ -356,6 +414,12 @@ impl Default for OwnServiceSettings {
             refuse: Refusal::Reset,
             drain: Time::seconds(30),
             check_port: None,
+            check: OwnCheckSettings::default(),
+            rise: None,
+            fall: 1,
+            damping: Time::seconds(0),
+            slow_start: true,
+            agent_port: None,
         }
     }
 }

@@ -60,6 +60,7 @@ pub struct Measures {
 /// What a nanny counted.
 #[derive(Debug, Clone, Copy, Default)]
 struct Checks {
+    certificate_days: Option<i64>,
     done: u64,
     failed: u64,
 }
@@ -107,6 +108,7 @@ impl Measures {
         let checks = nannies.into_iter().map(|nanny| {
             let checks = Checks {
                 done: nanny.checks,
+                certificate_days: nanny.certificate_days,
                 failed: nanny.failures,
             };
             ((nanny.service, nanny.server), checks)

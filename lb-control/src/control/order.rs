@@ -118,14 +118,14 @@ mod tests {
             port,
             protocol,
         };
-        let probe = Probe {
-            check: Check::Talk {
+        let probe = Probe::new(
+            Check::Talk {
                 send: None,
                 expect: None,
             },
-            interval: Duration::from_secs(1),
-            reentry: Duration::from_secs(1),
-        };
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        );
         Arc::new(VirtualService {
             servers: servers
                 .iter()

@@ -61,7 +61,7 @@ impl Daemon {
             events,
             requests,
             flows: Arc::new(PinnedFlows::new(Pins::below(Path::new("/nowhere")))),
-            nannies: Watch::spawn(reports),
+            nannies: Watch::spawn(reports).unwrap(),
             log: log::Log { wishes, lines },
             interfaces,
             journal: Journal::default(),

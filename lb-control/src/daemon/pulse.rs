@@ -159,7 +159,7 @@ impl Pulse {
         let (way_sender, ways) = mpsc::channel(QUEUE);
         let (report_sender, reports) = mpsc::channel(QUEUE);
         let resolver = Resolver::spawn(Pace::default(), way_sender)?;
-        let nannies = Watch::spawn(report_sender);
+        let nannies = Watch::spawn(report_sender).context("starting the nannies")?;
         tokio::spawn(reconciler.run(queue));
         let (held, in_vain) = program.held()?;
         tokio::spawn(waiting_room::keep(held, in_vain));
@@ -592,6 +592,8 @@ fn tell_health(journal: &Journal, report: &health::Report) {
                 format!("[inactive] shutting down {server} due to connection failure: {reason}");
             journal.tell(Kind::ServerDown, about, text);
         }
+        // That comes too often to be told.
+        Health::Weighs { .. } => {}
     }
 }
 
@@ -659,6 +661,7 @@ fn targets_of(service: &VirtualService) -> Vec<Target> {
             server: server.socket,
             address: SocketAddr::new(server.socket.ip(), server.check_port),
             protocol: service.check_protocol,
+            weight: server.weight,
             probe: service.probe.clone()?,
         })
     });

@@ -80,6 +80,12 @@ pub enum Failure {
         /// What was expected, quoted.
         expected: String,
     },
+    /// Its agent says that it is not to be used.
+    #[error("its agent says {said}")]
+    Said {
+        /// What, quoted.
+        said: String,
+    },
     /// The director could not make the check. That says nothing about the server.
     #[error("the director could not check: {error}")]
     Untried {
@@ -92,6 +98,11 @@ impl Failure {
     /// Whether it is the director that failed, which says nothing about the server.
     pub fn is_the_directors(&self) -> bool {
         matches!(self, Self::Untried { .. })
+    }
+
+    /// Whether the server itself says so, which nobody has to ask twice.
+    pub fn is_said(&self) -> bool {
+        matches!(self, Self::Said { .. })
     }
 
     /// What a system call's error means for the check.
@@ -127,6 +138,8 @@ impl Failure {
 pub enum Step {
     /// The TCP handshake, or choosing the peer of a UDP socket.
     Connect,
+    /// The TLS handshake.
+    Secure,
     /// Writing what is to be sent.
     Send,
     /// Reading the answer.
@@ -137,6 +150,7 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect to",
+            Self::Secure => "TLS handshake with",
             Self::Send => "send to",
             Self::Read => "read from",
         })

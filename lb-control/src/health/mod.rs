@@ -3,27 +3,39 @@
 //! - `machine`: one nanny. No socket and no clock: it is given outcomes and the time.
 //! - `check`: what an answer is worth, from its bytes alone.
 //! - `failure`: what was wrong, in words for an operator.
+//! - `weighing`: what weight a server has, over time; as free of I/O as `machine`.
 //! - `probe`: one check of one server over real sockets, of which `sctp` makes some; `program`: the
-//!   same by a program.
+//!   same by a program. `http`, `dns`, `icmp` and `greeting` speak protocols over what `visit` (whom, and how
+//!   long) and `tls` give them; `certificate` reads how long one is good.
+//! - `agent`: what a server says of itself; `load`: what a program says of its load.
 //! - `witness`: what happens during a check, for those who look on.
-//! - `runner`: all nannies in one task: starts the checks that are due, hands outcomes to the
+//! - `runner`: all nannies in one task, on a thread of its own: starts the checks that are due, hands outcomes to the
 //!   machines and reports what changed.
 //!
 //! Nothing here writes to a map, and nothing but `runner` and `probe` knows that sockets exist. A
-//! further kind of check is an arm in `probe`; what makes a server come and go (rise and fall
-//! counts, overrides) belongs to `machine`.
+//! further kind of check is an arm in `probe`; what makes a server come and go belongs to `machine`.
 
 use std::net::SocketAddr;
 
 use crate::model::{Probe, Protocol, ServiceId};
 
+pub mod agent;
+mod certificate;
 pub mod check;
+mod dns;
 mod failure;
+mod greeting;
+mod http;
+mod icmp;
+mod load;
 pub mod machine;
 mod probe;
 mod program;
 mod runner;
 mod sctp;
+mod tls;
+mod visit;
+pub mod weighing;
 pub mod witness;
 
 pub use failure::{Failure, Step, quoted};
@@ -42,6 +54,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// By which protocol.
     pub protocol: Protocol,
+    /// The weight that it has by configuration.
+    pub weight: u16,
     /// What to try and when.
     pub probe: Probe,
 }

@@ -10,28 +10,76 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::{TcpStream, UdpSocket},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
-    Failure, Outcome, Step, Target, Timing,
+    Failure, Outcome, Step, Target, Timing, agent,
     check::{Rest, Verdict, appetite, judge, wanted},
+    dns,
     failure::quoted,
-    program, sctp,
+    greeting, http, icmp, program, sctp, tls,
+    visit::Visit,
     witness::{Happening, Witness, nobody},
 };
-use crate::model::{Check, Expect, Protocol};
+use crate::model::{Check, Expect, Protocol, Tls};
 
 /// How long a UDP service without an `expect` has for refusing a datagram.
 const REFUSAL: Duration = Duration::from_secs(1);
+
+/// The pause before a failed check is tried again, unless its interval is shorter.
+const BEFORE_RETRY: Duration = Duration::from_millis(200);
 
 /// Checks a real server once.
 pub async fn probe_once(target: &Target) -> Outcome {
     probe_told(target, &mut nobody).await
 }
 
-/// The same, and tells what happens as it happens.
+/// The same, and tells what happens as it happens. A failed try is followed by others, if the probe has some.
 pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
+    let mut left = target.probe.retries;
+    loop {
+        let outcome = match target.probe.limit {
+            Some(limit) => within(limit, target.address, try_once(target, witness)).await,
+            None => try_once(target, witness).await,
+        };
+        match outcome {
+            Err(failure) if left > 0 && !failure.is_the_directors() => {
+                left -= 1;
+                witness(Happening::Again(&failure));
+                sleep(limit(target).min(BEFORE_RETRY)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What a server's agent says.
+pub(super) async fn ask_agent(target: &Target, port: u16) -> Result<agent::Said, Failure> {
+    let address = SocketAddr::new(target.server.ip(), port);
+    let limit = target.probe.limit.unwrap_or_else(|| limit(target));
+    let mut witness = nobody;
+    agent::ask(&mut Visit::begin(address, limit, &mut witness)).await
+}
+
+/// A check that may take so long altogether.
+async fn within(
+    limit: Duration,
+    server: SocketAddr,
+    check: impl Future<Output = Outcome>,
+) -> Outcome {
+    timeout(limit, check).await.unwrap_or_else(|_elapsed| {
+        Err(Failure::Step {
+            step: Step::Read,
+            server,
+            error: format!("no answer within {limit:?}"),
+        })
+    })
+}
+
+/// What is rare is put elsewhere, so that a check that only connects stays small: there may be thousands under
+/// way.
+async fn try_once(target: &Target, witness: Witness<'_>) -> Outcome {
     let (server, limit) = (target.address, limit(target));
     match (&target.probe.check, target.protocol) {
         (Check::Talk { send, expect }, Protocol::Tcp) => {
@@ -63,8 +111,62 @@ pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
             error: format!("nobody can be asked by {protocol}; only a program can check this"),
         }),
         (Check::Program { command, expect }, _) => {
-            program::run(server, command, expect.as_deref(), limit, witness).await
+            Box::pin(program::run(
+                server,
+                command,
+                expect.as_deref(),
+                limit,
+                witness,
+            ))
+            .await
         }
+        (Check::Tls { tls, send, expect }, _) => {
+            let secured = talk_secured(target, tls, send.as_deref(), expect.as_ref(), witness);
+            Box::pin(secured).await
+        }
+        (Check::Http(http), _) => Box::pin(http::page(&mut Visit::of(target, witness), http)).await,
+        (Check::Grpc(grpc), _) => {
+            Box::pin(http::health(&mut Visit::of(target, witness), grpc)).await
+        }
+        (Check::Dns(question), protocol) => {
+            Box::pin(dns::ask(
+                &mut Visit::of(target, witness),
+                question,
+                protocol,
+            ))
+            .await
+        }
+        (Check::Icmp, _) => Box::pin(icmp::echo(&mut Visit::of(target, witness))).await,
+        (Check::Greeting(greeting), _) => {
+            Box::pin(greeting::greet(&mut Visit::of(target, witness), greeting)).await
+        }
+    }
+}
+
+/// A conversation inside TLS.
+async fn talk_secured(
+    target: &Target,
+    tls: &Tls,
+    send: Option<&[u8]>,
+    expect: Option<&Expect>,
+    witness: Witness<'_>,
+) -> Outcome {
+    let mut visit = Visit::of(target, witness);
+    let stream = visit.connect().await?;
+    let mut stream = tls::secure(&mut visit, tls, None, stream).await?;
+    if let Some(text) = send {
+        visit.send(&mut stream, text).await?;
+    }
+    let Some(expect) = expect else {
+        return Ok(());
+    };
+    let is_decided = |bytes: &[u8]| judge(expect, bytes, Rest::Open) != Verdict::NeedMore;
+    let (answer, _) = visit
+        .read(&mut stream, appetite(expect), is_decided)
+        .await?;
+    match judge(expect, &answer, Rest::Ended) {
+        Verdict::Mismatch(failure) => Err(failure),
+        Verdict::Matched | Verdict::NeedMore => Ok(()),
     }
 }
 
@@ -203,7 +305,7 @@ async fn read_until_decided(
 }
 
 /// A UDP socket that hears only its server, and the ICMP errors about it.
-async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
     let any = match server {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -214,7 +316,7 @@ async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// The first `size` bytes of the next datagram; room for them is made when it is there.
-async fn datagram(socket: &UdpSocket, size: usize) -> io::Result<Vec<u8>> {
+pub(super) async fn datagram(socket: &UdpSocket, size: usize) -> io::Result<Vec<u8>> {
     // tokio's own `recv` waits for data only: an ICMP error would not wake it.
     let interest = Interest::READABLE | Interest::ERROR;
     socket

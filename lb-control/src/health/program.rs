@@ -22,7 +22,7 @@ use super::{
     Failure, Outcome,
     check::printed,
     failure::quoted,
-    witness::{Happening, Witness},
+    witness::{Happening, Witness, nobody},
 };
 
 /// How much of a program's output is kept.
@@ -40,6 +40,39 @@ pub(super) async fn run(
     limit: Duration,
     witness: Witness<'_>,
 ) -> Outcome {
+    let (status, output) = run_to_its_end(server, command, limit, witness).await?;
+    if !status.success() {
+        return Err(Failure::Exited {
+            status: words(status),
+            printed: quoted(&output),
+        });
+    }
+    expect.map_or(Ok(()), |expect| printed(expect, &output))
+}
+
+/// What a program prints that ends well.
+pub(super) async fn output(
+    server: SocketAddr,
+    command: &[String],
+    limit: Duration,
+) -> Result<Vec<u8>, Failure> {
+    let (status, output) = run_to_its_end(server, command, limit, &mut nobody).await?;
+    if !status.success() {
+        return Err(Failure::Exited {
+            status: words(status),
+            printed: quoted(&output),
+        });
+    }
+    Ok(output)
+}
+
+/// How it ended, and the beginning of what it printed.
+async fn run_to_its_end(
+    server: SocketAddr,
+    command: &[String],
+    limit: Duration,
+    witness: Witness<'_>,
+) -> Result<(ExitStatus, Vec<u8>), Failure> {
     let (program, arguments) = command.split_first().ok_or_else(|| Failure::NotStarted {
         program: String::new(),
         error: "no program given".to_owned(),
@@ -57,13 +90,7 @@ pub(super) async fn run(
         status: &words(status),
         printed: &output,
     });
-    if !status.success() {
-        return Err(Failure::Exited {
-            status: words(status),
-            printed: quoted(&output),
-        });
-    }
-    expect.map_or(Ok(()), |expect| printed(expect, &output))
+    Ok((status, output))
 }
 
 /// A program and what it starts in turn. Dropped before it has ended, it is killed as a whole.
@@ -145,7 +172,7 @@ fn words(status: ExitStatus) -> String {
 mod tests {
     use tokio::net::unix::pipe;
 
-    use super::{super::witness::nobody, *};
+    use super::*;
 
     const GENEROUS: Duration = Duration::from_secs(30);
 

@@ -1,5 +1,7 @@
 //! What happens during a check, for those who look on: `lb nanny`.
 
+use super::Failure;
+
 /// Is told what happens, as it happens.
 pub type Witness<'a> = &'a mut (dyn FnMut(Happening<'_>) + Send);
 
@@ -11,6 +13,15 @@ pub fn nobody(_happening: Happening<'_>) {}
 pub enum Happening<'a> {
     /// The handshake is complete.
     Connected,
+    /// The TLS handshake is complete.
+    Secured {
+        /// For how many days the server's certificate is good; nothing if that cannot be read.
+        days: Option<i64>,
+    },
+    /// The server answered so, in words.
+    Answered(&'a str),
+    /// A try went wrong, and there is another one.
+    Again(&'a Failure),
     /// All of this was handed to the kernel.
     Sent(&'a [u8]),
     /// This came, after what came before.

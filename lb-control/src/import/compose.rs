@@ -461,6 +461,7 @@ fn taken_numbers(services: &[Service]) -> HashSet<u32> {
 fn checked_elsewhere(settings: &[Setting]) -> bool {
     settings.iter().any(|setting| match setting.name {
         "check_port" => true,
+        "check" => setting.value == "icmp",
         "send_program" => !setting.value.contains("%p"),
         _ => false,
     })

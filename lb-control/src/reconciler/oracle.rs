@@ -403,14 +403,14 @@ fn service(number: usize, taken: &BTreeSet<Selector>, lot: &mut Lot) -> VirtualS
         server.origin = lot.of(&[Origin::File, Origin::File, Origin::Command]);
         servers.push(server);
     }
-    let probe = Probe {
-        check: Check::Talk {
+    let probe = Probe::new(
+        Check::Talk {
             send: None,
             expect: None,
         },
-        interval: Duration::from_secs(1),
-        reentry: Duration::from_secs(1),
-    };
+        Duration::from_secs(1),
+        Duration::from_secs(1),
+    );
     let address = ServiceAddress {
         address: [10, 0, 0, 0].into(),
         port: 1,
@@ -464,10 +464,12 @@ fn report(lot: &mut Lot) -> Event {
     Event::Health(Report {
         service: some_service(lot),
         server: socket(lot.below(6)),
-        health: if lot.chance(65) {
-            Health::Up
-        } else {
-            Health::Down { reason }
+        health: match lot.below(20) {
+            0..12 => Health::Up,
+            12..18 => Health::Down { reason },
+            _ => Health::Weighs {
+                weight: lot.of(&[None, Some(0), Some(5)]),
+            },
         },
     })
 }

@@ -9,14 +9,14 @@ const WEB: ServiceId = ServiceId::Address(ServiceAddress {
 
 /// A site of one service with two servers, which are checked.
 fn file() -> Site {
-    let probe = Probe {
-        check: Check::Talk {
+    let probe = Probe::new(
+        Check::Talk {
             send: None,
             expect: None,
         },
-        interval: Duration::from_secs(1),
-        reentry: Duration::from_secs(1),
-    };
+        Duration::from_secs(1),
+        Duration::from_secs(1),
+    );
     let ServiceId::Address(address) = WEB else {
         unreachable!("it is one of an address")
     };

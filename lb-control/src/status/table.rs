@@ -113,7 +113,8 @@ fn row<D: Dataplane>(
     let traffic = id
         .and_then(|id| dataplane.traffic(id).ok())
         .unwrap_or_default();
-    let part = state.part(&(service.key, server.socket));
+    let key = (service.key, server.socket);
+    let part = state.part(&key);
     ServerRow {
         server: server.socket,
         name: server.name.clone(),
@@ -122,7 +123,7 @@ fn row<D: Dataplane>(
         forwarding: server.forwarding,
         local: matches!(state.way(server.socket.ip()), Some(Resolution::Local)),
         weight: match part {
-            Part::Member { .. } => server.weight,
+            Part::Member { .. } => state.weight(&key).unwrap_or(server.weight),
             Part::Quiesced { .. } | Part::Draining { .. } | Part::Out => 0,
         },
         configured_weight: server.weight,

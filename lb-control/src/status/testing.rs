@@ -15,6 +15,7 @@ pub(crate) fn server(name: &str, socket: &str) -> ServerStatus {
         port: socket.port(),
         forwarding: Forwarding::Nat,
         weight: 1,
+        effective_weight: 1,
         state: ServerState::Up,
         active: 0,
         inactive: 0,
@@ -25,6 +26,9 @@ pub(crate) fn server(name: &str, socket: &str) -> ServerStatus {
         bytes_out: 0,
         checks: 5,
         last_error: None,
+        last_error_time: None,
+        held_seconds: None,
+        certificate_days: None,
         unreachable: None,
         local: false,
         overridden: None,
@@ -68,6 +72,7 @@ pub(crate) fn report() -> StatusReport {
     };
     let down = ServerStatus {
         weight: 2,
+        effective_weight: 2,
         state: ServerState::Down,
         last_error: Some("connect to 10.0.0.12:80: connection refused".to_owned()),
         ..server("rs2", "10.0.0.12:80")

@@ -7,6 +7,10 @@ use super::{
     StatusReport,
     columns::{Cell, Columns, Side, Style, Tone},
 };
+use crate::journal::Utc;
+
+/// With fewer days left, the end of a certificate is told.
+const SOON: i64 = 14;
 
 /// Below the line of a service.
 const INDENT: &str = "  ";
@@ -267,9 +271,33 @@ impl ServerStatus {
             );
         }
         if self.state != ServerState::Up || self.unreachable.is_some() {
-            notes.extend(self.unreachable.iter().chain(&self.last_error).cloned());
+            notes.extend(self.unreachable.iter().cloned());
+            notes.extend(self.last_error.as_ref().map(|error| self.dated(error)));
+        }
+        if let Some(left) = self.held_seconds {
+            notes.push(format!(
+                "it came and went too often: it stays away for {left} s"
+            ));
+        }
+        if self.state == ServerState::Up && self.effective_weight != self.weight {
+            notes.push(format!("its weight is {} now", self.effective_weight));
+        }
+        match self.certificate_days {
+            Some(days) if days < 0 => notes.push("its certificate has ended".to_owned()),
+            Some(days) if days < SOON => {
+                notes.push(format!("its certificate ends in {days} days"));
+            }
+            Some(_) | None => {}
         }
         notes
+    }
+
+    /// An error and when it was.
+    fn dated(&self, error: &str) -> String {
+        match self.last_error_time {
+            Some(time) => format!("{error} ({})", Utc(time)),
+            None => error.to_owned(),
+        }
     }
 }
 

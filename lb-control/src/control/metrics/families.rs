@@ -272,6 +272,12 @@ impl Measures {
             "lb_probe_failures",
             "Checks that a real server failed.",
             checks().map(|(labels, checks)| (labels, checks.failed)),
+        )?;
+        gauges(
+            encoder,
+            "lb_probe_certificate_days",
+            "For how many days the certificate of a real server is still good.",
+            checks().filter_map(|(labels, checks)| Some((labels, checks.certificate_days?))),
         )
     }
 

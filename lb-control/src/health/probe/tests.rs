@@ -21,11 +21,8 @@ fn target(protocol: Protocol, server: SocketAddr, limit: Duration, check: Check)
         server,
         address: server,
         protocol,
-        probe: Probe {
-            check,
-            interval: limit,
-            reentry: limit,
-        },
+        weight: 1,
+        probe: Probe::new(check, limit, limit),
     }
 }
 
@@ -358,3 +355,5 @@ async fn what_has_no_ports_cannot_be_talked_to() {
         assert_eq!(said(&target).await, why);
     }
 }
+
+mod kinds;

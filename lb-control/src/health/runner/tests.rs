@@ -24,10 +24,9 @@ struct Nannies {
 impl Nannies {
     fn start(room: usize) -> Self {
         let (sender, reports) = mpsc::channel(room);
-        Self {
-            handle: Watch::spawn(sender),
-            reports,
-        }
+        let (handle, watch) = Watch::new(sender);
+        tokio::spawn(watch.run());
+        Self { handle, reports }
     }
 
     async fn report(&mut self) -> Report {
@@ -43,6 +42,7 @@ impl Nannies {
         match report.health {
             Health::Up => (report.server, None),
             Health::Down { reason } => (report.server, Some(reason.to_string())),
+            Health::Weighs { weight } => (report.server, Some(format!("weight {weight:?}"))),
         }
     }
 
@@ -77,11 +77,8 @@ fn talk(server: SocketAddr, expect: Option<Expect>) -> Target {
         server,
         address: server,
         protocol: Protocol::Tcp,
-        probe: Probe {
-            check: Check::Talk { send: None, expect },
-            interval: INTERVAL,
-            reentry: INTERVAL * 3,
-        },
+        weight: 1,
+        probe: Probe::new(Check::Talk { send: None, expect }, INTERVAL, INTERVAL * 3),
     }
 }
 
@@ -299,4 +296,108 @@ fn few_servers_start_at_once_and_many_are_spread() {
         assert!(latest <= at_most, "{servers} servers: {latest:?}");
         assert!(latest >= at_most / 2, "{servers} servers: {latest:?}");
     }
+}
+
+/// A server that takes connections, and its agent at a port of its own, which says whatever it is told to say.
+async fn with_agent(host: u8) -> (SocketAddr, u16, tokio::sync::watch::Sender<&'static str>) {
+    let (open, server) = listener(host).await;
+    let agent = TcpListener::bind((server.ip(), 0)).await.unwrap();
+    let port = agent.local_addr().unwrap().port();
+    let (sender, line) = tokio::sync::watch::channel("up 50%\n");
+    tokio::spawn(async move { while open.accept().await.is_ok() {} });
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = agent.accept().await {
+            let said = *line.borrow();
+            let _gone = stream.write_all(said.as_bytes()).await;
+        }
+    });
+    (server, port, sender)
+}
+
+#[tokio::test]
+async fn an_agent_has_its_say() {
+    let (server, port, say) = with_agent(13).await;
+    let mut target = talk(server, None);
+    target.weight = 10;
+    target.probe.agent = Some(port);
+    target.probe.fall = 100;
+    target.probe.slow_start = false;
+    target.probe.reentry = Duration::ZERO;
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(vec![target.clone()]);
+    let weight = |weight: Option<u16>| (server, Some(format!("weight {weight:?}")));
+    // Who comes is never seen with another weight.
+    assert_eq!(nannies.news().await, weight(Some(5)));
+    assert_eq!(nannies.news().await, (server, None));
+    assert_eq!(nannies.status(server).await.weight, Some(5));
+    say.send("drain\n").unwrap();
+    assert_eq!(nannies.news().await, weight(Some(0)));
+    say.send("ready 100%\n").unwrap();
+    assert_eq!(nannies.news().await, weight(None));
+    say.send("down # no disk\n").unwrap();
+    let down = r#"its agent says "down # no disk""#.to_owned();
+    assert_eq!(nannies.news().await, (server, Some(down)));
+    say.send("up\n").unwrap();
+    assert_eq!(nannies.news().await, (server, None));
+    say.send("50%\n").unwrap();
+    assert_eq!(nannies.news().await, weight(Some(5)));
+    // It has no agent any more.
+    target.probe.agent = None;
+    nannies.handle.watch(vec![target]);
+    assert_eq!(nannies.news().await, weight(None));
+}
+
+#[tokio::test]
+async fn who_returns_is_light_before_he_is_there() {
+    let (open, server) = listener(14).await;
+    let mut target = talk(server, None);
+    target.weight = 64;
+    target.probe.reentry = Duration::ZERO;
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(vec![target]);
+    assert_eq!(
+        nannies.news().await,
+        (server, None),
+        "at the start it has all of its weight"
+    );
+    drop(open);
+    assert_eq!(nannies.news().await, (server, Some(refused(server))));
+    let _open = TcpListener::bind(server).await.unwrap();
+    assert_eq!(
+        nannies.news().await,
+        (server, Some("weight Some(2)".to_owned()))
+    );
+    assert_eq!(nannies.news().await, (server, None));
+}
+
+#[tokio::test]
+async fn the_load_is_measured_beside_the_checks() {
+    let (_open, server) = listener(15).await;
+    let mut target = talk(server, None);
+    target.weight = 4;
+    // With so long a pause the load is measured with each check.
+    target.probe.interval = Duration::from_secs(3600);
+    let command = ["/bin/echo", "load average: 0.0,", "%h"];
+    target.probe.load = Some(command.map(str::to_owned).into());
+    let mut nannies = Nannies::start(1);
+    nannies.handle.watch(vec![target]);
+    assert_eq!(nannies.news().await, (server, None));
+    assert_eq!(
+        nannies.news().await,
+        (server, Some("weight Some(6)".to_owned()))
+    );
+}
+
+/// As the daemon has them: the caller has no runtime at all.
+#[test]
+fn nannies_have_a_thread_of_their_own() {
+    let open = std::net::TcpListener::bind("127.0.2.16:0").unwrap();
+    let server = open.local_addr().unwrap();
+    let (sender, mut reports) = mpsc::channel(1);
+    let handle = Watch::spawn(sender).unwrap();
+    handle.watch(vec![talk(server, None)]);
+    let report = reports.blocking_recv().unwrap();
+    assert_eq!((report.server, report.health), (server, Health::Up));
+    drop(handle);
+    assert_eq!(reports.blocking_recv(), None, "the thread has ended");
 }

@@ -11,6 +11,7 @@ use super::{
     tree::Node,
 };
 use crate::{
+    config::directives,
     import::{
         found::Setting,
         report::{Place, Report},
@@ -31,6 +32,8 @@ pub(super) enum Probe {
     },
     /// A program that ends well.
     Program(String),
+    /// A kind of check that lvs.cf has: directives and their values, `check` among them.
+    Kind(Vec<(&'static str, String)>),
 }
 
 /// A checker that was found.
@@ -42,6 +45,8 @@ pub(super) struct Checker {
     pub(super) port: Option<u16>,
     /// Milliseconds between two checks, if it says so.
     pub(super) interval: Option<u32>,
+    /// How often a failed check is tried again.
+    pub(super) retries: u8,
 }
 
 /// What is checked.
@@ -73,12 +78,15 @@ pub(super) fn checker(node: &Node, subject: Subject<'_>, report: &mut Report) ->
         path: None,
         payload: None,
         reply: None,
-        limit: 5,
+        helo: None,
+        record: None,
+        name: None,
         checker: Checker {
             place: node.place.clone(),
             probe: Probe::Connect,
             port: None,
             interval: None,
+            retries: 0,
         },
         report,
     };
@@ -94,8 +102,10 @@ struct Reader<'a, 'r> {
     path: Option<&'a Node>,
     payload: Option<&'a Node>,
     reply: Option<&'a Node>,
-    /// Seconds for a connection.
-    limit: u32,
+    /// `helo_name` of SMTP; `type` and `name` of DNS.
+    helo: Option<&'a Node>,
+    record: Option<&'a Node>,
+    name: Option<&'a Node>,
     checker: Checker,
     report: &'r mut Report,
 }
@@ -113,12 +123,12 @@ impl<'a> Reader<'a, '_> {
             },
             (_, "connect_ip") if node.value().parse() == Ok(self.subject.address) => {}
             (_, "connect_ip") => self.left_out(node, "a server is checked at its own address"),
-            (_, "connect_timeout") => {
-                self.limit = time(node.value()).map_or(5, |limit| limit.div_ceil(1000).max(1));
-                timing(node, self.report);
-            }
             (_, "delay_loop") => self.checker.interval = interval(node, self.report),
-            (_, "retry" | "nb_get_retry" | "delay_before_retry" | "alpha") => {
+            (_, "retry" | "nb_get_retry") => match node.value().parse() {
+                Ok(retries @ 0..=10) => self.checker.retries = retries,
+                Ok(_) | Err(_) => self.left_out(node, "`check_retries` is 0 to 10"),
+            },
+            (_, "connect_timeout" | "delay_before_retry" | "alpha") => {
                 timing(node, self.report);
             }
             ("MISC_CHECK", "misc_path") => self.path = Some(node),
@@ -134,8 +144,9 @@ impl<'a> Reader<'a, '_> {
             ("UDP_CHECK", "min_reply_length" | "max_reply_length") => {
                 self.left_out(node, "the length of an answer is not compared");
             }
-            ("SMTP_CHECK", "helo_name") => self.left_out(node, "the server's greeting is enough"),
-            ("DNS_CHECK", "type" | "name") => self.left_out(node, "no question of DNS is asked"),
+            ("SMTP_CHECK", "helo_name") => self.helo = Some(node),
+            ("DNS_CHECK", "type") => self.record = Some(node),
+            ("DNS_CHECK", "name") => self.name = Some(node),
             ("BFD_CHECK", "name") | ("FILE_CHECK", _) => {}
             _ => known::tell(Within::Server, node, self.report),
         }
@@ -169,34 +180,43 @@ impl<'a> Reader<'a, '_> {
         };
         self.checker.probe = match node.name() {
             "HTTP_GET" => self.http.probe(self.report),
-            "SSL_GET" => {
-                told("servers are not checked over TLS yet; to connect is enough");
-                Probe::Connect
-            }
+            "SSL_GET" => self.http.secure_probe(self.report),
             "SMTP_CHECK" => {
-                told(
-                    "only the greeting is looked at, which must be 220; nothing is said to the server",
+                let mut settings = vec![("check", "smtp".to_owned())];
+                settings.extend(
+                    self.helo
+                        .map(|node| ("check_host", node.value().to_owned())),
                 );
-                Probe::Talk {
-                    send: None,
-                    expect: Some("220".to_owned()),
-                    is_regex: false,
-                }
+                Probe::Kind(settings)
             }
-            "DNS_CHECK" => {
-                told("no question of DNS is asked; only a closed port is noticed");
-                Probe::Connect
-            }
+            "DNS_CHECK" => self.question(),
             "BFD_CHECK" | "FILE_CHECK" => {
                 told("there is no such check; to connect is enough");
                 Probe::Connect
             }
-            "PING_CHECK" => Probe::Program(format!("/bin/ping -c 1 -W {} %h", self.limit)),
+            "PING_CHECK" => Probe::Kind(vec![("check", "icmp".to_owned())]),
             "MISC_CHECK" => self.program(node),
             "UDP_CHECK" => self.datagram(),
             _ => Probe::Connect,
         };
         self.checker
+    }
+
+    /// Any answer without an error is good, as in keepalived.
+    fn question(&mut self) -> Probe {
+        let mut settings = vec![("check", "dns".to_owned())];
+        if let Some(node) = self.record {
+            let name = node.value().to_ascii_uppercase();
+            if directives::RECORDS.contains(&name.as_str()) {
+                settings.push(("check_type", name));
+            } else {
+                self.left_out(node, "records of this type cannot be asked for; SOA is");
+            }
+        }
+        if let Some(node) = self.name {
+            settings.push(("check_name", node.value().to_owned()));
+        }
+        Probe::Kind(settings)
     }
 
     /// The server's address and port become `%h` and `%p`, so that one text does for all servers.
@@ -266,9 +286,9 @@ pub(super) fn interval(node: &Node, report: &mut Report) -> Option<u32> {
 /// Tells of directives about when a check has failed, and what happens here instead.
 pub(super) fn timing(node: &Node, report: &mut Report) {
     let why = match node.name() {
-        "retry" | "nb_get_retry" if node.value() == "0" => return,
-        "retry" | "nb_get_retry" => "a server leaves with its first failed check",
-        "delay_before_retry" => "a failed check is repeated after `timeout`, as any other",
+        "retry" if node.value() == "0" => return,
+        "retry" => "`check_retries` or `fall` could say so",
+        "delay_before_retry" => "a failed check is tried again after 200 ms",
         "connect_timeout" => "each step of a check may take `timeout` seconds",
         // Servers are out until their first check was good.
         "alpha" if is_on(node) => return,
@@ -316,10 +336,23 @@ impl Probe {
                     settings.push(Setting::plain("use_regex", 1, place));
                 }
             }
+            Self::Kind(directives) => {
+                for (name, value) in directives {
+                    settings.push(match value.bytes().all(is_plain) {
+                        true => Setting::plain(name, value, place),
+                        false => Setting::text(name, value, place)?,
+                    });
+                }
+            }
             Self::Program(command) => settings.push(Setting::text("send_program", command, place)?),
         }
         Some(settings)
     }
+}
+
+/// Whether it needs no quotes.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b',')
 }
 
 /// With the escapes of `send` and `expect`.

@@ -17,6 +17,14 @@ pub(super) struct Http<'a> {
     version: Option<&'a str>,
 }
 
+/// What is asked for, and what has to come back.
+struct Page<'a> {
+    path: &'a str,
+    host: Option<&'a str>,
+    codes: Vec<(u16, u16)>,
+    regex: Option<&'a Node>,
+}
+
 impl<'a> Http<'a> {
     /// With the `virtualhost` of the server or the service.
     pub(super) fn new(host: Option<&'a str>) -> Self {
@@ -39,8 +47,52 @@ impl<'a> Http<'a> {
 
     /// The check that comes nearest.
     pub(super) fn probe(self, report: &mut Report) -> Probe {
+        let page = self.page(report);
+        if let Some(node) = page.regex {
+            let why = format!(
+                "`{}`: only the first 4096 bytes of an answer are searched",
+                node.written()
+            );
+            report.left_out(&node.place, why);
+        }
+        let regex = page.regex.map(Node::value);
+        self.request(page.path, &page.codes, page.host, regex)
+    }
+
+    /// The same over TLS. keepalived does not look at certificates.
+    pub(super) fn secure_probe(self, report: &mut Report) -> Probe {
+        let page = self.page(report);
+        let range = |(first, last): &(u16, u16)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        };
+        let codes: Vec<_> = page.codes.iter().map(range).collect();
+        let mut settings = vec![("check", "https".to_owned())];
+        let is_said = |path: &&str| *path != "/";
+        settings.extend(
+            Some(page.path)
+                .filter(is_said)
+                .map(|path| ("check_path", path.to_owned())),
+        );
+        settings.extend(page.host.map(|host| ("check_host", host.to_owned())));
+        settings.push(("check_status", codes.join(",")));
+        settings.extend(
+            page.regex
+                .map(|regex| ("check_body", regex.value().to_owned())),
+        );
+        settings.push(("check_verify", "0".to_owned()));
+        Probe::Kind(settings)
+    }
+
+    /// What is asked for, and what has to come back.
+    fn page(&self, report: &mut Report) -> Page<'a> {
         let Some((first, others)) = self.urls.split_first() else {
-            return self.request("/", &[(200, 299)], self.host, None);
+            return Page {
+                path: "/",
+                host: self.host,
+                codes: vec![(200, 299)],
+                regex: None,
+            };
         };
         for other in others {
             let why = "a second `url`: one request is made";
@@ -85,16 +137,14 @@ impl<'a> Http<'a> {
                 );
                 report.left_out(&node.place, why);
             }
-            if usable {
-                let why = format!(
-                    "`{}`: only the first 4096 bytes of an answer are searched",
-                    node.written()
-                );
-                report.left_out(&node.place, why);
-            }
-            usable.then(|| node.value())
+            usable.then_some(node)
         });
-        self.request(path, &codes, host, regex)
+        Page {
+            path,
+            host,
+            codes,
+            regex,
+        }
     }
 
     fn request(

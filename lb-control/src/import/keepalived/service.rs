@@ -407,7 +407,10 @@ impl<'a> Reader<'a, '_> {
                 told(&other.place, "a second checker");
             }
             let its_interval = checker.interval.or(self.interval).unwrap_or(INTERVAL);
-            if checker.probe != first.probe || port_of(real, checker) != port {
+            if checker.probe != first.probe
+                || checker.retries != first.retries
+                || port_of(real, checker) != port
+            {
                 told(&checker.place, "a checker of its own");
             } else if its_interval != interval {
                 told(&checker.place, "a `delay_loop` of its own");
@@ -424,6 +427,9 @@ impl<'a> Reader<'a, '_> {
                 Vec::new()
             }
         };
+        if first.retries > 0 {
+            settings.push(Setting::plain("check_retries", first.retries, place));
+        }
         if let Some(port) = port {
             settings.push(Setting::plain("check_port", port, place));
         }
