@@ -247,6 +247,9 @@ mod tests {
         assert_eq!(names.service(&identity.0), Some(3));
         assert_eq!(names.service_of(3), Some(&identity.0));
         assert_eq!(names.identity(3), None);
-        assert_eq!(names.server(&(identity.0, identity.1, crate::model::Method::Direct)), None);
+        assert_eq!(
+            names.server(&(identity.0, identity.1, crate::model::Method::Direct)),
+            None
+        );
     }
 }

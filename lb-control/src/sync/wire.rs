@@ -147,12 +147,7 @@ impl Message {
         let mut bytes = Vec::with_capacity(LONGEST);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[VERSION, kind, role, header.pair]);
-        for number in [
-            header.session,
-            header.challenge,
-            header.echo,
-            header.number,
-        ] {
+        for number in [header.session, header.challenge, header.echo, header.number] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(&stream.to_be_bytes());
@@ -688,7 +683,10 @@ mod tests {
                 Err(_) => refused += 1,
             }
         }
-        assert!(read > 1_000 && refused > 1_000, "{read} read, {refused} refused");
+        assert!(
+            read > 1_000 && refused > 1_000,
+            "{read} read, {refused} refused"
+        );
     }
 
     #[test]
