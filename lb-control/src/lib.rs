@@ -31,6 +31,7 @@ pub mod runtime;
 pub mod selectors;
 pub mod state;
 pub mod status;
+pub mod sync;
 pub mod turnover;
 pub mod waiting_room;
 pub mod watch;

@@ -247,7 +247,7 @@ impl Connection {
 }
 
 /// A mark as IPVS writes it in the place of an address: its bytes are the first of it.
-fn as_address(mark: u32, family: Family) -> IpAddr {
+pub(crate) fn as_address(mark: u32, family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::from_bits(mark).into(),
         Family::Ipv6 => Ipv6Addr::from_bits(u128::from(mark) << 96).into(),
