@@ -46,8 +46,8 @@ fn open(tables: &HostTables) {
     let seen = if tables.servers[1].has(Server::SOURCE_NAT) {
         let flow = tables.v4.borrow();
         let way_back = flow.flows.keys().find(|key| key.source_port.get() == 8080);
-        let port = way_back.unwrap().destination_port.get();
-        format!("10.0.0.1:{port}")
+        let port = way_back.map(|key| key.destination_port.get());
+        format!("10.0.0.1:{}", port.unwrap_or_default())
     } else {
         CLIENT.to_owned()
     };
