@@ -47,6 +47,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// So many checks are begun before anything else is looked at again.
 const AT_ONCE: usize = 256;
 
+/// So many who are gone are remembered.
+const MANY: usize = 100_000;
+
 /// What identifies a nanny.
 type Key = (ServiceId, SocketAddr);
 
@@ -95,8 +98,8 @@ pub struct Watch {
     programs: Arc<Semaphore>,
     /// Changes that the receiver has not taken yet: one for each server, so they are bounded.
     unreported: BTreeMap<(Key, About), Report>,
-    /// The weights of those who were dismissed while reports wait to be read: a server that comes back has to
-    /// take its own back.
+    /// The weights of those who were dismissed: that report may be read after the server has come back, who
+    /// then has to take it back.
     gone: BTreeMap<Key, u16>,
     /// When it was last said that the director cannot check.
     complained: Option<Instant>,
@@ -256,8 +259,7 @@ impl Watch {
             .into_iter()
             .map(|target| ((target.service, target.server), target))
             .collect();
-        if self.reports.capacity() == self.reports.max_capacity() {
-            // Whoever reads them has read all, and hears of these targets after that.
+        if self.gone.len() > MANY {
             self.gone.clear();
         }
         for key in known.into_iter().filter(|key| !wanted.contains_key(key)) {
