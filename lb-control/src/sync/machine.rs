@@ -157,6 +157,9 @@ pub enum Rejected {
     /// It is our own.
     #[error("our own message came back")]
     Reflected,
+    /// It is for a session of ours that is over.
+    #[error("for a session of ours that is over")]
+    Late,
     /// It may be new or recorded: it is believed when it answers to what is sent now.
     #[error("of a session that is not known yet")]
     Stranger,
@@ -324,7 +327,7 @@ impl Machine {
         let result = self.hear(now, datagram, sink);
         match &result {
             // What comes by two paths comes twice.
-            Ok(()) | Err(Rejected::Replayed) => {}
+            Ok(()) | Err(Rejected::Replayed | Rejected::Late) => {}
             Err(_) => self.figures.rejected += 1,
         }
         result
@@ -346,6 +349,9 @@ impl Machine {
         }
         self.recognise(now, &header)?;
         self.settle(now);
+        if header.to != self.session && body != Body::Hello {
+            return Err(Rejected::Late);
+        }
         match body {
             Body::Hello => {}
             Body::Data {
@@ -538,6 +544,7 @@ impl Machine {
             role: self.role,
             pair: self.settings.pair,
             session: self.session,
+            to: self.partner.map_or(0, |partner| partner.session),
             challenge: self.challenge,
             echo: echo.unwrap_or(0),
             number: self.number,

@@ -7,12 +7,13 @@
 //!  6  1  the sender's role: 0 standby, 1 active
 //!  7  1  which pair of directors this is (syncd_id)
 //!  8  8  session: drawn by the sender when it starts
-//! 16  8  challenge: drawn by the sender for the next session of the receiver
-//! 24  8  echo: the challenge that the sender has last seen of the receiver, else 0
-//! 32  8  number: one more with each message of a session
-//! 40  4  stream: one more with each time that the sender begins to tell everything
-//! 44  8  sequence: of data, its place in the stream, from 0; of an acknowledgement, the first place that is missing
-//! 52     data: items; acknowledgement: bits of those that are there all the same, the place after `sequence` first
+//! 16  8  to: the receiver's session; 0 if none is known. Data and acknowledgements are for that one alone
+//! 24  8  challenge: drawn by the sender for the next session of the receiver
+//! 32  8  echo: the challenge that the sender has last seen of the receiver, else 0
+//! 40  8  number: one more with each message of a session
+//! 48  4  stream: one more with each time that the sender begins to tell everything
+//! 52  8  sequence: of data, its place in the stream, from 0; of an acknowledgement, the first place that is missing
+//! 60     data: items; acknowledgement: bits of those that are there all the same, the place after `sequence` first
 //!        the seal: see the keys of the heartbeat
 //! ```
 //!
@@ -31,7 +32,7 @@ const MAGIC: &[u8; 4] = b"lbsy";
 const VERSION: u8 = 1;
 
 /// How many bytes stand before the items.
-pub const HEADER: usize = 52;
+pub const HEADER: usize = 60;
 
 /// How many bytes a message has at the most, its seal included: what fits a frame of Ethernet with room for a tunnel.
 pub const LONGEST: usize = 1_400;
@@ -69,6 +70,8 @@ pub struct Header {
     pub pair: u8,
     /// The sender's session.
     pub session: u64,
+    /// The receiver's, as far as the sender knows; 0 for none.
+    pub to: u64,
     /// What the next session of the receiver has to say to be believed.
     pub challenge: u64,
     /// The receiver's challenge; 0 if the sender has heard none.
@@ -147,7 +150,13 @@ impl Message {
         let mut bytes = Vec::with_capacity(LONGEST);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[VERSION, kind, role, header.pair]);
-        for number in [header.session, header.challenge, header.echo, header.number] {
+        for number in [
+            header.session,
+            header.to,
+            header.challenge,
+            header.echo,
+            header.number,
+        ] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(&stream.to_be_bytes());
@@ -177,6 +186,7 @@ impl Message {
             role,
             pair: reader.byte()?,
             session: reader.u64()?,
+            to: reader.u64()?,
             challenge: reader.u64()?,
             echo: reader.u64()?,
             number: reader.u64()?,
@@ -574,6 +584,7 @@ mod tests {
                 role: Role::Active,
                 pair: 5,
                 session: 0x0102_0304_0506_0708,
+                to: 8,
                 challenge: 9,
                 echo: 10,
                 number: 11,
@@ -634,7 +645,8 @@ mod tests {
         };
         assert_eq!(
             hex(&message(body).encode()),
-            "6c627379010201050102030405060708000000000000000900000000000000\
+            "6c62737901020105010203040506070800000000000000080000000000000009\
+             00000000000000\
              0a000000000000000b0000000300000000000000040500000000070100\
              06c63364070001c000020a0050010000000384000003830a0000011f90"
         );

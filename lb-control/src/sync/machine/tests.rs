@@ -200,11 +200,14 @@ fn others_are_not_heard() {
     assert!(!world.nodes[1].machine.figures(world.now).partner);
 }
 
+/// Histories that have found a fault: an acknowledgement of the session before was taken for one of this.
+const FOUND: [u64; 1] = [1_417];
+
 /// Whatever happens: after a quiet time the standby director has what the active one has.
 #[test]
 fn after_any_history_and_quiet_both_have_the_same() {
     let seeds = std::env::var("LB_SYNC_SEEDS").map_or(60, |text| text.parse().unwrap());
-    for seed in 1..=seeds {
+    for seed in (1..=seeds).chain(FOUND) {
         let settings = Settings {
             due: 64,
             window: 16,
