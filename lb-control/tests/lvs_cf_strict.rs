@@ -314,6 +314,7 @@ fn every_extension_is_refused() {
                 | Kind::Flags(_)
                 | Kind::Match
                 | Kind::Secret
+                | Kind::Keys
                 | Kind::Text
                 | Kind::List => &[],
             };
