@@ -11,7 +11,7 @@ use crate::{
     maps::{Server, Service, Settings},
     packet::Packet,
     parse::Frame,
-    persistence,
+    persistence, record,
     room::{Gist, NewFlow},
     state::{Sight, State},
     tables::{FlowEntry, FlowTable, Inserted, Queue, Tables},
@@ -177,12 +177,11 @@ fn remember<F: Family, P: Packet, T: Tables + FlowTable<F>>(
     let state = State::NONE.after(frame.key.protocol, sight(server), frame.flags);
     let way_back = frame.link.way_back(packet).ok_or(Reason::Malformed)?;
     // From here on an entry of an ended flow is replaced or removed, whatever happens.
-    let (is_known, is_queued) = match &stale {
-        Some(entry) => (true, make_way(tables, frame.key, entry, &mut room.other)?),
-        None => (false, false),
+    let place = match &stale {
+        Some(entry) => make_way(tables, frame.key, entry, &mut room.other)?,
+        None => Place::NONE,
     };
-    let NewFlow { flow, other, .. } = room;
-    *flow = Flow {
+    room.flow = Flow {
         state,
         seen: now,
         timeout: tables.timeout(state),
@@ -193,35 +192,86 @@ fn remember<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         virtual_address: frame.key.destination,
         client_address: frame.key.source,
     };
+    if write(tables, server, frame.key, place, Seen::Any, room, now)? {
+        tables.count_connection(id);
+    }
+    Ok(room.flow.server)
+}
+
+/// Where a flow is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// There is an entry of this key, which is retired.
+    is_known: bool,
+    /// Its key is in a queue of the sweeper's.
+    is_queued: bool,
+}
+
+impl Place {
+    /// A key that has no entry.
+    pub(crate) const NONE: Self = Self {
+        is_known: false,
+        is_queued: false,
+    };
+}
+
+/// What a real server is to see as the source of a flow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<A> {
+    /// The client, or by full NAT any port of the pool.
+    Any,
+    /// By full NAT this one.
+    As(A, Be16),
+}
+
+/// Writes the flow of the room, and for masquerading its way back; counts it, and queues its key. The
+/// client of the flow is still the client itself: what the server sees is written here. `false` if another
+/// CPU was faster: then the flow of the room is that one's.
+#[inline(always)]
+pub(crate) fn write<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    server: &Server,
+    key: &FlowKey<F::Address>,
+    place: Place,
+    seen: Seen<F::Address>,
+    room: &mut NewFlow<F::Address>,
+    now: u32,
+) -> Result<bool, Reason> {
+    let Place {
+        is_known,
+        is_queued,
+    } = place;
+    let NewFlow { flow, other, .. } = room;
+    let (id, state) = (flow.server, flow.state);
     if server.is_masqueraded()
-        && let Err(reason) = remember_way_back(tables, server, frame, flow, other, now)
+        && let Err(reason) = remember_way_back(tables, server, key, seen, flow, other, now)
     {
         if is_known {
-            leave_to_sweeper(tables, frame.key, flow);
+            leave_to_sweeper(tables, key, flow);
         }
         return Err(reason);
     }
     let inserted = if is_known {
-        tables.replace(frame.key, flow)
+        tables.replace(key, flow)
     } else {
-        tables.insert(frame.key, flow)
+        tables.insert(key, flow)
     };
     match inserted {
         Inserted::Yes => {}
         // Another CPU began it just now, with the packet before or after this one.
         Inserted::Exists => {
-            let winner = tables.find(frame.key).ok_or(Reason::FlowExpiring)?.get();
+            let winner = tables.find(key).ok_or(Reason::FlowExpiring)?.get();
             if server.is_masqueraded()
                 && (winner.server, winner.client_port) != (id, flow.client_port)
             {
                 tables.remove(other);
             }
             *flow = winner;
-            return Ok(winner.server);
+            return Ok(false);
         }
         Inserted::Full => {
             if is_known {
-                tables.remove(frame.key);
+                tables.remove(key);
             }
             if server.is_masqueraded() {
                 tables.remove(other);
@@ -230,17 +280,22 @@ fn remember<F: Family, P: Packet, T: Tables + FlowTable<F>>(
         }
     }
     FlowTable::<F>::changed(tables, id, None, Some(state));
-    if !is_queued && tables.enqueue(Queue::HalfOpen, frame.key) != Inserted::Yes {
+    record::tell(tables, key, None, Some(state));
+    let queue = if state.is_half_open() {
+        Queue::HalfOpen
+    } else {
+        Queue::Standing
+    };
+    if !is_queued && tables.enqueue(queue, key) != Inserted::Yes {
         // Nobody would ever take it away again.
-        if let Some(entry) = tables.find(frame.key)
-            && retire(tables, frame.key, &entry, other)
+        if let Some(entry) = tables.find(key)
+            && retire(tables, key, &entry, other)
         {
-            tables.remove(frame.key);
+            tables.remove(key);
         }
         return Err(Reason::FlowTableFull);
     }
-    tables.count_connection(id);
-    Ok(id)
+    Ok(true)
 }
 
 /// Puts a flow that is over in the place of one that has ended: without an entry its key, which is in
@@ -260,15 +315,15 @@ fn leave_to_sweeper<F: Family, T: Tables + FlowTable<F>>(
     }
 }
 
-/// Ends what is left of the flow in whose place another begins. Tells whether the key has a place
-/// in the sweeper's queue, which it keeps.
+/// Ends what is left of the flow in whose place another begins. If the key has a place in a queue of the
+/// sweeper's, it keeps it.
 #[inline(always)]
-fn make_way<F: Family, T: Tables + FlowTable<F>>(
+pub(crate) fn make_way<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     key: &FlowKey<F::Address>,
     entry: &T::Entry,
     other: &mut FlowKey<F::Address>,
-) -> Result<bool, Reason> {
+) -> Result<Place, Reason> {
     let is_queued = entry.get().state != State::REPLY;
     let is_ours = if is_queued {
         retire(tables, key, entry, other)
@@ -276,7 +331,10 @@ fn make_way<F: Family, T: Tables + FlowTable<F>>(
         entry.advance(State::REPLY, State::RETIRED, 0)
     };
     if is_ours {
-        Ok(is_queued)
+        Ok(Place {
+            is_known: true,
+            is_queued,
+        })
     } else {
         Err(Reason::FlowExpiring)
     }
@@ -288,7 +346,8 @@ fn make_way<F: Family, T: Tables + FlowTable<F>>(
 fn remember_way_back<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     server: &Server,
-    frame: &Frame<'_, F>,
+    request: &FlowKey<F::Address>,
+    seen: Seen<F::Address>,
     flow: &mut Flow<F::Address>,
     other: &mut FlowKey<F::Address>,
     now: u32,
@@ -296,10 +355,15 @@ fn remember_way_back<F: Family, T: Tables + FlowTable<F>>(
     let (state, timeout) = (flow.state, flow.timeout);
     flow.state = State::REPLY;
     flow.timeout = 0;
-    let remembered = if server.has(Server::SOURCE_NAT) {
-        take_port(tables, server, frame, flow, other)
+    let is_drawn = matches!(seen, Seen::Any);
+    let remembered = if is_drawn && server.has(Server::SOURCE_NAT) {
+        take_port(tables, server, request, flow, other)
     } else {
-        *other = reply_key::<F>(server, frame.key, frame.key.source, frame.key.source_port);
+        let (address, port) = match seen {
+            Seen::As(address, port) if server.has(Server::SOURCE_NAT) => (address, port),
+            Seen::As(..) | Seen::Any => (request.source, request.source_port),
+        };
+        *other = reply_key::<F>(server, request, address, port);
         insert_way_back(tables, other, flow, now)
     };
     flow.state = state;
@@ -339,7 +403,7 @@ fn insert_way_back<F: Family, T: Tables + FlowTable<F>>(
 fn take_port<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     server: &Server,
-    frame: &Frame<'_, F>,
+    request: &FlowKey<F::Address>,
     way_back: &Flow<F::Address>,
     key: &mut FlowKey<F::Address>,
 ) -> Result<(), Reason> {
@@ -354,7 +418,7 @@ fn take_port<F: Family, T: Tables + FlowTable<F>>(
         let place = start.wrapping_add(attempt * 7_919);
         let offset = place.checked_rem(u32::from(size)).unwrap_or(0);
         let port = Be16::new(first.wrapping_add(offset as u16));
-        *key = reply_key::<F>(server, frame.key, F::narrow(&server.tunnel_source), port);
+        *key = reply_key::<F>(server, request, F::narrow(&server.tunnel_source), port);
         match tables.insert(key, way_back) {
             Inserted::Exists => return ControlFlow::Continue(()),
             Inserted::Yes => taken = Ok(()),

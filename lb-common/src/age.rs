@@ -13,7 +13,7 @@ use crate::{
     family::Family,
     flow::{FlowKey, reply_key},
     maps::Settings,
-    persistence,
+    persistence, record,
     state::State,
     tables::{FlowEntry, FlowTable, Queue, Tables},
 };
@@ -121,6 +121,7 @@ pub fn retire<F: Family, T: Tables + FlowTable<F>>(
         return false;
     }
     FlowTable::<F>::changed(tables, flow.server, Some(flow.state), None);
+    record::tell(tables, key, Some(flow.state), None);
     if flow.state != State::TEMPLATE
         && let Some(server) = tables.server(flow.server)
         && server.is_masqueraded()

@@ -24,6 +24,7 @@ pub mod forward;
 pub mod fragment;
 pub mod hash;
 pub mod icmp;
+pub mod learn;
 pub mod lease;
 pub mod link;
 pub mod lookup;
@@ -35,6 +36,7 @@ pub mod persistence;
 pub mod pipeline;
 #[cfg(any(test, feature = "bench"))]
 pub mod recipe;
+pub mod record;
 pub mod room;
 pub mod schedule;
 pub mod sieve;

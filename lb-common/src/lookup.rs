@@ -5,6 +5,7 @@ use crate::{
     flow::{Flow, FlowKey},
     maps::{RangeKey, Server, Service, ServiceKey, Settings},
     parse::Frame,
+    record,
     room::NewFlow,
     state::{Sight, State, ticks},
     tables::{FlowEntry, FlowTable, Tables},
@@ -136,7 +137,7 @@ fn resume<'t, F: Family, T: Tables + FlowTable<F>>(
     }
     // First of all, so that the sweeper does not take a shorter timeout for an expired one.
     entry.touch(now);
-    advance(tables, frame, entry, sight);
+    advance(tables, frame, frame.key, entry, sight);
     if server.has(Server::SOURCE_NAT) {
         entry.copy_source_to(&mut room.flow);
     }
@@ -176,7 +177,7 @@ fn answer<F: Family, T: Tables + FlowTable<F>>(
     let NewFlow { flow, other, .. } = room;
     let entry = request(tables, flow, frame.key.protocol, other, now)?;
     entry.touch(now);
-    advance(tables, frame, &entry, Sight::Reply);
+    advance(tables, frame, other, &entry, Sight::Reply);
     // Where packets like this one change nothing, whatever the client does meanwhile, there is nothing
     // to miss but the time of the last.
     let flow = entry.get();
@@ -207,11 +208,12 @@ pub fn request<F: Family, T: Tables + FlowTable<F>>(
     (is_its && !flow.is_expired(now)).then_some(entry)
 }
 
-/// Moves a flow to the state that the packet leads to, and counts the change.
+/// Moves the flow of this key to the state that the packet leads to, and counts the change.
 #[inline(always)]
 fn advance<F: Family, T: Tables + FlowTable<F>>(
     tables: &T,
     frame: &Frame<'_, F>,
+    key: &FlowKey<F::Address>,
     entry: &impl FlowEntry<F>,
     sight: Sight,
 ) {
@@ -222,6 +224,7 @@ fn advance<F: Family, T: Tables + FlowTable<F>>(
         return;
     }
     FlowTable::<F>::changed(tables, flow.server, Some(flow.state), Some(next));
+    record::tell(tables, key, Some(flow.state), Some(next));
 }
 
 /// Which packets of a server's flows come this way.

@@ -35,6 +35,8 @@ pub mod size {
     /// What the ring holds by which fragments get into the daemon's hands, in bytes: a power of
     /// two.
     pub const HELD: u32 = 1 << 20;
+    /// What the ring holds by which the daemon learns what becomes of flows, in bytes: a power of two.
+    pub const CHANGES: u32 = 1 << 21;
     /// Fragmented datagrams of each address family that are remembered at a time.
     pub const FRAGMENTS: u32 = 16_384;
     /// Destinations whose servers lblc and lblcr remember.
@@ -444,6 +446,8 @@ impl Settings {
     pub const CUT_TUNNELS: u32 = 32;
     /// In [`Settings::flags`]: there are services with ranges of ports.
     pub const RANGES: u32 = 64;
+    /// In [`Settings::flags`]: a partner wants to know what becomes of flows ([`crate::record`]).
+    pub const SYNC: u32 = 128;
 
     /// Whether this flag is set.
     #[must_use]

@@ -10,6 +10,7 @@ use crate::{
     flow::{Flow, FlowKey},
     maps::{NextHop, Persistence, Server, Service, Settings},
     parse::Frame,
+    record,
     room::NewFlow,
     state::State,
     tables::{FlowEntry, FlowTable, Inserted, Queue, Tables},
@@ -69,28 +70,36 @@ pub fn remember<F: Family, T: Tables + FlowTable<F>>(
         virtual_address: frame.key.destination,
         client_address: other.source,
     };
-    if let Some(entry) = tables.find(other) {
+    put(tables, other, flow);
+}
+
+/// Puts a template into the table, if need be in the place of another. Whether it is there now.
+#[inline(always)]
+pub(crate) fn put<F: Family, T: Tables + FlowTable<F>>(
+    tables: &T,
+    key: &FlowKey<F::Address>,
+    template: &Flow<F::Address>,
+) -> bool {
+    let is_there = if let Some(entry) = tables.find(key) {
         // It has ended, or its server may not be had any more. It keeps its place in the queue.
-        let template = entry.get();
+        let old = entry.get();
         if !entry.advance(State::TEMPLATE, State::RETIRED, 0) {
-            return;
+            return false;
         }
-        FlowTable::<F>::changed(tables, template.server, Some(State::TEMPLATE), None);
-        if tables.replace(other, flow) == Inserted::Yes {
-            FlowTable::<F>::changed(tables, id, None, Some(State::TEMPLATE));
-        } else {
-            tables.remove(other);
-        }
-        return;
-    }
-    if tables.insert(other, flow) != Inserted::Yes {
-        return;
-    }
-    if tables.enqueue(Queue::Standing, other) == Inserted::Yes {
-        FlowTable::<F>::changed(tables, id, None, Some(State::TEMPLATE));
+        FlowTable::<F>::changed(tables, old.server, Some(State::TEMPLATE), None);
+        tables.replace(key, template) == Inserted::Yes
+    } else if tables.insert(key, template) == Inserted::Yes {
+        tables.enqueue(Queue::Standing, key) == Inserted::Yes
     } else {
-        tables.remove(other);
+        return false;
+    };
+    if is_there {
+        FlowTable::<F>::changed(tables, template.server, None, Some(State::TEMPLATE));
+        record::tell(tables, key, None, Some(State::TEMPLATE));
+    } else {
+        tables.remove(key);
     }
+    is_there
 }
 
 /// Keeps the template alive that the flow `key` of `server` belongs to. `other` is room for its
@@ -119,18 +128,32 @@ pub fn keep_alive<F: Family, T: Tables + FlowTable<F>>(
     }
 }
 
-/// The key of a template: the client's network and the service's id, in a protocol that there is not.
+/// The key of the template of a client.
 #[inline(always)]
 fn template_key<F: Family>(
     service: u32,
     client: &F::Address,
     persistence: &Persistence,
 ) -> FlowKey<F::Address> {
+    key_of::<F>(service, F::masked(client, &persistence.mask))
+}
+
+/// The key of a template: the client's network and the service's id, in a protocol that there is not.
+#[must_use]
+#[inline(always)]
+pub fn key_of<F: Family>(service: u32, network: F::Address) -> FlowKey<F::Address> {
     FlowKey::new(
-        F::masked(client, &persistence.mask),
+        network,
         F::narrow(&Address6::default()),
         Be16::new((service >> 16) as u16),
         Be16::new(service as u16),
         0,
     )
+}
+
+/// The service's id in such a key.
+#[must_use]
+#[inline(always)]
+pub const fn service_of<A>(key: &FlowKey<A>) -> u32 {
+    (key.source_port.get() as u32) << 16 | key.destination_port.get() as u32
 }

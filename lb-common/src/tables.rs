@@ -219,6 +219,11 @@ pub trait FlowTable<F: Family> {
     /// Changes that.
     fn adjust_census(&self, half_open: i32, standing: i32);
 
+    /// Tells the partner what is in the table under this key now, if the change of its state is worth it
+    /// ([`crate::record::is_worth_telling`]). What the daemon does not read in time is counted
+    /// ([`Event::Untold`]).
+    fn told(&self, key: &FlowKey<F::Address>, before: Option<State>, after: Option<State>);
+
     /// Enters into the books that a flow of a real server went from one state to another:
     /// [`count::changed`]. In the kernel that is a function of its own.
     #[inline(always)]

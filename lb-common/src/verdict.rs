@@ -146,11 +146,19 @@ pub enum Event {
     Stateless = 2,
     /// A fragment waits for the first one of its datagram.
     Held = 3,
+    /// The partner was not told what became of a flow: the daemon does not read fast enough.
+    Untold = 4,
 }
 
 impl Event {
     /// All of them, in the order of their counters.
-    pub const ALL: &[Self] = &[Self::Answered, Self::Displaced, Self::Stateless, Self::Held];
+    pub const ALL: &[Self] = &[
+        Self::Answered,
+        Self::Displaced,
+        Self::Stateless,
+        Self::Held,
+        Self::Untold,
+    ];
 
     /// The name of the counter, for listings and metrics.
     #[must_use]
@@ -160,6 +168,7 @@ impl Event {
             Self::Displaced => "displaced",
             Self::Stateless => "stateless",
             Self::Held => "held",
+            Self::Untold => "untold",
         }
     }
 }

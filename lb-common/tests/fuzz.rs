@@ -49,6 +49,9 @@ fn the_books_stay_right() {
                 Step::Time(ticks) => tables.advance(ticks),
                 Step::Sweep(steps) => tables.sweep_on(steps),
                 Step::Write(write) => write.apply(&mut tables),
+                Step::Learn(mut record) => {
+                    tables.learn(&mut record);
+                }
             }
             if number % 20 == 0 {
                 audit(&tables);

@@ -84,13 +84,21 @@ pub enum Kind {
     ReloadRefused,
     /// The decision log was switched on or off.
     Logging,
+    /// This node became active, or announced its addresses again.
+    Active,
+    /// This node is no longer active.
+    Standby,
+    /// The partner, a path to it, or what keeps this node from being active.
+    Pair,
+    /// A program ran that lvs.cf names for a change of part.
+    Command,
     /// Something that is wanted cannot be done now; it is tried again.
     Trouble,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Started,
         Self::Stopping,
         Self::Attached,
@@ -107,6 +115,10 @@ impl Kind {
         Self::Reloaded,
         Self::ReloadRefused,
         Self::Logging,
+        Self::Active,
+        Self::Standby,
+        Self::Pair,
+        Self::Command,
         Self::Trouble,
     ];
 
@@ -130,6 +142,10 @@ impl Kind {
             Self::Reloaded => "reloaded",
             Self::ReloadRefused => "reload-refused",
             Self::Logging => "logging",
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Pair => "pair",
+            Self::Command => "command",
             Self::Trouble => "trouble",
         }
     }
@@ -149,7 +165,11 @@ impl Kind {
             | Self::Changed
             | Self::Zeroed
             | Self::Reloaded
-            | Self::Logging => Level::INFO,
+            | Self::Logging
+            | Self::Active
+            | Self::Standby
+            | Self::Pair
+            | Self::Command => Level::INFO,
             Self::ServerDown | Self::Sorry | Self::Trouble => Level::WARN,
             Self::NotAttached | Self::ReloadRefused => Level::ERROR,
         }

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod measured;
+pub mod pair;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,8 +38,11 @@ use crate::{
 /// The answer to `lb status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusReport {
-    /// The part this node plays: `active` (this release knows no partner).
+    /// The part this node plays.
     pub role: Role,
+    /// The partner, if there is to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<pair::PairStatus>,
     /// The interfaces that the program is attached to.
     pub interfaces: Vec<InterfaceStatus>,
     /// The virtual services, in the order of lvs.cf.
@@ -64,6 +68,28 @@ pub struct StatusReport {
 pub enum Role {
     /// It holds the virtual addresses.
     Active,
+    /// It could take over.
+    Standby,
+    /// It has just begun to listen for its partner.
+    Starting,
+    /// Its addresses are coming off.
+    Leaving,
+    /// It is about to end.
+    Stopping,
+}
+
+impl Role {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Starting => "starting",
+            Self::Leaving => "leaving",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 /// An interface with the program on it.
@@ -311,6 +337,7 @@ pub fn overall<D: Dataplane>(dataplane: &D) -> StatusReport {
     let [ipv4, ipv6] = dataplane.flows().unwrap_or_default();
     StatusReport {
         role: Role::Active,
+        pair: None,
         interfaces: Vec::new(),
         services: Vec::new(),
         leaving: Vec::new(),

@@ -454,9 +454,10 @@ fn what_is_said() {
         ),
         // Directives without effect.
         (
-            "keepalive = 1",
-            &["1:1 warning: `keepalive` has no effect yet"],
+            "syncd_id = 1",
+            &["1:1 warning: `syncd_id` has no effect yet"],
         ),
+        ("keepalive = 1", &[]),
         (
             "heartbeat = 0|heartbeat = 1|syncdaemon = 0|hard_shutdown = 1",
             &[],
@@ -1527,7 +1528,7 @@ fn check_answers_people_and_machines() {
         loaded
             .warnings
             .iter()
-            .any(|one| one.contains("`keepalive` has no effect yet"))
+            .any(|one| one.contains("has no effect"))
     );
     std::fs::remove_dir_all(&directory).unwrap();
     let error = anyhow::Error::from(config::load(&path).unwrap_err());
@@ -1590,6 +1591,7 @@ fn the_table_of_directives_is_true() {
                 Kind::Mask => &["x"],
                 Kind::Port | Kind::Ports => &["no-such-service"],
                 Kind::Secret => &["too short"],
+                Kind::Keys => &["1:00", "\"\"", "0:000102030405060708090a0b0c0d0e0f"],
                 Kind::Match => &["tcp", "\"icmp 10.0.0.1\"", "\"tcp 10.0.0.1:x\""],
                 Kind::Choice(_) | Kind::Flags(_) => &["no-such-word"],
                 Kind::Text => &["a b", "\"a"],

@@ -16,6 +16,7 @@ use aya_ebpf::{
     cty::c_void,
     helpers,
 };
+use bytemuck::Pod;
 use lb_common::{
     family::Family,
     maps::NextHop,
@@ -67,6 +68,22 @@ pub(crate) fn peek<T, const ENTRIES: usize>(queue: &Queue<T, ENTRIES>, element: 
 pub(crate) fn redirect(interface: u32) -> u32 {
     // SAFETY: the helper has no conditions; an unknown interface is found out later.
     unsafe { helpers::bpf_redirect(interface, 0) as u32 }
+}
+
+/// Copies bytes of the packet from byte `at` on; `false` if it ends before.
+#[inline(always)]
+pub(crate) fn copy_from<T: Pod>(ctx: *mut xdp_md, at: u32, to: &mut T) -> bool {
+    let (to, size) = (ptr::from_mut(to).cast(), size_of::<T>() as u32);
+    // SAFETY: the context is the kernel's, and there is room for so many bytes, whatever they are.
+    unsafe { helpers::bpf_xdp_load_bytes(ctx, at, to, size) == 0 }
+}
+
+/// Copies bytes into the packet from byte `at` on; nothing if it ends before.
+#[inline(always)]
+pub(crate) fn copy_to<T: Pod>(ctx: *mut xdp_md, at: u32, from: &T) {
+    let (from, size) = (ptr::from_ref(from).cast_mut().cast(), size_of::<T>() as u32);
+    // SAFETY: the context is the kernel's, which only reads so many bytes there.
+    unsafe { helpers::bpf_xdp_store_bytes(ctx, at, from, size) };
 }
 
 /// Adds to a counter that other CPUs add to as well.

@@ -19,6 +19,7 @@ use lb_common::{
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
     icmp::Complaint,
+    learn::learn,
     lease::{Clock, Lease, Moment},
     maps::{
         Census, HeldFrame, InterfaceTraffic, Load, Locality, LocalityKey, NextHop, Persistence,
@@ -26,6 +27,7 @@ use lb_common::{
         size,
     },
     packet::Packet,
+    record::{self, Record},
     room::Room,
     sieve,
     state::{State, TICK_SHIFT},
@@ -141,6 +143,25 @@ static VLANS: HashMap<u32, Vlan, { size::VLANS as usize }> = HashMap::new();
 /// How many packets were not steered, by [`Reason`].
 #[btf_map(name = "reasons")]
 static REASONS: PerCpuArray<u64, { Reason::ALL.len() }> = PerCpuArray::new();
+/// What became of flows, on its way to the daemon, which tells the partner.
+#[btf_map(name = "changes")]
+static CHANGES: RingBuf<(), { size::CHANGES as usize }> = RingBuf::new();
+/// The key of the flow of IPv4 that is told.
+#[btf_map(name = "told4")]
+static TOLD4: PerCpuArray<Key4, 1> = PerCpuArray::new();
+/// The key of the flow of IPv6 that is told.
+#[btf_map(name = "told6")]
+static TOLD6: PerCpuArray<Key6, 1> = PerCpuArray::new();
+/// The record that is being learned. What learns is no packet, and may be interrupted by one: it has rooms of
+/// its own.
+#[btf_map(name = "lesson")]
+static LESSON: PerCpuArray<Record, 1> = PerCpuArray::new();
+/// Room to learn a flow of IPv4.
+#[btf_map(name = "lesson4")]
+static LESSON4: PerCpuArray<Room<Address4>, 1> = PerCpuArray::new();
+/// Room to learn a flow of IPv6.
+#[btf_map(name = "lesson6")]
+static LESSON6: PerCpuArray<Room<Address6>, 1> = PerCpuArray::new();
 /// Room for one packet of IPv4.
 #[btf_map(name = "room4")]
 static ROOM4: PerCpuArray<Room<Address4>, 1> = PerCpuArray::new();
@@ -212,6 +233,42 @@ pub(crate) fn room4() -> Option<&'static mut Room<Address4>> {
 pub(crate) fn room6() -> Option<&'static mut Room<Address6>> {
     // SAFETY: as in `room4`.
     ROOM6.get_ptr_mut(0).map(|room| unsafe { &mut *room })
+}
+
+/// The record that is being learned.
+#[inline(always)]
+pub(crate) fn lesson() -> Option<&'static mut Record> {
+    // SAFETY: the value is this CPU's own, there is one who learns, and nobody has two of these.
+    LESSON.get_ptr_mut(0).map(|record| unsafe { &mut *record })
+}
+
+/// Learns the record, if it is one of IPv4: what came of it.
+#[inline(always)]
+fn learn_in<F: Family>(room: Option<*mut Room<F::Address>>) -> u32
+where
+    KernelTables: FlowTable<F>,
+{
+    let (Some(record), Some(room)) = (lesson(), room) else {
+        return u32::from(record::Outcome::NONE.0);
+    };
+    // SAFETY: as in `lesson`.
+    let room = unsafe { &mut *room };
+    let tables = KernelTables::without_packet();
+    u32::from(learn::<F, _>(&tables, record, &mut room.key, &mut room.new).0)
+}
+
+/// Learns the record of IPv4, as a global function: what came of it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn learn_v4() -> u32 {
+    learn_in::<V4>(LESSON4.get_ptr_mut(0))
+}
+
+/// The same for IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn learn_v6() -> u32 {
+    learn_in::<V6>(LESSON6.get_ptr_mut(0))
 }
 
 /// What the ICMP error that is being handled says about a tunnel.
@@ -828,13 +885,42 @@ const fn state_of(number: u32) -> Option<State> {
 }
 
 macro_rules! flow_table {
-    ($family:ty, $key:ty, $address:ty, $flows:ident, $half_open:ident, $standing:ident, $fragments:ident, $changed:ident) => {
+    ($family:ty, $key:ty, $address:ty, $flows:ident, $half_open:ident, $standing:ident, $fragments:ident, $changed:ident, $told:ident, $tell:ident) => {
         /// [`count::changed`] as a global function.
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $changed(server: u32, before: u32, after: u32) -> u32 {
             let tables = KernelTables::without_packet();
             count::changed::<$family, _>(&tables, server, state_of(before), state_of(after));
+            0
+        }
+
+        /// Tells the partner of the flow whose key was left there, as a global function.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $tell(before: u32, after: u32) -> u32 {
+            if !record::is_worth_telling(state_of(before), state_of(after)) {
+                return 0;
+            }
+            let tables = KernelTables::without_packet();
+            // SAFETY: the slot is this CPU's own.
+            let Some(key) = $told.get_ptr(0).map(|key| unsafe { &*key }) else {
+                return 0;
+            };
+            let Some(entry) = FlowTable::<$family>::find(&tables, key) else {
+                return 0;
+            };
+            let Some(mut record) = CHANGES.reserve_untyped::<Record>(0) else {
+                tables.count(Event::Untold);
+                return 0;
+            };
+            // SAFETY: a record is whatever lies in the ring, and all of it is written here.
+            let place = unsafe { &mut *record.as_mut_ptr() };
+            // SAFETY: as in `KernelEntry::get`; each field is read once.
+            let flow = unsafe { &*entry.flow };
+            let flags = if after == NO_STATE { Record::ENDED } else { 0 };
+            place.fill::<$family>(key, flow, tables.now(), flags);
+            record.submit(0);
             0
         }
 
@@ -933,6 +1019,19 @@ macro_rules! flow_table {
             }
 
             #[inline(always)]
+            fn told(&self, key: &$key, before: Option<State>, after: Option<State>) {
+                if is_dry() {
+                    return;
+                }
+                let Some(place) = $told.get_ptr_mut(0) else {
+                    return;
+                };
+                // SAFETY: the slot is this CPU's own.
+                unsafe { *place = *key };
+                $tell(state_number(before), state_number(after));
+            }
+
+            #[inline(always)]
             fn changed(&self, server: u32, before: Option<State>, after: Option<State>) {
                 $changed(server, state_number(before), state_number(after));
             }
@@ -955,8 +1054,8 @@ macro_rules! flow_table {
 }
 
 flow_table!(
-    V4, Key4, Address4, FLOWS4, HALF_OPEN4, STANDING4, FRAGMENTS4, changed_v4
+    V4, Key4, Address4, FLOWS4, HALF_OPEN4, STANDING4, FRAGMENTS4, changed_v4, TOLD4, tell_v4
 );
 flow_table!(
-    V6, Key6, Address6, FLOWS6, HALF_OPEN6, STANDING6, FRAGMENTS6, changed_v6
+    V6, Key6, Address6, FLOWS6, HALF_OPEN6, STANDING6, FRAGMENTS6, changed_v6, TOLD6, tell_v6
 );

@@ -16,6 +16,7 @@ use lb_common::{
     link::Link,
     packet::Packet,
     pipeline::{self, Next},
+    record::{self, Record},
     tables::{FlowTable, Queue, Tables},
     verdict::{Fate, Reason, Verdict},
     wire::ethernet::ethertype,
@@ -404,6 +405,43 @@ fn weigh(ctx: XdpContext) -> u32 {
     };
     count::weigh(&KernelTables::without_packet(), u32::from_ne_bytes(*id));
     xdp_action::XDP_PASS
+}
+
+/// Learns the records that the packet consists of, and leaves in each what came of it. The daemon runs it:
+/// flows are made by the program alone, which counts and queues them.
+#[xdp]
+fn learn(ctx: XdpContext) -> u32 {
+    let records = XdpPacket::new(ctx.ctx).length() / size_of::<Record>();
+    for index in 0..Record::AT_ONCE {
+        if index as usize >= records {
+            break;
+        }
+        learn_one(ctx.ctx, index);
+    }
+    xdp_action::XDP_PASS
+}
+
+/// Learns one of the records, as a global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn learn_one(ctx: *mut xdp_md, index: u32) -> u32 {
+    let at = index * size_of::<Record>() as u32;
+    let Some(record) = maps::lesson() else {
+        return 0;
+    };
+    if !kernel::copy_from(ctx, at, record) {
+        return 0;
+    }
+    let outcome = if record.has(Record::IPV6) {
+        maps::learn_v6()
+    } else {
+        maps::learn_v4()
+    };
+    if let Some(record) = maps::lesson() {
+        record.outcome = record::Outcome(outcome as u8);
+        kernel::copy_to(ctx, at, record);
+    }
+    0
 }
 
 /// Runs every [`age::TICK_MS`]: takes a few steps through each queue.

@@ -6,7 +6,7 @@
 //! step.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     fmt::{Debug, Display},
     mem::{Discriminant, discriminant},
     net::IpAddr,
@@ -19,6 +19,7 @@ use lb_common::{
     fragment::FragmentKey,
     maps::NextHop,
     packet::MAX_OFFSET,
+    record::{Outcome, Record},
     tables::Route,
     testing::{
         CLOSED, FRONT, FRONT_VLAN_ID, HostFlows, HostPacket, HostTables, Scenario, Site, Step,
@@ -180,6 +181,7 @@ impl<'a> Both<'a> {
         host.routes = Some(route);
         host.capacity = FLOWS as usize;
         host.fragments = usize::MAX;
+        host.ears = usize::MAX;
         program.set_clock(host.clock.get(), host.random.get())?;
         Ok(Self { program, host })
     }
@@ -200,6 +202,10 @@ impl<'a> Both<'a> {
                 survived(|| self.host.sweep_on(*steps))?;
                 Ok(None)
             }
+            Step::Learn(record) => {
+                self.learn(record, tally)?;
+                Ok(None)
+            }
             Step::Write(write) => {
                 tally.writes.insert(discriminant(write));
                 write.apply(&mut self.host);
@@ -207,6 +213,15 @@ impl<'a> Both<'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// Has both sides learn a record.
+    fn learn(&mut self, record: &Record, tally: &mut Tally) -> Result<()> {
+        let mut ours = *record;
+        survived(|| drop(self.host.learn(&mut ours)))?;
+        let theirs = self.program.learn(record)?;
+        tally.learned.insert(ours.outcome);
+        same("record", &theirs, &ours)
     }
 
     /// Gives both sides a packet. If they forward it, what comes out.
@@ -264,6 +279,7 @@ impl<'a> Both<'a> {
     /// Everything that is remembered and counted.
     fn compare(&mut self) -> Result<()> {
         self.compare_held()?;
+        same("told", &self.program.told()?, &self.host.told.take())?;
         let (program, host) = (&*self.program, &self.host);
         same("reasons", &program.reasons()?, &host.reasons.borrow())?;
         same("events", &program.events()?, &host.events.borrow())?;
@@ -450,6 +466,7 @@ struct Tally {
     packets: u64,
     sweeps: u64,
     writes: HashSet<Discriminant<Write>>,
+    learned: BTreeSet<Outcome>,
     verdicts: BTreeMap<&'static str, u64>,
 }
 
@@ -478,9 +495,24 @@ impl Tally {
         }
         let kinds = self.writes.len();
         ensure!(kinds == Write::KINDS, "{kinds} kinds of writes");
+        for wanted in LEARNED {
+            ensure!(self.learned.contains(&wanted), "no record was {wanted:?}");
+        }
         Ok(())
     }
 }
+
+/// What has to come of some record. The rest takes two CPUs.
+const LEARNED: [Outcome; 8] = [
+    Outcome::LEARNED,
+    Outcome::RENEWED,
+    Outcome::ENDED,
+    Outcome::ABSENT,
+    Outcome::STRANGE,
+    Outcome::FULL,
+    Outcome::TAKEN,
+    Outcome::MALFORMED,
+];
 
 /// What has to happen to some packet. The others take two CPUs, or are answered.
 const WANTED: [Reason; 13] = [

@@ -14,7 +14,7 @@ use kernel::object;
 const MAX_VERIFIED: u32 = 500_000;
 const MAX_VERIFIED_BEFORE_6_18: u32 = 700_000;
 
-const PROGRAMS: [&str; 4] = ["balance", "wind", "sweep", "weigh"];
+const PROGRAMS: [&str; 5] = ["balance", "wind", "sweep", "weigh", "learn"];
 
 #[test]
 fn the_verifier_is_done_soon() {

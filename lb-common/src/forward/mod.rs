@@ -98,6 +98,8 @@ pub fn way_to_client<F: Family, P: Packet, T: Tables>(
     );
     match route {
         Route::Via(hop) => Ok(hop),
+        // A flow that was learned has never been seen.
+        Route::NoNeighbour if flow.way_back.interface == 0 => Err(Reason::NextHopUnknown),
         Route::NoNeighbour => Ok(flow.way_back),
         Route::TooBig(mtu) => {
             *detail = mtu;

@@ -134,6 +134,9 @@ pub fn fuzz(data: &[u8]) {
             Step::Time(ticks) => tables.advance(*ticks),
             Step::Sweep(steps) => tables.sweep_on(*steps),
             Step::Write(write) => write.apply(&mut tables),
+            Step::Learn(record) => {
+                tables.learn(&mut record.clone());
+            }
         }
     }
     audit(&tables);

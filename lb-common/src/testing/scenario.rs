@@ -6,6 +6,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use bytemuck::Zeroable;
+
 use super::{
     BACK, CLOSED, FRONT, Lot, PacketBuilder, Site, Write,
     change::{Withdrawn, change},
@@ -18,7 +20,8 @@ use crate::{
         MethodKind, Persistence, RangeKey, Refusal, SchedulerKind, Server, Service, ServiceKey,
         Settings, Thresholds,
     },
-    state::{DEFAULT_TIMEOUTS, TICK_SHIFT, ticks},
+    record::Record,
+    state::{DEFAULT_TIMEOUTS, State, TICK_SHIFT, ticks},
     wire::{
         Be16,
         protocol::{SCTP, TCP, UDP},
@@ -132,6 +135,8 @@ pub enum Step {
     Sweep(u32),
     /// The control plane writes something.
     Write(Write),
+    /// The partner tells of a flow.
+    Learn(Record),
 }
 
 /// A site and what happens there.
@@ -174,8 +179,9 @@ impl Scenario {
             0..60 => Step::Time(self.time()),
             60..100 => Step::Sweep(self.lot.of(&[1, 2, 5, 64])),
             100..120 => self.write(),
+            120..140 => Step::Learn(self.record()),
             // Packets come between the writes of one change.
-            120..500 if !self.pending.is_empty() => self.write(),
+            140..500 if !self.pending.is_empty() => self.write(),
             _ => {
                 let (interface, frame) = self.packet();
                 self.sent.push((interface, frame.clone()));
@@ -220,6 +226,54 @@ impl Scenario {
         }
         // Some changes change nothing.
         self.pending.pop_front().map_or(Step::Time(0), Step::Write)
+    }
+
+    /// A flow as a partner may tell it: mostly one that can be.
+    fn record(&mut self) -> Record {
+        let mut family = self.family;
+        let known = self.any_key(&ENDS[family]);
+        let lot = &mut self.lot;
+        let mut record = Record::zeroed();
+        if lot.chance(5) {
+            family = 1 - family;
+        }
+        let ends = &ENDS[family];
+        let mut address = |among: &[&str]| {
+            let address: IpAddr = lot.of(among).parse().expect("an address");
+            Address6::from(address)
+        };
+        record.client = address(&ends.clients);
+        record.source = address(&[ends.own]);
+        record.address = address(&ends.virtual_addresses);
+        record.port = Be16::new(lot.of(&PORTS));
+        record.protocol = lot.of(&[TCP, UDP, SCTP]);
+        if let Some(key) = known.filter(|_| lot.chance(80)) {
+            (record.address, record.port) = (key.address, key.port);
+            record.protocol = key.protocol;
+        }
+        record.client_port = Be16::new(lot.of(&CLIENT_PORTS));
+        record.source_port = Be16::new(lot.of(&[1_024, 1_025, 4_320, 4_321]));
+        record.server = lot.below(SERVERS + 1) as u32;
+        record.state = State(match record.protocol {
+            TCP => lot.of(&[1, 1, 3, 4, 5, 6]),
+            UDP => lot.of(&[11, 15]),
+            _ => 16 + lot.below(14) as u32,
+        });
+        if lot.chance(15) {
+            record.state = State::TEMPLATE;
+            record.protocol = 0;
+            record.service = lot.below(9) as u32;
+        }
+        if lot.chance(3) {
+            record.state = State(lot.below(40) as u32);
+        }
+        record.timeout = lot.of(&[0, 0, ticks(3), ticks(300)]);
+        record.silent = lot.of(&[0, 0, 1, ticks(2), ticks(100)]);
+        record.flags = if family == 0 { 0 } else { Record::IPV6 };
+        if lot.chance(30) {
+            record.flags |= Record::ENDED;
+        }
+        record
     }
 
     /// What the lease is from now on, if it changes: mostly there is none.
@@ -588,7 +642,7 @@ pub(super) fn settings(lot: &mut Lot) -> Settings {
     let mut settings = Settings::default();
     let faster = lot.of(&[1, 1, 10, 60]);
     settings.timeouts = DEFAULT_TIMEOUTS.map(|seconds| ticks(seconds) / faster);
-    settings.flags = lot.draw() as u32 & 0x7f;
+    settings.flags = lot.draw() as u32 & 0xff;
     settings.reuse = lot.below(4) as u32;
     settings.flows = lot.of(&[4, 9, 16, FLOWS as u32, FLOWS as u32]);
     settings.half_open = lot.below(settings.flows as usize + 1) as u32;

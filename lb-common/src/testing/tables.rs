@@ -16,12 +16,14 @@ use crate::{
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
     fragment::FragmentKey,
+    learn::learn,
     lease::{Lease, Moment},
     maps::{
         Census, HeldFrame, Load, Locality, LocalityKey, NextHop, Persistence, RangeKey, Rate, Role,
         Server, Service, ServiceKey, Settings, Thresholds, Traffic,
     },
     packet::Packet,
+    record::{Outcome, Record, is_worth_telling},
     room::Room,
     sieve,
     state::{State, TICK_SHIFT},
@@ -141,6 +143,10 @@ pub struct HostTables {
     pub fragments: usize,
     /// How many packets the daemon takes.
     pub hands: usize,
+    /// What the partner was told.
+    pub told: RefCell<Vec<Record>>,
+    /// How much the daemon takes of that.
+    pub ears: usize,
 }
 
 impl Default for HostTables {
@@ -181,6 +187,8 @@ impl Default for HostTables {
             room6: Cell::new(Zeroable::zeroed()),
             fragments: 1_000,
             hands: 1_000,
+            told: RefCell::default(),
+            ears: 1_000,
         }
     }
 }
@@ -246,6 +254,24 @@ impl HostTables {
                 let _ = self.sweep::<F>(queue);
             }
         }
+    }
+
+    /// Learns a record, and writes what came of it into it.
+    pub fn learn(&self, record: &mut Record) -> Outcome {
+        record.outcome = if record.has(Record::IPV6) {
+            self.learn_in::<V6>(record)
+        } else {
+            self.learn_in::<V4>(record)
+        };
+        record.outcome
+    }
+
+    fn learn_in<F: Family>(&self, record: &Record) -> Outcome
+    where
+        Self: FlowTable<F> + HostRoom<F>,
+    {
+        let mut room = HostRoom::<F>::room(self).get();
+        learn::<F, _>(self, record, &mut room.key, &mut room.new)
     }
 
     /// Lets time pass.
@@ -555,6 +581,29 @@ macro_rules! flow_table {
 
             fn census(&self) -> Census {
                 self.$field.borrow().census
+            }
+
+            fn told(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                before: Option<State>,
+                after: Option<State>,
+            ) {
+                let Some(entry) = FlowTable::<$family>::find(self, key) else {
+                    return;
+                };
+                if !is_worth_telling(before, after) {
+                    return;
+                }
+                let mut told = self.told.borrow_mut();
+                if told.len() >= self.ears {
+                    self.count(Event::Untold);
+                    return;
+                }
+                let mut record = Record::zeroed();
+                let flags = if after.is_none() { Record::ENDED } else { 0 };
+                record.fill::<$family>(key, &entry.flow(), self.clock.get(), flags);
+                told.push(record);
             }
 
             fn adjust_census(&self, half_open: i32, standing: i32) {

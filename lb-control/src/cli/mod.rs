@@ -11,6 +11,7 @@ mod doctor;
 mod drops;
 mod events;
 mod explain;
+mod failover;
 mod import;
 pub mod ipvsadm;
 mod log;
@@ -82,6 +83,8 @@ enum Verb {
     Stats(stats::Stats),
     /// Has the daemon read lvs.cf again, and prints what is different now; one that is not fit to be used changes nothing.
     Reload(reload::Reload),
+    /// Has the partner become active, if it is heard and able to; or tells it that this daemon is about to be restarted.
+    Failover(failover::Failover),
     /// Says what of this machine keeps a director from working, or from working fast, and how to mend it; exit status 0
     /// if there is no fault.
     Doctor(doctor::Doctor),
@@ -120,6 +123,7 @@ impl Command {
             Verb::Connections(connections) => connections.run(),
             Verb::Stats(stats) => stats.run(),
             Verb::Reload(reload) => reload.run(),
+            Verb::Failover(failover) => failover.run(),
             Verb::Doctor(doctor) => doctor.run(),
             Verb::Nanny(nanny) => nanny.run(),
             Verb::Completions(completions) => completions.run(),

@@ -43,7 +43,7 @@ pub(super) struct Run {
     /// Where changes by command are kept while the data plane lives; else beside the socket.
     #[arg(long, value_name = "FILE")]
     changes: Option<PathBuf>,
-    /// Be active at once. This release knows no partner and always is.
+    /// Be active at once, without listening for the partner first. If that is active too, the primary stays so.
     #[arg(long)]
     force_active: bool,
     /// How many flows each address family's table holds; a masqueraded flow takes two places. Goes
@@ -94,6 +94,7 @@ impl Run {
             .unwrap_or_else(|| self.socket.with_file_name("changes.json"));
         let options = daemon::Options {
             changes,
+            force_active: self.force_active,
             config: self.config,
             interfaces: self.interfaces,
             mode: match self.xdp {

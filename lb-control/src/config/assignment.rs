@@ -81,6 +81,7 @@ fn arguments<K>(
         | Kind::Flags(_)
         | Kind::Match
         | Kind::Secret
+        | Kind::Keys
         | Kind::Text => 1,
     };
     let Some((taken, extra)) = given.split_at_checked(wanted) else {
@@ -101,7 +102,7 @@ fn arguments<K>(
     if sound {
         sound = match entry.kind {
             // They are likely a part of it.
-            Kind::Secret => nothing_more_than(extra, "the second word", diagnostics),
+            Kind::Secret | Kind::Keys => nothing_more_than(extra, "the second word", diagnostics),
             Kind::HostAndDevice
             | Kind::List
             | Kind::Integer

@@ -52,6 +52,8 @@ pub enum Kind {
     Match,
     /// At least 16 characters that nobody should guess.
     Secret,
+    /// Keys with their numbers: `1:HEX`, with blanks in between.
+    Keys,
     /// One word, or quoted text.
     Text,
     /// Words in brackets.
@@ -77,6 +79,7 @@ impl Kind {
             Self::Flags(words) => format!("some of {}", words.join(", ")),
             Self::Match => "protocol and addresses".into(),
             Self::Secret => "text of 16 characters or more".into(),
+            Self::Keys => "keys, each ID:HEX".into(),
             Self::Text => "text".into(),
             Self::List => "list".into(),
         }
@@ -95,6 +98,7 @@ impl Kind {
             Self::Port | Self::Ports => "80",
             Self::Match => "\"tcp 10.0.0.1:80,443\"",
             Self::Secret => "\"as long as it is secret\"",
+            Self::Keys => "\"1:000102030405060708090a0b0c0d0e0f\"",
             Self::Choice(words) | Self::Flags(words) => words.first().copied().unwrap_or_default(),
             Self::Text => "\"some text\"",
             Self::List => "[ a:b c:d ]",
@@ -184,11 +188,10 @@ macro_rules! table {
 
 use Effect::{Never, Note, Works};
 use Kind::{
-    Boolean, Choice, Entries, Flags, Host, HostAndDevice, Integer, List, Mask, Match, Port, Ports,
-    Secret, Socket, Text, Time,
+    Boolean, Choice, Entries, Flags, Host, HostAndDevice, Integer, Keys, List, Mask, Match, Port,
+    Ports, Secret, Socket, Text, Time,
 };
 
-const ALONE: Effect = not_yet("this director works alone and is always active");
 const NO_SHARED_DISK: Effect = never("shared SCSI disks are not supported");
 const NO_FAILOVER: Effect = not_yet("`failover` blocks are not carried out");
 
@@ -237,25 +240,25 @@ table! {
     /// Directives outside of any block.
     GlobalKey, GLOBALS:
     SerialNo "serial_no" Integer, "0", Note, "A counter that tools raise with every edit.";
-    Primary "primary" Host, "0.0.0.0", ALONE, "Real address of the primary director.";
-    PrimaryPrivate "primary_private" Host, "", ALONE, "Its address on a second network for heartbeats.";
+    Primary "primary" Host, "0.0.0.0", Works, "Real address of the primary director.";
+    PrimaryPrivate "primary_private" Host, "", Works, "Its address on a second network for heartbeats.";
     PrimaryShared "primary_shared" Text, "", NO_SHARED_DISK, "Shared disk as the primary sees it.";
-    Backup "backup" Host, "0.0.0.0", ALONE, "Real address of the backup director; 0.0.0.0 for none.";
-    BackupPrivate "backup_private" Host, "", ALONE, "Its address on the second network; only together with `primary_private`.";
+    Backup "backup" Host, "0.0.0.0", Works, "Real address of the backup director; 0.0.0.0 for none.";
+    BackupPrivate "backup_private" Host, "", Works, "Its address on the second network; only together with `primary_private`.";
     BackupShared "backup_shared" Text, "", NO_SHARED_DISK, "Shared disk as the backup sees it.";
-    BackupActive "backup_active" Boolean, "0", ALONE, "There is a backup director: heartbeats are sent and expected.";
+    BackupActive "backup_active" Boolean, "0", Works, "There is a backup director: heartbeats are sent and expected.";
     Heartbeat "heartbeat" Boolean, "0",
         Never { because: "only `backup_active` decides whether heartbeats are sent, as in Piranha", harmless: &["1"] },
         "Says that there are heartbeats; not looked at.";
-    HeartbeatPort "heartbeat_port" Port, "539", not_yet("no heartbeats are sent"), "UDP port of the heartbeat.";
-    Keepalive "keepalive" Time, "2", not_yet("no heartbeats are sent"), "Time between two heartbeats.";
-    Deadtime "deadtime" Time, "5", not_yet("no heartbeats are expected"), "Silence after which the partner is dead.";
+    HeartbeatPort "heartbeat_port" Port, "539", Works, "UDP port of the heartbeat.";
+    Keepalive "keepalive" Time, "2", Works, "Time between two heartbeats. If neither this nor `deadtime` is written and `heartbeat_format` is `own`: 200ms.";
+    Deadtime "deadtime" Time, "5", Works, "Silence after which the partner is dead. If neither this nor `keepalive` is written and `heartbeat_format` is `own`: 700ms.";
     Service "service" Choice(&["lvs", "fos"]), "lvs", not_yet("with `fos` no service runs: `virtual` blocks are not live and `failover` blocks are not carried out"),
         "Which blocks are live: `virtual` (lvs) or `failover` (fos).";
     Network "network" Choice(&["nat", "direct", "tunnel"]), "nat", Works, "How packets reach the real servers of all services.";
     NatRouter "nat_router" HostAndDevice, "", Works, "Floating address that is the real servers' gateway; only with `network = nat`.";
     NatNmask "nat_nmask" Mask, "0.0.0.0", Works, "Netmask of `nat_router`; without it /32.";
-    MonitorLinks "monitor_links" Integer, "0", not_yet("links are not watched"), "Give up the active role when a link is down.";
+    MonitorLinks "monitor_links" Integer, "0", Works, "Give up the active role when a link is down.";
     Syncdaemon "syncdaemon" Boolean, "0", not_yet("connections are not copied to the partner"), "Copy connections to the partner.";
     SyncdIface "syncd_iface" Text, "eth0", not_yet("connections are not copied to the partner"), "Interface for that.";
     SyncdId "syncd_id" Integer, "0", not_yet("connections are not copied to the partner"), "Number that tells several pairs apart, 0 to 255.";
@@ -265,8 +268,8 @@ table! {
     HardShutdown "hard_shutdown" Boolean, "1",
         never("nannies are not processes that could die alone"),
         "The death of one nanny stops the director.";
-    ActiveCmd "active_cmd" Text, "", not_yet("it is not run"), "Program that runs when the director becomes active.";
-    InactiveCmd "inactive_cmd" Text, "", not_yet("it is not run"), "Program that runs when it no longer is.";
+    ActiveCmd "active_cmd" Text, "", Works, "Program that runs when the director becomes active, and its arguments; no shell.";
+    InactiveCmd "inactive_cmd" Text, "", Works, "The same when it no longer is.";
     RshCommand "rsh_command" Text, "rsh", Works, "How `load_monitor = uptime` reaches the real servers.";
     DebugLevel "debug_level" Text, "NONE", never("Piranha ignored it too; see `--log-format` and LB_LOG"), "Any word.";
     Ipvsadm "ipvsadm" Text, "/sbin/ipvsadm", never("the table is not kept by ipvsadm"), "Program that Piranha used to change the table.";
@@ -285,6 +288,13 @@ table! {
     AnswersPerSecond "answers_per_second" Integer, "1000", "Resets and ICMP errors that the director sends, per second and CPU; what is above is dropped.";
     SnatPorts "snat_ports" Ports, "1024-32767", "The ports that `method = fullnat` takes on the director's addresses. The kernel's own (net.ipv4.ip_local_port_range) should be others.";
     MhSecret "mh_secret" Secret, "", "Makes the hash of mh unpredictable to clients; the same on both directors. Without it the director makes one up for itself.";
+    Failback "failback" Boolean, "0", "The primary becomes active again when it is back; without it who is active stays so.";
+    HeartbeatFormat "heartbeat_format" Choice(&["own", "piranha"]), "own", "How heartbeats are written: ours, or the four bytes of Piranha's pulse for a partner that is one.";
+    HeartbeatKey "heartbeat_key" Keys, "", "Keys that heartbeats are signed with; the first one signs, all are accepted. Better in a file of its own: `heartbeat_key_file`.";
+    HeartbeatKeyFile "heartbeat_key_file" Text, "", "File with such keys, a line each, that only its owner may read.";
+    HeartbeatAuth "heartbeat_auth" Choice(&["receive", "permissive", "enforce"]), "enforce", "With keys: `enforce` signs and believes signed heartbeats only; `permissive` signs and believes all; `receive` does not sign and believes all.";
+    TrackGateway "track_gateway" Host, "0.0.0.0", "A router that has to answer pings: a node that does not hear it does not become active, and gives way to a partner; 0.0.0.0 for none.";
+    CommandTimeout "command_timeout" Time, "10", "How long `active_cmd` and `inactive_cmd` may run before they are ended.";
     FlowTable "flow_table" Entries, "", "How many connections each address family's table holds, 64 to 67108864; a masqueraded one takes two places. Without it, what `lb run --flows` says. Read at the start.";
     HalfOpen "half_open" Entries, "", "How many of them may be waiting for the client's handshake or first answer; at most `flow_table`. Read at the start.";
 }

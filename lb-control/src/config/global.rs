@@ -1,6 +1,6 @@
 //! What the directives outside of blocks mean to the daemon.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
@@ -10,7 +10,16 @@ use super::{
     source::Span,
     values::Time,
 };
-use crate::model::{Method, Timeouts};
+use crate::{
+    heartbeat::{director::Format, key::Key, wire::Authentication},
+    model::{Method, Timeouts},
+};
+
+/// Time between two heartbeats where the file says nothing about them.
+pub const KEEPALIVE: Duration = Duration::from_millis(200);
+
+/// Silence after which the partner is dead, likewise.
+pub const DEADTIME: Duration = Duration::from_millis(700);
 
 /// Everything about the directors themselves. Their floating addresses are in the `Site`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +50,20 @@ pub struct Global {
     pub active_command: Vec<String>,
     /// Run when it no longer is (`inactive_cmd`).
     pub inactive_command: Vec<String>,
+    /// How long these may take (`command_timeout`).
+    pub command_timeout: Duration,
+    /// The primary becomes active again when it is back (`failback`).
+    pub failback: bool,
+    /// How heartbeats are written (`heartbeat_format`).
+    pub heartbeat_format: Format,
+    /// What they are signed with (`heartbeat_key`).
+    pub heartbeat_keys: Vec<Key>,
+    /// Where more of these are (`heartbeat_key_file`); they go first.
+    pub heartbeat_key_file: Option<PathBuf>,
+    /// Which heartbeats are believed (`heartbeat_auth`).
+    pub authentication: Authentication,
+    /// Who has to answer pings (`track_gateway`).
+    pub gateway: Option<IpAddr>,
 }
 
 /// The addresses of one director.
@@ -71,8 +94,16 @@ pub(super) fn global(
         document,
         diagnostics,
     };
-    let keepalive = checks.seconds(GlobalKey::Keepalive, settings.keepalive, 2);
-    let deadtime = checks.seconds(GlobalKey::Deadtime, settings.deadtime, 5);
+    let written = [GlobalKey::Keepalive, GlobalKey::Deadtime];
+    let is_silent = !written.iter().any(|key| document.says(*key));
+    let own = &settings.ours;
+    let (keepalive, deadtime) = match own.heartbeat_format {
+        Format::Own if is_silent => (KEEPALIVE, DEADTIME),
+        Format::Own | Format::Piranha => (
+            checks.seconds(GlobalKey::Keepalive, settings.keepalive, 2),
+            checks.seconds(GlobalKey::Deadtime, settings.deadtime, 5),
+        ),
+    };
     if deadtime <= keepalive {
         // It may be `keepalive` alone that is said, and too much.
         let key = match document.says(GlobalKey::Deadtime) {
@@ -102,6 +133,13 @@ pub(super) fn global(
         }),
         active_command: command(settings.active_cmd.as_deref()),
         inactive_command: command(settings.inactive_cmd.as_deref()),
+        command_timeout: checks.seconds(GlobalKey::CommandTimeout, own.command_timeout, 10),
+        failback: own.failback,
+        heartbeat_format: own.heartbeat_format,
+        heartbeat_keys: checks.keys(settings),
+        heartbeat_key_file: own.heartbeat_key_file.as_ref().map(PathBuf::from),
+        authentication: own.heartbeat_auth,
+        gateway: Some(own.track_gateway).filter(|gateway| !gateway.is_unspecified()),
     }
 }
 
@@ -185,6 +223,29 @@ impl Checks<'_> {
                 default
             }
         }
+    }
+
+    /// Each number once. With Piranha's format there is nothing to sign.
+    fn keys(&mut self, settings: &GlobalSettings) -> Vec<Key> {
+        let own = &settings.ours;
+        let has_keys = !own.heartbeat_keys.is_empty() || own.heartbeat_key_file.is_some();
+        if has_keys && own.heartbeat_format == Format::Piranha {
+            self.warn(
+                GlobalKey::HeartbeatFormat,
+                "Piranha's heartbeats are not signed: whoever can send from the partner's address can move the addresses",
+                "`own` as soon as both nodes are ours",
+            );
+        }
+        for (place, key) in own.heartbeat_keys.iter().enumerate() {
+            let before = own.heartbeat_keys.iter().take(place);
+            if before.into_iter().any(|other| other.id == key.id) {
+                let message = format!("two keys have the number {}", key.id);
+                let span = self::place(self.document, GlobalKey::HeartbeatKey);
+                self.diagnostics
+                    .error(span, message, "a number of its own for each");
+            }
+        }
+        own.heartbeat_keys.clone()
     }
 
     fn backup_active(&mut self, settings: &GlobalSettings) -> bool {

@@ -83,6 +83,8 @@ pub struct Loaded {
     pub global: Global,
     /// The services and addresses.
     pub site: Site,
+    /// What the bytes of the file come down to, to tell whether two nodes have the same.
+    pub digest: u64,
     /// What the author of the file ought to know, each as `file:line:column: warning: …`.
     pub warnings: Vec<String>,
 }
@@ -127,11 +129,18 @@ fn and_more(errors: usize) -> String {
 /// # Errors
 /// If it cannot be read or has errors.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    usable(parse(&path.to_string_lossy(), &bytes(path)?))
+    let bytes = bytes(path)?;
+    usable(parse(&path.to_string_lossy(), &bytes), digest(&bytes))
+}
+
+/// FNV-1a: nothing that keeps anybody from making two files with the same.
+fn digest(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// What can be used of a file.
-fn usable(outcome: Outcome) -> Result<Loaded, LoadError> {
+fn usable(outcome: Outcome, digest: u64) -> Result<Loaded, LoadError> {
     let Outcome {
         site,
         diagnostics,
@@ -142,6 +151,7 @@ fn usable(outcome: Outcome) -> Result<Loaded, LoadError> {
         Some((global, site)) => Ok(Loaded {
             global,
             site,
+            digest,
             warnings: diagnostics.iter().map(line).collect(),
         }),
         None => {

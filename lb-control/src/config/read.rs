@@ -14,7 +14,10 @@ use super::{
     },
     values::{NO_ADDRESS, Netmask, Quoted, Reader},
 };
-use crate::model::{Method, Protocol, Refusal};
+use crate::{
+    heartbeat::{director::Format, wire::Authentication},
+    model::{Method, Protocol, Refusal},
+};
 
 /// All values of a document. Those that cannot be read keep their default.
 pub(super) fn settings<'d>(document: &'d Document, reader: &mut Reader<'_>) -> Settings<'d> {
@@ -131,6 +134,28 @@ fn global(directives: &[Directive<GlobalKey>], reader: &mut Reader<'_>) -> Globa
             }
             GlobalKey::SnatPorts => set(&mut settings.ours.snat_ports, reader.ports(word)),
             GlobalKey::MhSecret => set(&mut settings.ours.mh_secret, reader.secret(word).map(Some)),
+            GlobalKey::Failback => set(&mut settings.ours.failback, reader.boolean(word)),
+            GlobalKey::HeartbeatFormat => set(
+                &mut settings.ours.heartbeat_format,
+                reader.choice(word, &[("own", Format::Own), ("piranha", Format::Piranha)]),
+            ),
+            GlobalKey::HeartbeatKey => set(&mut settings.ours.heartbeat_keys, reader.keys(word)),
+            GlobalKey::HeartbeatKeyFile => {
+                set(&mut settings.ours.heartbeat_key_file, text(directive))
+            }
+            GlobalKey::HeartbeatAuth => set(
+                &mut settings.ours.heartbeat_auth,
+                reader.choice(
+                    word,
+                    &[
+                        ("receive", Authentication::Receive),
+                        ("permissive", Authentication::Permissive),
+                        ("enforce", Authentication::Enforce),
+                    ],
+                ),
+            ),
+            GlobalKey::TrackGateway => set(&mut settings.ours.track_gateway, reader.host(word)),
+            GlobalKey::CommandTimeout => set(&mut settings.ours.command_timeout, reader.time(word)),
             GlobalKey::FlowTable => set(
                 &mut settings.ours.flow_table,
                 reader.integer(word).map(Some),

@@ -10,7 +10,7 @@
 use std::{net::IpAddr, ops::Range, path::Path, sync::Arc};
 
 use super::{
-    Global, LoadError, Loaded, Outcome, bytes,
+    Global, LoadError, Loaded, Outcome, bytes, digest,
     document::ServiceKind,
     names::{Names, SystemNames},
     parse_with, usable,
@@ -62,19 +62,23 @@ impl Rereader {
             let blocks = (!names.was_asked)
                 .then(|| blocks(&outcome, &text))
                 .flatten();
-            let loaded = usable(outcome)?;
+            let loaded = usable(outcome, digest(&text))?;
             match blocks {
                 Some(blocks) => last = Some(Last::new(name, text, blocks, &loaded)),
                 None => return Ok(loaded),
             }
         }
         self.last = last;
-        let Some(Last { global, site, .. }) = &self.last else {
+        let Some(Last {
+            global, site, text, ..
+        }) = &self.last
+        else {
             unreachable!("it was put there just now");
         };
         Ok(Loaded {
             global: global.clone(),
             site: site.clone(),
+            digest: digest(text),
             warnings: Vec::new(),
         })
     }
@@ -286,14 +290,16 @@ mod tests {
             Ok(Loaded {
                 global,
                 site,
+                digest,
                 warnings,
-            }) => format!("{global:?} {site:?} {warnings:?}"),
+            }) => format!("{global:?} {site:?} {digest} {warnings:?}"),
             Err(error) => format!("{error}"),
         }
     }
 
     fn whole(text: &str) -> Result<Loaded, LoadError> {
-        usable(parse_with("lvs.cf", text.as_bytes(), &mut Asked::default()))
+        let outcome = parse_with("lvs.cf", text.as_bytes(), &mut Asked::default());
+        usable(outcome, digest(text.as_bytes()))
     }
 
     /// How many services are the same in memory as before.

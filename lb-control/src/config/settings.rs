@@ -11,7 +11,10 @@ use super::{
     source::Span,
     values::{NO_ADDRESS, Netmask, Quoted, Time},
 };
-use crate::model::{Method, Protocol, Refusal, Selector};
+use crate::{
+    heartbeat::{director::Format, key::Key, wire::Authentication},
+    model::{Method, Protocol, Refusal, Selector},
+};
 
 /// Everything in a file.
 #[derive(Debug, Serialize)]
@@ -106,6 +109,13 @@ pub struct OwnGlobalSettings {
     pub answers_per_second: i32,
     pub snat_ports: Ports,
     pub mh_secret: Option<String>,
+    pub failback: bool,
+    pub heartbeat_format: Format,
+    pub heartbeat_keys: Vec<Key>,
+    pub heartbeat_key_file: Option<String>,
+    pub heartbeat_auth: Authentication,
+    pub track_gateway: IpAddr,
+    pub command_timeout: Time,
     pub flow_table: Option<i32>,
     pub half_open: Option<i32>,
 }
@@ -127,6 +137,13 @@ impl Default for OwnGlobalSettings {
                 last: Some(32_767),
             },
             mh_secret: None,
+            failback: false,
+            heartbeat_format: Format::Own,
+            heartbeat_keys: Vec::new(),
+            heartbeat_key_file: None,
+            heartbeat_auth: Authentication::Enforce,
+            track_gateway: NO_ADDRESS,
+            command_timeout: Time::seconds(10),
             flow_table: None,
             half_open: None,
         }

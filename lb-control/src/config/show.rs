@@ -238,7 +238,7 @@ fn shown<K>(entry: &Entry<K>, said: &[&Directive<K>], source: &Source) -> Shown 
             written: default.map(String::from).into_iter().collect(),
         };
     };
-    let secret = matches!(entry.kind, Kind::Secret);
+    let secret = matches!(entry.kind, Kind::Secret | Kind::Keys);
     let text = |one: &&Directive<K>| {
         let words = one.arguments.iter().map(|word| word.text.as_str());
         words.collect::<Vec<_>>().join(" ")

@@ -45,7 +45,7 @@ fn names_secret(word: &str) -> bool {
     let word = word.to_lowercase().replace('-', "_");
     let mut secrets = GLOBALS
         .iter()
-        .filter(|entry| matches!(entry.kind, Kind::Secret));
+        .filter(|entry| matches!(entry.kind, Kind::Secret | Kind::Keys));
     word.contains("secret") || secrets.any(|entry| within(3, &word, entry.name).is_some())
 }
 

@@ -16,7 +16,10 @@ use super::{
     settings::{Matched, Ports},
     suggest,
 };
-use crate::model::{Protocol, Selector};
+use crate::{
+    heartbeat::key::Key,
+    model::{Protocol, Selector},
+};
 
 /// No address; also what lvs.cf writes for "none".
 pub const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -299,6 +302,24 @@ impl Reader<'_> {
             "at least 16 characters, e.g. of `openssl rand -base64 24`",
         );
         None
+    }
+
+    /// Keys with their numbers. They are not repeated in a message.
+    pub(super) fn keys(&mut self, word: &Word) -> Option<Vec<Key>> {
+        let keys: Result<Vec<_>, _> = word.text.split_ascii_whitespace().map(Key::parse).collect();
+        match keys {
+            Ok(keys) if !keys.is_empty() => Some(keys),
+            Ok(_) => {
+                self.diagnostics
+                    .error(word.span, "there is no key", "like \"1:HEX\"");
+                None
+            }
+            Err(error) => {
+                self.diagnostics
+                    .error(word.span, "this is no key", &format!("{error}"));
+                None
+            }
+        }
     }
 
     /// `tcp 192.0.2.10:80,443 192.0.2.11:1000-2000`: a protocol and addresses with their ports.

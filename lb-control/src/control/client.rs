@@ -16,13 +16,13 @@ use serde_json::Value;
 use tokio::{net::UnixStream, task::JoinHandle};
 
 use super::{
-    CHANGES, CONNECTIONS, DIFF, EVENTS, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
+    CHANGES, CONNECTIONS, DIFF, EVENTS, FAILOVER, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
     change::{Changes, Made, Refused},
     connection::Wanted,
     metrics::Compat,
     order::{Answer, Order},
     proc,
-    request::{Comparison, Reloaded},
+    request::{Comparison, Failover, Reloaded},
     table::Table,
 };
 use crate::{journal, model::ServiceId, status::StatusReport};
@@ -47,6 +47,16 @@ pub async fn status(socket: &Path) -> anyhow::Result<StatusReport> {
 /// If no daemon listens at `socket`, or it knows no such server.
 pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
     let body = ask(socket, post(SERVER), serde_json::to_vec(order)?).await?;
+    let Answer { text } = read(&body.or_else(Problem::raise)?)?;
+    Ok(text)
+}
+
+/// Has the partner become active, or tells it that this daemon is about to be restarted. What became of it, in words.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or the partner would not take over.
+pub async fn failover(socket: &Path, asked: &Failover) -> anyhow::Result<String> {
+    let body = ask(socket, post(FAILOVER), serde_json::to_vec(asked)?).await?;
     let Answer { text } = read(&body.or_else(Problem::raise)?)?;
     Ok(text)
 }

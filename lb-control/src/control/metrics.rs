@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     event::Event,
+    heartbeat::runner,
     journal::{Kind, Tally},
     model::ServiceId,
     status::{StatusReport, measured::Measured},
@@ -89,6 +90,7 @@ impl Measures {
         asked.map_err(ending)?;
         let mut overall = answer.await.map_err(ending)?;
         overall.add_interfaces(&sources.interfaces.borrow());
+        overall.add_pair(&sources.pair.borrow(), runner::now());
 
         let (mut services, mut known) = (Vec::new(), HashSet::new());
         let mut from = 0;

@@ -38,6 +38,9 @@ const CHANGES: &str = "/v1/changes";
 /// The path where lvs.cf is read again; with `?discard=true` changes by command are forgotten.
 const RELOAD: &str = "/v1/reload";
 
+/// The path where the partner is made active.
+const FAILOVER: &str = "/v1/failover";
+
 /// The path that tells what a reload would change.
 const DIFF: &str = "/v1/config/diff";
 

@@ -19,6 +19,7 @@ use crate::{config, doctor, explain, status};
     tags(
         (name = "table", description = "The routing table: how it is, and changes besides lvs.cf"),
         (name = "configuration", description = "lvs.cf"),
+        (name = "pair", description = "The partner"),
         (name = "events", description = "What happened"),
         (name = "metrics", description = "What is measured"),
         (name = "log", description = "The decision log: what becomes of single packets"),
@@ -32,6 +33,7 @@ use crate::{config, doctor, explain, status};
         routes::change,
         routes::reload,
         routes::compare,
+        routes::failover,
         events::page,
         events::follow,
         log::follow,

@@ -8,7 +8,7 @@ use super::{
     change::{Changes, Made, Refused},
     order::{Order, Unknown},
 };
-use crate::difference::Difference;
+use crate::{difference::Difference, heartbeat::machine::Refused as Refusal};
 
 /// What a command asks for.
 #[derive(Debug)]
@@ -40,8 +40,25 @@ pub enum Request {
         /// What it changed, or why everything stays as it was.
         reply: oneshot::Sender<Result<Reloaded, String>>,
     },
+    /// The partner is to become active.
+    Failover {
+        /// Or rather, it is to wait for this node.
+        asked: Failover,
+        /// Who says so.
+        who: String,
+        /// What became of it, in words, or why nothing did.
+        reply: oneshot::Sender<Result<String, Refusal>>,
+    },
     /// What a reload would change is to be told.
     Compare(oneshot::Sender<Result<Comparison, String>>),
+}
+
+/// The question of `POST /v1/failover`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failover {
+    /// Nothing is handed over: this daemon is about to be restarted, and is back within so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_within_ms: Option<u64>,
 }
 
 /// The answer to `POST /v1/reload`.

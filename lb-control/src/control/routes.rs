@@ -14,19 +14,19 @@ use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    CHANGES, CONNECTIONS, DIFF, EVENT_STREAM, EVENTS, LOG, METRICS, OPENAPI, PROC, RELOAD, SERVER,
-    STATUS, TABLE,
+    CHANGES, CONNECTIONS, DIFF, EVENT_STREAM, EVENTS, FAILOVER, LOG, METRICS, OPENAPI, PROC,
+    RELOAD, SERVER, STATUS, TABLE,
     change::{Changes, Made, Refused, Why},
     connection::{Connection, Wanted},
     events, listing, log, metrics, openapi,
     order::{Answer, Order},
     proc,
-    request::{Comparison, Reloaded, Request},
+    request::{Comparison, Failover, Reloaded, Request},
     serve::{Room, bounded},
     server::{Peer, Sources},
     table::Table,
 };
-use crate::{event::Event, model::ServiceId, status::StatusReport};
+use crate::{event::Event, heartbeat::runner, model::ServiceId, status::StatusReport};
 
 /// All paths.
 pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
@@ -38,6 +38,7 @@ pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
         (CHANGES, post(change)),
         (RELOAD, post(reload)),
         (DIFF, get(compare)),
+        (FAILOVER, post(failover)),
         (EVENTS, get(events::page)),
         (EVENT_STREAM, get(events::follow)),
         (LOG, get(log::follow).post(log::on).delete(log::off)),
@@ -148,6 +149,7 @@ pub(super) async fn status(Shared(sources): Shared<Sources>) -> Result<Response,
     let mut report = answer.await.map_err(ending)?;
     report.add_probes(&sources.nannies.snapshot().await);
     report.add_interfaces(&sources.interfaces.borrow());
+    report.add_pair(&sources.pair.borrow(), runner::now());
     Ok(Json(report).into_response())
 }
 
@@ -332,6 +334,34 @@ pub(super) async fn reload(
     match answer.await.map_err(ending)? {
         Ok(reloaded) => Ok(Json(reloaded).into_response()),
         Err(text) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, text)),
+    }
+}
+
+/// Has the partner become active, if it is heard and able to; or tells it that this daemon is about to be restarted.
+#[utoipa::path(
+    post,
+    path = FAILOVER,
+    tag = "pair",
+    request_body = Failover,
+    responses(
+        (status = 200, description = "The partner is active, or waits", body = Answer),
+        (status = 400, description = "The question is not understood", body = Problem),
+        (status = 409, description = "There is no partner, or it would not take over", body = Problem),
+        (status = 503, description = "The daemon is about to end", body = Problem),
+    ),
+)]
+pub(super) async fn failover(
+    Shared(sources): Shared<Sources>,
+    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let asked: Failover = read(&body)?;
+    let (reply, answer) = oneshot::channel();
+    let request = Request::Failover { asked, who, reply };
+    sources.requests.send(request).await.map_err(ending)?;
+    match answer.await.map_err(ending)? {
+        Ok(text) => Ok(Json(Answer { text }).into_response()),
+        Err(refused) => Err(Failure(StatusCode::CONFLICT, refused.to_string())),
     }
 }
 

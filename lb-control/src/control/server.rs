@@ -25,8 +25,8 @@ use super::{
     serve::{Limits, serve},
 };
 use crate::{
-    dataplane::connections::FlowTables, event::Event, health, journal::Journal,
-    status::InterfaceStatus,
+    dataplane::connections::FlowTables, event::Event, health, heartbeat::runner::PairState,
+    journal::Journal, status::InterfaceStatus,
 };
 
 /// Who can answer.
@@ -44,6 +44,8 @@ pub struct Sources {
     pub log: super::log::Log,
     /// The interfaces with the program on them.
     pub interfaces: tokio::sync::watch::Receiver<Vec<InterfaceStatus>>,
+    /// The pair.
+    pub pair: tokio::sync::watch::Receiver<PairState>,
     /// What happened.
     pub journal: Journal,
     /// What was measured last.

@@ -64,6 +64,7 @@ impl Daemon {
             nannies: Watch::spawn(reports).unwrap(),
             log: log::Log { wishes, lines },
             interfaces,
+            pair: watch::channel(alone()).1,
             journal: Journal::default(),
             measured: Arc::default(),
         };
@@ -387,5 +388,25 @@ async fn too_long_a_question_is_refused() {
             answer.starts_with(&format!("HTTP/1.1 {status}")),
             "{status}: {answer}"
         );
+    }
+}
+
+/// A node without a partner.
+fn alone() -> crate::heartbeat::runner::PairState {
+    use crate::heartbeat::{
+        lease::Lease,
+        machine::{Node, Role},
+        runner::PairState,
+    };
+    PairState {
+        role: Role::Active,
+        node: Node::Primary,
+        pair: false,
+        unfit: None,
+        lease: Lease::None,
+        partner: None,
+        same_config: None,
+        paths: Vec::new(),
+        times: Default::default(),
     }
 }

@@ -4,6 +4,7 @@ mod changes;
 mod decisions;
 mod interfaces;
 mod orders;
+mod pair;
 mod pulse;
 mod secret;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// Where changes by command are kept.
     pub changes: PathBuf,
+    /// It is active at once.
+    pub force_active: bool,
     /// How many entries each flow table holds, if not as lvs.cf says.
     pub flows: Option<u32>,
     /// How many of them may be half-open, if not as lvs.cf says.

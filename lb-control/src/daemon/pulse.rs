@@ -1,7 +1,7 @@
 //! Everything that runs, and the way of an event through it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -13,9 +13,9 @@ use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{error, warn};
 
@@ -24,14 +24,14 @@ use super::{
     changes::Kept,
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
-    load, secret,
+    load, pair, secret,
 };
 use crate::{
     config::Loaded,
     control::{
         change::{Change, Changes, Made, Refused, Why},
         order::{Order, Unknown},
-        request::{Comparison, Reloaded, Request},
+        request::{Comparison, Failover, Reloaded, Request},
         server::{Socket, Sources, serve_metrics},
     },
     dataplane::{
@@ -42,12 +42,15 @@ use crate::{
     },
     difference::{Difference, differences},
     event::Event,
+    floating::{Floating, Wish},
     health::{self, Health, Target, Watch},
+    heartbeat::{
+        machine::{Refused as Refusal, Role},
+        runner::{self, PairState, Setup},
+    },
     journal::{About, Journal, Kind},
-    model::{FloatingAddress, Origin, ServiceId, Site, VirtualService},
+    model::{Origin, ServiceId, Site, VirtualService},
     network::{
-        addresses::{Addresses, Raised},
-        announce::Announcement,
         links::Links,
         next_hop::{Resolution, Resolved},
         resolver::{self, Pace, Resolver},
@@ -80,8 +83,11 @@ pub(super) struct Pulse {
     journal: Journal,
     program: Program,
     interfaces: Interfaces,
-    addresses: Addresses,
-    announcement: Option<Announcement>,
+    floating: Floating,
+    /// Who says whether this node is active.
+    pair: runner::Handle,
+    state: watch::Receiver<PairState>,
+    setup: Setup,
     events: mpsc::Sender<Event>,
     ways: mpsc::Receiver<Resolved>,
     reports: mpsc::Receiver<health::Report>,
@@ -119,6 +125,7 @@ impl Pulse {
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
+        let setup = pair::setup(&loaded.global, loaded.digest)?;
         let file = loaded.site;
         let mut kept = Kept::open(&options.changes, pins.exist());
         let mut changes = kept.changes.clone();
@@ -148,12 +155,19 @@ impl Pulse {
         let journal = Journal::default();
         reconciler.set_journal(journal.clone());
 
+        // The data plane knows whether it may steer before the first packet comes.
+        let keeper = pair::keeper(pins)?;
+        let is_forced = options.force_active;
+        let (pair, floating) =
+            runner::start(setup.clone(), is_forced, keeper, journal.clone()).await?;
+        floating.wish(Wish::Commands(pair::hooks(&loaded.global)));
+        let state = pair.state();
+
         let mut interfaces = Interfaces::new(journal.clone());
         for name in first_interfaces(&options, &site) {
             older.hand_over(&name, pins)?;
             interfaces.attach(&mut program, &name, options.mode)?;
         }
-        let addresses = Addresses::open()?;
 
         let (events, queue) = mpsc::channel(reconciler::BURST);
         let (way_sender, ways) = mpsc::channel(QUEUE);
@@ -172,6 +186,7 @@ impl Pulse {
             log,
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
+            pair: pair.state(),
             journal: journal.clone(),
             measured: Arc::default(),
         };
@@ -191,8 +206,10 @@ impl Pulse {
             journal,
             program,
             interfaces,
-            addresses,
-            announcement: None,
+            floating,
+            pair,
+            state,
+            setup,
             events,
             ways,
             reports,
@@ -210,9 +227,11 @@ impl Pulse {
             return Err(error);
         }
         older.remove()?;
-        let text = "STARTING PULSE: active";
+        pulse.pair.ready().await;
+        let role = pulse.role();
+        let text = format!("STARTING PULSE: {}", role.name());
         pulse.journal.tell(Kind::Started, About::ALL, text);
-        notify(&[NotifyState::Ready, NotifyState::Status("active")]);
+        notify(&[NotifyState::Ready, NotifyState::Status(role.name())]);
         Ok(pulse)
     }
 
@@ -234,30 +253,14 @@ impl Pulse {
     /// Makes a site the one that is served, or changes nothing.
     async fn configure(&mut self, site: Site) -> anyhow::Result<()> {
         // The addresses are what the kernel may refuse, so they come first.
-        if let Err(error) = self.raise(&site).await {
-            let before = self.site.clone();
-            self.lower_all_but(&before).await?;
-            self.raise(&before).await?;
-            return Err(error);
-        }
-        self.lower_all_but(&site).await?;
-        self.announce(&site.addresses);
+        let kept = self.floating.keep(site.addresses.clone()).await;
+        kept.map_err(anyhow::Error::msg)?;
         self.serve(site).await
     }
 
-    /// Announces the addresses that are not served yet.
-    fn announce(&mut self, addresses: &[FloatingAddress]) {
-        let known: HashSet<_> = self.site.addresses.iter().collect();
-        let new: Vec<_> = addresses
-            .iter()
-            .filter(|address| !known.contains(address))
-            .cloned()
-            .collect();
-        match &mut self.announcement {
-            _ if new.is_empty() => {}
-            Some(announcement) => announcement.also(new),
-            None => self.announcement = Some(Announcement::start(new)),
-        }
+    /// The part that this node plays.
+    fn role(&self) -> Role {
+        self.state.borrow().role
     }
 
     /// Makes a site with the same addresses the one that is served. Whoever is told so may rely on it: the maps
@@ -269,34 +272,6 @@ impl Pulse {
         self.resolver.amend(difference.addresses());
         self.site = site;
         self.written().await
-    }
-
-    /// Puts the site's virtual addresses on their interfaces.
-    async fn raise(&mut self, site: &Site) -> anyhow::Result<()> {
-        let raised = self.addresses.raise_all(&site.addresses).await?;
-        let is_news = self.site.addresses.is_empty();
-        for (address, raised) in site.addresses.iter().zip(raised) {
-            if is_news || raised == Raised::Added {
-                let what = match raised {
-                    Raised::Added => "added",
-                    Raised::Kept => "kept",
-                    Raised::Foreign => "was there, and will stay",
-                };
-                let (address, interface) = (address.address, &address.interface);
-                let text = format!("virtual address {address} on {interface}: {what}");
-                self.journal.tell(Kind::Address, About::ALL, text);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes our virtual addresses off but for the site's.
-    async fn lower_all_but(&mut self, site: &Site) -> anyhow::Result<()> {
-        for address in self.addresses.lower_all_but(&site.addresses).await? {
-            let text = format!("virtual address {address} taken off");
-            self.journal.tell(Kind::Address, About::ALL, text);
-        }
-        Ok(())
     }
 
     /// The way of an event: whatever happens is passed on, until we are told to stop.
@@ -315,7 +290,14 @@ impl Pulse {
                     self.attach_on_the_way(&resolved).await;
                     self.tell(Event::Way(resolved)).await?;
                 }
-                _ = ticks.tick() => self.tell(Event::Tick).await?,
+                _ = ticks.tick() => {
+                    self.pair.alive();
+                    self.tell(Event::Tick).await?;
+                }
+                Ok(()) = self.state.changed() => {
+                    let role = self.state.borrow_and_update().role;
+                    notify(&[NotifyState::Status(role.name())]);
+                }
                 _ = looks.tick() => {
                     if let Ok(links) = Links::read().await {
                         self.interfaces.note_modes(&links);
@@ -367,11 +349,56 @@ impl Pulse {
                 who,
                 reply,
             } => drop(reply.send(self.reload(discard, &who).await)),
+            Request::Failover { asked, who, reply } => self.fail_over(asked, who, reply),
             Request::Compare(reply) => {
                 let compared = self.compare().await;
                 drop(reply.send(compared.map_err(|error| format!("{error:#}"))));
             }
         }
+    }
+
+    /// Hands over to the partner, or tells it to wait. The daemon goes on meanwhile.
+    fn fail_over(
+        &self,
+        Failover { back_within_ms }: Failover,
+        who: String,
+        reply: oneshot::Sender<Result<String, Refusal>>,
+    ) {
+        let (pair, mut state, journal) =
+            (self.pair.clone(), self.state.clone(), self.journal.clone());
+        let patience = self.setup.rules.deadtime * 2;
+        tokio::spawn(async move {
+            let done = match back_within_ms.map(Duration::from_millis) {
+                Some(time) => pair.back_within(time).await.map(|()| {
+                    format!(
+                        "when this daemon ends, the partner waits for {} s",
+                        time.as_secs_f64()
+                    )
+                }),
+                None => match pair.hand_over().await {
+                    Ok(()) => {
+                        let is_done = |state: &PairState| {
+                            state
+                                .partner
+                                .is_some_and(|(_, role, ..)| role == Role::Active)
+                        };
+                        let taken = timeout(patience, state.wait_for(is_done)).await;
+                        Ok(match taken {
+                            Ok(_) => "the partner is active".to_owned(),
+                            Err(_) => "handed over, but the partner does not take it".to_owned(),
+                        })
+                    }
+                    Err(refused) => Err(refused),
+                },
+            };
+            let text = match &done {
+                Ok(text) => format!("failover: {text}"),
+                Err(refused) => format!("failover refused: {refused}"),
+            };
+            journal.tell(Kind::Ordered, About::ALL.by(&who), text);
+            // Whoever asked may have gone away.
+            let _ = reply.send(done);
+        });
     }
 
     /// Passes an order on, and keeps it if it is obeyed.
@@ -461,7 +488,10 @@ impl Pulse {
 
     async fn reloaded(&mut self, discard: bool) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
         let Loaded {
-            mut site, warnings, ..
+            mut site,
+            global,
+            digest,
+            warnings,
         } = load(&self.options.config, &self.reader).await?;
         // What has not changed is known by being the same, from here on.
         turnover(&self.file.services, &mut site.services);
@@ -479,7 +509,16 @@ impl Pulse {
         changes.settle(&site);
         let effective = changes.apply(&site);
         let changed = differences(&self.site, &effective);
-        self.configure(effective).await?;
+        let setup = pair::setup(&global, digest)?;
+        let amended = self.pair.amend(setup.clone()).await;
+        amended.map_err(anyhow::Error::msg)?;
+        if let Err(error) = self.configure(effective).await {
+            // It held a moment ago.
+            let _ = self.pair.amend(self.setup.clone()).await;
+            return Err(error);
+        }
+        self.floating.wish(Wish::Commands(pair::hooks(&global)));
+        self.setup = setup;
         self.file = site;
         self.kept.set(changes, &self.site);
         Ok((changed, warnings))
@@ -558,10 +597,7 @@ impl Pulse {
         if let Err(error) = self.program.end_log() {
             error!("{error:#}");
         }
-        self.announcement = None;
-        if let Err(error) = self.lower_all_but(&Site::default()).await {
-            error!("{error:#}");
-        }
+        self.pair.stop().await;
         // With it goes the socket.
         self.commands.shutdown().await;
     }

@@ -16,11 +16,13 @@ use aya::{
     Pod,
     maps::{Array, HashMap, Map, MapData, MapError},
 };
+use bytemuck::Zeroable;
 use lb_common::{
     address::{Address4, Address6},
     family::{Family, V4, V6},
     flow::{Flow, FlowKey},
     lease::Clock,
+    record::Record,
     state::{State, TICK_SHIFT},
     wire::Be16,
 };
@@ -70,29 +72,56 @@ impl PinnedFlows {
 
 impl FlowTables for PinnedFlows {
     fn walk(&self, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> anyhow::Result<()> {
+        self.walk_as(entry::<V4>, entry::<V6>, each)
+    }
+}
+
+impl PinnedFlows {
+    /// Calls `each` with the record of every flow that stands, and of every client that stays with its server,
+    /// until it breaks: all that a partner has to know. Flows that are half-open are not told; those that come
+    /// to stand or end meanwhile are told by [`Changes`](super::changes::Changes), which has to be open before.
+    ///
+    /// # Errors
+    /// If the tables cannot be read.
+    pub fn records(&self, each: &mut dyn FnMut(Record) -> ControlFlow<()>) -> anyhow::Result<()> {
+        self.walk_as(record::<V4>, record::<V6>, each)
+    }
+
+    /// Walks both tables, and calls `each` with what is made of their entries.
+    fn walk_as<T>(
+        &self,
+        of_v4: Told<V4, T>,
+        of_v6: Told<V6, T>,
+        each: &mut dyn FnMut(T) -> ControlFlow<()>,
+    ) -> anyhow::Result<()> {
         let maps = self.pins.maps();
         let clock: Array<MapData, Clock> = Array::try_from(Map::Array(open(&maps, "clock")?))?;
         let v4: HashMap<MapData, FlowKey<Address4>, Flow<Address4>> =
             HashMap::try_from(Map::HashMap(open(&maps, "flows4")?))?;
         let v6: HashMap<MapData, FlowKey<Address6>, Flow<Address6>> =
             HashMap::try_from(Map::HashMap(open(&maps, "flows6")?))?;
-        let ended = walk_family::<V4>(&v4, &clock, each)?;
+        let ended = walk_family::<V4, T>(&v4, &clock, of_v4, each)?;
         if ended.is_continue() {
-            let _ = walk_family::<V6>(&v6, &clock, each)?;
+            let _ = walk_family::<V6, T>(&v6, &clock, of_v6, each)?;
         }
         Ok(())
     }
 }
+
+/// What is made of an entry at this time, if anything.
+type Told<F, T> =
+    fn(&FlowKey<<F as Family>::Address>, &Flow<<F as Family>::Address>, u32) -> Option<T>;
 
 fn open(maps: &Path, name: &str) -> anyhow::Result<MapData> {
     let path = maps.join(name);
     MapData::from_pin(&path).with_context(|| format!("opening {}", path.display()))
 }
 
-fn walk_family<F: Family>(
+fn walk_family<F: Family, T>(
     table: &HashMap<MapData, FlowKey<F::Address>, Flow<F::Address>>,
     clock: &Array<MapData, Clock>,
-    each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    told: Told<F, T>,
+    each: &mut dyn FnMut(T) -> ControlFlow<()>,
 ) -> anyhow::Result<ControlFlow<()>>
 where
     FlowKey<F::Address>: Pod + Eq,
@@ -107,7 +136,7 @@ where
                 return ControlFlow::Break(());
             }
         };
-        match entry::<F>(key, flow, now) {
+        match told(key, flow, now) {
             Some(entry) => each(entry),
             None => ControlFlow::Continue(()),
         }
@@ -118,9 +147,28 @@ where
     }
 }
 
+/// Whether an entry is a flow or a client that stays, and has not ended.
+fn is_alive<A>(flow: &Flow<A>, now: u32) -> bool {
+    flow.state != State::REPLY && flow.state != State::RETIRED && !flow.is_expired(now)
+}
+
+/// The record of an entry that a partner has to know.
+fn record<F: Family>(
+    key: &FlowKey<F::Address>,
+    flow: &Flow<F::Address>,
+    now: u32,
+) -> Option<Record> {
+    if !is_alive(flow, now) || flow.state.is_half_open() {
+        return None;
+    }
+    let mut record = Record::zeroed();
+    record.fill::<F>(key, flow, now, 0);
+    Some(record)
+}
+
 /// What an entry of a flow table says, if it is not the way back of another and has not ended.
 fn entry<F: Family>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, now: u32) -> Option<Entry> {
-    if flow.state == State::REPLY || flow.state == State::RETIRED || flow.is_expired(now) {
+    if !is_alive(flow, now) {
         return None;
     }
     let socket = |address: F::Address, port: Be16| {
@@ -279,7 +327,6 @@ fn spend(patience: &mut u64) -> anyhow::Result<()> {
 mod tests {
     use std::cell::RefCell;
 
-    use bytemuck::Zeroable;
     use lb_common::{maps::NextHop, state::ticks};
 
     use super::*;
@@ -434,6 +481,8 @@ mod tests {
             ),
         ];
         for (what, state, seen, timeout, expected) in table {
+            let told = record::<V4>(&key(6), &flow(state, seen, timeout), now);
+            assert_eq!(told.is_some(), expected.is_some(), "{what}, to a partner");
             let found = entry::<V4>(&key(6), &flow(state, seen, timeout), now);
             let found = found.map(|entry| {
                 assert_eq!(entry.server, 3);

@@ -1,4 +1,5 @@
-//! The kernel. Only this file, `attachment`, `connections`, `held`, `lease`, `trial` and `log` know aya.
+//! The kernel. Only this file, `attachment`, `changes`, `connections`, `held`, `learn`,
+//! `lease`, `trial` and `log` know aya.
 
 use std::{
     io,
@@ -33,6 +34,7 @@ use super::{
     Change, Dataplane, Sizes, Tables, attachment, both,
     bpffs::Pins,
     held::{self, Held},
+    learn,
     log::{self, Records, Sampling},
     memory,
 };
@@ -78,6 +80,12 @@ pub(super) const MAPS: &[&str] = &[
     "complaint",
     "clock",
     "lease",
+    "changes",
+    "told4",
+    "told6",
+    "lesson",
+    "lesson4",
+    "lesson6",
     "sweeper",
 ];
 
@@ -202,7 +210,11 @@ pub fn load_object(
     let redirect_back = u8::from(back == Back::Redirect);
     loader.override_global("REDIRECT_BACK", &redirect_back, true);
     let mut ebpf = loader.load(object).context("loading the BPF program")?;
-    let weigh = weigh(&mut ebpf, pins)?;
+    let weigh = beside(&mut ebpf, pins, "weigh")?;
+    // An object that is not ours may do without.
+    if ebpf.program(learn::PROGRAM).is_some() {
+        beside(&mut ebpf, pins, learn::PROGRAM)?;
+    }
     let mut dataplane = KernelDataplane::take(&mut ebpf, weigh, sizes)?;
     dataplane.memory = memory_of_maps(pins)?;
     let balance = program(&mut ebpf, "balance")?;
@@ -320,16 +332,18 @@ fn wind(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program that looks at thresholds. It is pinned to be had beside the others.
-fn weigh(ebpf: &mut Ebpf, pins: &Pins) -> anyhow::Result<Xdp> {
-    let weigh = program(ebpf, "weigh")?;
-    weigh
+/// A program that is run by hand. It is pinned to be had beside the others.
+fn beside(ebpf: &mut Ebpf, pins: &Pins, name: &str) -> anyhow::Result<Xdp> {
+    let beside = program(ebpf, name)?;
+    beside
         .load()
-        .context("the kernel refused the program `weigh`")?;
-    let pin = pins.programs().join("weigh");
+        .with_context(|| format!("the kernel refused the program `{name}`"))?;
+    let pin = pins.programs().join(name);
     // That of the program before this one.
     let _ = std::fs::remove_file(&pin);
-    weigh.pin(&pin).context("pinning the program `weigh`")?;
+    beside
+        .pin(&pin)
+        .with_context(|| format!("pinning the program `{name}`"))?;
     held::pinned(&pin)
 }
 

@@ -2,11 +2,13 @@
 
 mod attachment;
 pub mod bpffs;
+pub mod changes;
 pub mod connections;
 #[cfg(test)]
 pub mod fake;
 pub mod held;
 pub mod kernel;
+pub mod learn;
 pub mod lease;
 pub mod log;
 mod memory;

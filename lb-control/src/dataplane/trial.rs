@@ -59,7 +59,12 @@ const SHARED: &[&str] = &[
 
 /// Maps of its own that would be large, and how many entries suffice. What real servers got is
 /// counted nowhere: they have no entry.
-const SMALL: &[(&str, u32)] = &[("traffic", 1), ("fragments4", 1_024), ("fragments6", 1_024)];
+const SMALL: &[(&str, u32)] = &[
+    ("traffic", 1),
+    ("fragments4", 1_024),
+    ("fragments6", 1_024),
+    ("changes", 4_096),
+];
 
 /// The longest frame that the kernel takes for a trial: a page, without the room in front and behind.
 pub const LONGEST: usize = 3_500;

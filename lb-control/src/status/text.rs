@@ -116,6 +116,8 @@ impl fmt::Display for StatusText<'_> {
 impl StatusText<'_> {
     fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StatusReport {
+            role,
+            pair,
             interfaces,
             flows,
             memory,
@@ -125,7 +127,11 @@ impl StatusText<'_> {
             .iter()
             .map(|interface| format!("{} ({})", interface.name, interface.mode))
             .collect();
-        writeln!(f, "role active, program on {}", interfaces.join(", "))?;
+        let role = role.word();
+        writeln!(f, "role {role}, program on {}", interfaces.join(", "))?;
+        if let Some(pair) = pair {
+            write!(f, "{pair}")?;
+        }
         writeln!(
             f,
             "flows {} IPv4, {} IPv6, room for {} each; the maps take {}",

@@ -23,6 +23,7 @@ use lb_common::{
         Census, HeldFrame, Load, Locality, LocalityKey, Persistence, RangeKey, Rate, Role, Server,
         Service, ServiceKey, Settings, Thresholds, Traffic, Vlan,
     },
+    record::Record,
     room::Room,
     sieve,
     state::TICK_SHIFT,
@@ -165,6 +166,7 @@ pub(crate) struct Program {
     /// The words of the sieve that are not zero.
     sieve: BTreeMap<u32, u64>,
     held: RingBuf<MapData>,
+    changes: RingBuf<MapData>,
     time: Time,
     lease: Lease,
 }
@@ -184,7 +186,7 @@ impl Program {
             loader.override_global("VIRTUAL", &is_virtual, true);
         }
         let mut ebpf = loader.load(object).context("loading the BPF object")?;
-        for name in ["balance", "wind", "sweep", "weigh"] {
+        for name in ["balance", "wind", "sweep", "weigh", "learn"] {
             let program: &mut Xdp = ebpf
                 .program_mut(name)
                 .with_context(|| format!("the program {name}"))?
@@ -193,10 +195,13 @@ impl Program {
         }
         let held = ebpf.take_map("held").context("no map held")?;
         let held = RingBuf::try_from(held)?;
+        let changes = ebpf.take_map("changes").context("no map changes")?;
+        let changes = RingBuf::try_from(changes)?;
         Ok(Self {
             ebpf,
             sieve: BTreeMap::new(),
             held,
+            changes,
             time,
             lease: Lease::NONE,
         })
@@ -290,6 +295,7 @@ impl Program {
             events.set(index, per_cpu(0)?, 0)?;
         }
         self.held()?;
+        self.told()?;
         self.clean::<{ size_of::<Room<Address4>>() }>("room4")?;
         self.clean::<{ size_of::<Room<Address6>>() }>("room6")?;
         let mut reasons = PerCpuArray::<_, u64>::try_from(self.map_mut("reasons")?)?;
@@ -397,6 +403,26 @@ impl Program {
         })?;
         ensure!(result.return_value == XDP_PASS, "{result:?}");
         Ok(())
+    }
+
+    /// Has the program learn a record: what it made of it.
+    pub(crate) fn learn(&self, record: &Record) -> Result<Record> {
+        let mut out = vec![0; size_of::<Record>()];
+        self.program("learn")?.test_run(TestRunOptions {
+            data_in: Some(bytemuck::bytes_of(record)),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        })?;
+        Ok(bytemuck::pod_read_unaligned(&out))
+    }
+
+    /// Takes what the partner is told.
+    pub(crate) fn told(&mut self) -> Result<Vec<Record>> {
+        let mut told = Vec::new();
+        while let Some(record) = self.changes.next() {
+            told.push(bytemuck::pod_read_unaligned(&record));
+        }
+        Ok(told)
     }
 
     /// Writes what the control plane would write.

@@ -36,7 +36,7 @@ fn lines(bytes: &[u8]) -> String {
 fn shown(line: &str) -> String {
     let mut secrets = GLOBALS
         .iter()
-        .filter(|entry| matches!(entry.kind, Kind::Secret));
+        .filter(|entry| matches!(entry.kind, Kind::Secret | Kind::Keys));
     let open = secrets.find_map(|entry| Some(line.find(entry.name)? + entry.name.len()));
     let mask = |(at, c): (usize, char)| match c {
         c if c.is_control() && c != '\t' => '\u{fffd}',

@@ -856,7 +856,7 @@ fn directive_plan(found: Found<'_>, row: Row, replacements: Vec<Replacement>) ->
 fn written(row: Row, text: &str, quote: Option<char>) -> Result<String, Why> {
     let words = word::words(row.kind, text);
     word::write(row.name, row.kind, &words, quote).map_err(|why| Why::Unwritable {
-        text: match row.kind == Kind::Secret {
+        text: match matches!(row.kind, Kind::Secret | Kind::Keys) {
             true => "the secret".to_owned(),
             false => text.to_owned(),
         },

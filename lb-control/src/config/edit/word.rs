@@ -28,6 +28,7 @@ const IN_QUOTES: &[&str] = &[
     "inactive_cmd",
     "match",
     "mh_secret",
+    "heartbeat_key",
 ];
 
 /// The words of a value: most directives take one, whatever is in it.
@@ -52,6 +53,7 @@ pub(super) fn words(kind: Kind, value: &str) -> Vec<String> {
         | Kind::Flags(_)
         | Kind::Match
         | Kind::Secret
+        | Kind::Keys
         | Kind::Text
         | Kind::Time => vec![value.to_owned()],
     }

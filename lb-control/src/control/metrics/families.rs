@@ -19,7 +19,7 @@ use crate::{
     control::table::{Counts, ServerRow, ServiceRow},
     journal::Kind,
     model::ServiceId,
-    status::ServerState,
+    status::{Role, ServerState},
 };
 
 /// A family of counters.
@@ -111,6 +111,9 @@ impl EncodeLabelSet for OfServer<'_> {
     }
 }
 
+/// No labels.
+const NONE: [(&str, &str); 0] = [];
+
 /// The labels of packets and bytes.
 const DIRECTIONS: [[(&str, &str); 1]; 2] = [[("direction", "in")], [("direction", "out")]];
 
@@ -124,6 +127,7 @@ impl Collector for Measures {
         self.servers(encoder)?;
         self.probes(encoder)?;
         self.data_plane(encoder)?;
+        self.pair(encoder)?;
         self.daemon(encoder)
     }
 }
@@ -340,6 +344,63 @@ impl Measures {
             "lb_maps_bytes",
             "How much memory the maps take.",
             report.memory.maps,
+        )
+    }
+
+    /// Of one alone there is only whether it is active.
+    fn pair(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let pair = || self.overall.pair.iter();
+        let paths = || pair().flat_map(|pair| &pair.paths);
+        gauge(
+            encoder,
+            "lb_active",
+            "Whether this node is the active one.",
+            u32::from(self.overall.role == Role::Active),
+        )?;
+        gauges(
+            encoder,
+            "lb_partner_up",
+            "Whether the partner is heard.",
+            pair().map(|pair| (NONE, u32::from(pair.partner.is_some()))),
+        )?;
+        gauges(
+            encoder,
+            "lb_partner_able",
+            "Whether the partner is heard, hears this node and may take over.",
+            pair().map(|pair| {
+                let able = pair.partner.as_ref().is_some_and(|it| it.fit && it.hears);
+                (NONE, u32::from(able))
+            }),
+        )?;
+        gauges(
+            encoder,
+            "lb_partner_same_config",
+            "Whether the partner's lvs.cf is the same.",
+            pair().filter_map(|pair| Some((NONE, u32::from(pair.same_config?)))),
+        )?;
+        gauges(
+            encoder,
+            "lb_lease_seconds",
+            "For how long the data plane of the active node may steer, if nothing is heard of the daemon.",
+            pair().map(|pair| (NONE, pair.lease_ms.unwrap_or(0) as f64 / 1_000.)),
+        )?;
+        gauges(
+            encoder,
+            "lb_heartbeat_path_up",
+            "Whether the partner is heard by a network.",
+            paths().map(|path| ([("path", &*path.name)], u32::from(path.up))),
+        )?;
+        counters(
+            encoder,
+            "lb_heartbeat_received",
+            "Heartbeats of the partner.",
+            paths().map(|path| ([("path", &*path.name)], path.received)),
+        )?;
+        counters(
+            encoder,
+            "lb_heartbeat_rejected",
+            "Datagrams from the partner's address that were not heeded.",
+            paths().map(|path| ([("path", &*path.name)], path.rejected)),
         )
     }
 

@@ -1,0 +1,353 @@
+//! The floating addresses of this node: on their interfaces while it is active, off while it is not. What lvs.cf wants
+//! and the part that the node plays come from two sides and meet here.
+
+use std::{collections::HashSet, process::Stdio, time::Duration};
+
+use tokio::{
+    io::AsyncReadExt,
+    process::Command,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{interval, timeout},
+};
+
+use crate::{
+    journal::{About, Journal, Kind},
+    model::FloatingAddress,
+    network::{
+        addresses::{Addresses, Raised},
+        announce::Announcement,
+    },
+};
+
+/// When what the kernel refused is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// So much of what a command says is told.
+const OUTPUT: u64 = 4096;
+
+/// What is to become of the addresses.
+#[derive(Debug)]
+pub enum Wish {
+    /// This node is active.
+    Raise,
+    /// It is not.
+    Lower,
+    /// Others have to learn once more where they are.
+    Announce,
+    /// These are the addresses from now on, or, if the kernel refuses, still the ones before.
+    Keep(Vec<FloatingAddress>, oneshot::Sender<Result<(), String>>),
+    /// These programs run when the part changes.
+    Commands(Hooks),
+}
+
+/// Programs that run when a node becomes active, or no longer is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// The first of these: program and arguments; none if it is empty.
+    pub active: Vec<String>,
+    /// The other one.
+    pub inactive: Vec<String>,
+    /// How long each may take.
+    pub limit: Duration,
+}
+
+/// Where wishes go.
+#[derive(Debug, Clone)]
+pub struct Floating(mpsc::UnboundedSender<Wish>);
+
+impl Floating {
+    /// The one who wishes, and the one who does.
+    #[must_use]
+    pub fn new(journal: Journal) -> (Self, Keeper) {
+        let (sender, wishes) = mpsc::unbounded_channel();
+        (Self(sender), Keeper { wishes, journal })
+    }
+
+    /// Wishes something. It is done in order.
+    pub fn wish(&self, wish: Wish) {
+        // When nobody is there any more, the daemon ends.
+        let _ = self.0.send(wish);
+    }
+
+    /// These are the addresses from now on.
+    ///
+    /// # Errors
+    /// If the kernel refuses one; everything is as it was then.
+    pub async fn keep(&self, addresses: Vec<FloatingAddress>) -> Result<(), String> {
+        let (reply, kept) = oneshot::channel();
+        self.wish(Wish::Keep(addresses, reply));
+        kept.await
+            .unwrap_or_else(|_| Err("nobody keeps the addresses any more".to_owned()))
+    }
+}
+
+/// Who does what is wished.
+#[derive(Debug)]
+pub struct Keeper {
+    wishes: mpsc::UnboundedReceiver<Wish>,
+    journal: Journal,
+}
+
+impl Keeper {
+    /// Does it until nobody wishes any more; says when the addresses are off.
+    pub async fn run(mut self, let_go: mpsc::Sender<()>) {
+        let addresses = match Addresses::open() {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                return self
+                    .journal
+                    .tell(Kind::Trouble, About::ALL, error.to_string());
+            }
+        };
+        let (hooks, orders) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run_hooks(orders, self.journal.clone()));
+        let mut kept = Kept {
+            addresses,
+            wanted: Vec::new(),
+            is_up: false,
+            is_known: false,
+            has_failed: false,
+            announcement: None,
+            commands: Hooks::default(),
+            hooks,
+            journal: self.journal,
+        };
+        let mut retries = interval(RETRY);
+        loop {
+            tokio::select! {
+                wish = self.wishes.recv() => match wish {
+                    Some(wish) => {
+                        if kept.grant(wish).await {
+                            // The heartbeat has ended if nobody hears it.
+                            let _ = let_go.send(()).await;
+                        }
+                    }
+                    None => return,
+                },
+                _ = retries.tick(), if kept.has_failed => {
+                    if kept.settle().await {
+                        let _ = let_go.send(()).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Kept {
+    addresses: Addresses,
+    wanted: Vec<FloatingAddress>,
+    is_up: bool,
+    /// It was said what is wanted; before that nothing is taken off an active node.
+    is_known: bool,
+    has_failed: bool,
+    announcement: Option<Announcement>,
+    commands: Hooks,
+    hooks: mpsc::UnboundedSender<(Vec<String>, Duration)>,
+    journal: Journal,
+}
+
+impl Kept {
+    /// Does what is wished; whether the addresses came off.
+    async fn grant(&mut self, wish: Wish) -> bool {
+        match wish {
+            Wish::Raise => {
+                self.is_up = true;
+                self.settle().await;
+                self.announcement = None;
+                self.announce(self.wanted.clone());
+                self.hook(self.commands.active.clone());
+                false
+            }
+            Wish::Lower => {
+                self.is_up = false;
+                self.announcement = None;
+                let is_off = self.settle().await;
+                self.hook(self.commands.inactive.clone());
+                is_off
+            }
+            Wish::Announce => {
+                self.announcement = None;
+                self.announce(self.wanted.clone());
+                false
+            }
+            Wish::Commands(commands) => {
+                self.commands = commands;
+                false
+            }
+            Wish::Keep(addresses, reply) => {
+                let kept = self.keep(addresses).await;
+                // Whoever wished may be gone.
+                let _ = reply.send(kept);
+                false
+            }
+        }
+    }
+
+    async fn keep(&mut self, addresses: Vec<FloatingAddress>) -> Result<(), String> {
+        if !self.is_up {
+            (self.wanted, self.is_known) = (addresses, true);
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.wanted, addresses);
+        let was_known = std::mem::replace(&mut self.is_known, true);
+        let known: HashSet<_> = before.iter().cloned().collect();
+        // The addresses are what the kernel may refuse, so those that go are left for last.
+        if let Err(error) = self.raise(&known).await {
+            (self.wanted, self.is_known) = (before, was_known);
+            if was_known {
+                self.settle().await;
+            }
+            return Err(error);
+        }
+        self.lower(true).await?;
+        let new = self
+            .wanted
+            .iter()
+            .filter(|one| !known.contains(one))
+            .cloned();
+        self.announce(new.collect());
+        Ok(())
+    }
+
+    /// Makes the interfaces what they ought to be; whether none of the addresses is on them now. What is refused is
+    /// told once, and tried again later.
+    async fn settle(&mut self) -> bool {
+        let done = match self.is_up {
+            true if !self.is_known => Ok(()),
+            true => match self.raise(&HashSet::new()).await {
+                Ok(()) => self.lower(true).await,
+                Err(error) => Err(error),
+            },
+            false => self.lower(false).await,
+        };
+        let has_failed = done.is_err();
+        if let Err(error) = done
+            && !self.has_failed
+        {
+            self.journal.tell(Kind::Trouble, About::ALL, error);
+        }
+        self.has_failed = has_failed;
+        !self.is_up && !has_failed
+    }
+
+    async fn raise(&mut self, known: &HashSet<FloatingAddress>) -> Result<(), String> {
+        let raised = self.addresses.raise_all(&self.wanted).await;
+        for (address, raised) in self.wanted.iter().zip(raised.map_err(|it| it.to_string())?) {
+            let what = match raised {
+                Raised::Added => "added",
+                Raised::Kept | Raised::Foreign if known.contains(address) => continue,
+                Raised::Kept => "kept",
+                Raised::Foreign => "was there, and will stay",
+            };
+            let (address, interface) = (address.address, &address.interface);
+            let text = format!("virtual address {address} on {interface}: {what}");
+            self.journal.tell(Kind::Address, About::ALL, text);
+        }
+        Ok(())
+    }
+
+    /// Takes off all of ours, or all but those that are wanted.
+    async fn lower(&mut self, but_wanted: bool) -> Result<(), String> {
+        let keep = if but_wanted { &self.wanted[..] } else { &[] };
+        let lowered = self.addresses.lower_all_but(keep).await;
+        for address in lowered.map_err(|error| error.to_string())? {
+            let text = format!("virtual address {address} taken off");
+            self.journal.tell(Kind::Address, About::ALL, text);
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, addresses: Vec<FloatingAddress>) {
+        match &mut self.announcement {
+            _ if addresses.is_empty() => {}
+            Some(announcement) => announcement.also(addresses),
+            None => self.announcement = Some(Announcement::start(addresses)),
+        }
+    }
+
+    fn hook(&self, command: Vec<String>) {
+        if !command.is_empty() {
+            // It goes with the daemon.
+            let _ = self.hooks.send((command, self.commands.limit));
+        }
+    }
+}
+
+/// Runs programs, one after the other.
+async fn run_hooks(mut orders: mpsc::UnboundedReceiver<(Vec<String>, Duration)>, journal: Journal) {
+    while let Some((command, limit)) = orders.recv().await {
+        let name = command.join(" ");
+        let text = match run_hook(&command, limit).await {
+            Ok(text) => format!("{name}: {text}"),
+            Err(text) => format!("{name} failed: {text}"),
+        };
+        journal.tell(Kind::Command, About::ALL, text);
+    }
+}
+
+async fn run_hook(command: &[String], limit: Duration) -> Result<String, String> {
+    let (program, arguments) = command.split_first().ok_or("there is no program")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let ended = timeout(limit, async {
+        // What is above the limit is read too, or the program would wait for a reader.
+        let (out, err) = tokio::join!(said(out), said(err));
+        (child.wait().await, out + &err)
+    });
+    let Ok((status, said)) = ended.await else {
+        return Err(format!("it was ended after {} s", limit.as_secs_f64()));
+    };
+    let status = status.map_err(|error| error.to_string())?;
+    let said = said.trim().replace('\n', "; ");
+    let text = match said.is_empty() {
+        true => status.to_string(),
+        false => format!("{status}: {said}"),
+    };
+    match status.success() {
+        true => Ok(text),
+        false => Err(text),
+    }
+}
+
+async fn said(stream: Option<impl AsyncReadExt + Unpin>) -> String {
+    let Some(mut stream) = stream else {
+        return String::new();
+    };
+    let mut bytes = Vec::new();
+    // A stream that breaks has said what it has said.
+    let _ = (&mut stream).take(OUTPUT).read_to_end(&mut bytes).await;
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn programs_are_told_about_and_ended_in_time() {
+        let limit = Duration::from_secs(60);
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let run = |text: &'static str, limit| async move { run_hook(&words(text), limit).await };
+        assert_eq!(
+            run("echo two words", limit).await,
+            Ok("exit status: 0: two words".into())
+        );
+        assert_eq!(run("false", limit).await, Err("exit status: 1".into()));
+        assert!(run("/no/such/program", limit).await.is_err());
+        let late = run("sleep 1000", Duration::from_millis(20)).await;
+        assert_eq!(late, Err("it was ended after 0.02 s".into()));
+        let much = run("head -c 1000000 /dev/zero", limit).await.unwrap();
+        assert!(much.len() < 5_000);
+    }
+}
