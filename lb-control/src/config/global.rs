@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// Time between two heartbeats where the file says nothing about them.
-pub const KEEPALIVE: Duration = Duration::from_millis(200);
+const KEEPALIVE: Duration = Duration::from_millis(200);
 
 /// Silence after which the partner is dead, likewise.
-pub const DEADTIME: Duration = Duration::from_millis(700);
+const DEADTIME: Duration = Duration::from_millis(700);
 
 /// Everything about the directors themselves. Their floating addresses are in the `Site`.
 #[derive(Debug, Clone, PartialEq, Eq)]

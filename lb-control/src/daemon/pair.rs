@@ -1,13 +1,16 @@
 //! What lvs.cf and the addresses of this node make of it: primary or backup, with a partner or without.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::bail;
 use tracing::warn;
 
 use crate::{
     config::{Director, Global},
-    dataplane::bpffs::Pins,
+    dataplane::{
+        bpffs::Pins,
+        lease::{self as pinned, PinnedLease},
+    },
     floating::Hooks,
     heartbeat::{
         director::{Format, Rules},
@@ -16,6 +19,7 @@ use crate::{
         machine::Node,
         runner::Setup,
         watch::own_addresses,
+        wire::nanoseconds,
     },
 };
 
@@ -111,21 +115,34 @@ pub(super) fn hooks(global: &Global) -> Hooks {
 }
 
 /// Who tells the data plane how long it may steer.
-pub(super) fn keeper(_pins: &Pins) -> anyhow::Result<Box<dyn Keeper>> {
-    Ok(Box::new(Unfenced(Lease::Standby)))
+pub(super) fn keeper(pins: &Pins) -> anyhow::Result<Box<dyn Keeper>> {
+    Ok(Box::new(Fence(PinnedLease::open(pins)?)))
 }
 
-/// Nobody: the data plane knows no lease yet.
-struct Unfenced(Lease);
+/// The lease of the data plane.
+struct Fence(PinnedLease);
 
-impl Keeper for Unfenced {
+impl Keeper for Fence {
     fn set(&mut self, lease: Lease) -> Result<(), String> {
-        self.0 = lease;
-        Ok(())
+        let Self(pinned) = self;
+        let written = match lease {
+            Lease::None => pinned.none(),
+            Lease::Standby => pinned.standby(),
+            Lease::Until(until) => pinned.renew(nanoseconds(until)),
+        };
+        written.map_err(|error| format!("{error:#}"))
     }
 
     fn get(&self) -> Lease {
-        self.0
+        match self.0.get() {
+            Ok(lease) => match lease.end() {
+                Some(end) => Lease::Until(Duration::from_nanos(end)),
+                None if lease == pinned::Lease::NONE => Lease::None,
+                None => Lease::Standby,
+            },
+            // Then this node listens first.
+            Err(_) => Lease::Standby,
+        }
     }
 }
 

@@ -417,7 +417,7 @@ impl Machine {
     #[must_use]
     pub fn lease(&self) -> Lease {
         match self.state {
-            State::Active(_) if !self.terms.pair => Lease::None,
+            _ if !self.terms.pair => Lease::None,
             State::Active(until) | State::Absent(until) => Lease::Until(until),
             State::Starting | State::Standby | State::Gone if self.is_off => Lease::Standby,
             State::Starting | State::Standby | State::Gone | State::Leaving { .. } => Lease::OVER,

@@ -442,9 +442,13 @@ impl Runner {
     fn obey(&mut self, command: Command, now: Duration) {
         // Whoever asked may have gone away.
         match command {
-            Command::Amend(setup, reply) => drop(reply.send(self.amend(*setup, now))),
+            Command::Amend(setup, reply) => {
+                let _ = reply.send(self.amend(*setup, now));
+            }
             Command::Ready => self.is_ready = true,
-            Command::HandOver(reply) => drop(reply.send(self.director.hand_over(now))),
+            Command::HandOver(reply) => {
+                let _ = reply.send(self.director.hand_over(now));
+            }
             Command::BackWithin(time, reply) => {
                 let is_active = self.director.machine().role() == Role::Active;
                 let done = match (self.setup.rules.pair, is_active) {
@@ -455,7 +459,7 @@ impl Runner {
                 if done.is_ok() {
                     self.back_within = Some(time);
                 }
-                drop(reply.send(done));
+                let _ = reply.send(done);
             }
             Command::Stop(_) => {}
         }
