@@ -175,6 +175,7 @@ fn measures(event: Event) {
         | Event::Zero(_)
         | Event::Table(..)
         | Event::Owners(_)
+        | Event::Names(..)
         | Event::Status(_)) => panic!("{other:?}"),
     }
 }

@@ -8,4 +8,6 @@
 pub mod connection;
 pub mod ipvs;
 pub mod machine;
+pub mod runner;
+pub mod translate;
 pub mod wire;
