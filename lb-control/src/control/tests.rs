@@ -64,6 +64,7 @@ impl Daemon {
             nannies: Watch::spawn(reports).unwrap(),
             log: log::Log { wishes, lines },
             interfaces,
+            sync: crate::sync::runner::Shown::default(),
             pair: watch::channel(alone()).1,
             journal: Journal::default(),
             measured: Arc::default(),

@@ -9,5 +9,6 @@ pub mod connection;
 pub mod ipvs;
 pub mod machine;
 pub mod runner;
+pub mod seal;
 pub mod translate;
 pub mod wire;

@@ -43,6 +43,7 @@ use crate::{
         learn::{Learned, Learner},
     },
     event::Event,
+    heartbeat::{machine, runner::PairState},
 };
 
 /// How many records are read before anything else gets its turn.
@@ -91,8 +92,6 @@ pub struct Status {
 
 /// The thread. It ends when this is dropped.
 pub struct Handle {
-    /// How it goes.
-    pub shown: Shown,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -107,7 +106,7 @@ impl Drop for Handle {
     }
 }
 
-/// Starts the thread. `role` says what this director is, `events` leads to the reconciler, which knows the site by now.
+/// Starts the thread. `state` says what this director is, `shown` is where it shows how it goes, `events` leads to the reconciler, which knows the site by now.
 ///
 /// # Errors
 /// If the kernel gives no thread.
@@ -115,9 +114,9 @@ pub fn spawn(
     language: Language,
     pins: Pins,
     events: mpsc::Sender<Event>,
-    role: watch::Receiver<Role>,
+    state: watch::Receiver<PairState>,
+    shown: Shown,
 ) -> anyhow::Result<Handle> {
-    let shown = Shown::default();
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -127,8 +126,8 @@ pub fn spawn(
         language,
         pins,
         events,
-        role,
-        shown: shown.clone(),
+        state,
+        shown,
     };
     let thread = thread::Builder::new()
         .name("sync".to_owned())
@@ -142,7 +141,6 @@ pub fn spawn(
         })
         .context("starting the thread of connection synchronisation")?;
     Ok(Handle {
-        shown,
         stop: Some(stop),
         thread: Some(thread),
     })
@@ -276,7 +274,7 @@ struct Runner {
     language: Language,
     pins: Pins,
     events: mpsc::Sender<Event>,
-    role: watch::Receiver<Role>,
+    state: watch::Receiver<PairState>,
     shown: Shown,
 }
 
@@ -345,7 +343,8 @@ impl Runner {
         let mut untold = local.untold();
         // A flow whose server has no name would be told as one that there is not.
         local.set_names(self.names().await?);
-        talk.set_role(now(), *self.role.borrow_and_update());
+        let mut role = role_of(&self.state.borrow_and_update());
+        talk.set_role(now(), role);
         info!("connection synchronisation runs");
         loop {
             local.flush();
@@ -367,14 +366,16 @@ impl Runner {
                 deadline = Some(deadline.map_or(soon, |deadline| deadline.min(soon)));
             }
             let wait = deadline.unwrap_or(now() + LOOK);
-            let is_active = *self.role.borrow() == Role::Active;
+            let is_active = role == Role::Active;
             tokio::select! {
-                changed = self.role.changed() => {
+                changed = self.state.changed() => {
                     changed.context("nobody says any more who is active")?;
-                    let role = *self.role.borrow_and_update();
-                    // What came until now was another's to tell, or is told by the round.
-                    changes.discard();
-                    talk.set_role(now(), role);
+                    let before = std::mem::replace(&mut role, role_of(&self.state.borrow_and_update()));
+                    if role != before {
+                        // What came until now was another's to tell, or is told by the round.
+                        changes.discard();
+                        talk.set_role(now(), role);
+                    }
                 }
                 (way, bytes) = ways.receive() => {
                     if talk.heard(now(), bytes, &mut local) {
@@ -517,6 +518,17 @@ fn multicast(interface: &str) -> anyhow::Result<(std::net::Ipv4Addr, u16)> {
         .ok()
         .and_then(|text| text.trim().parse().ok());
     Ok((address, mtu.unwrap_or(1_500)))
+}
+
+/// Who holds the addresses tells; while they come off too, and while the daemon is away for a moment.
+const fn role_of(state: &PairState) -> Role {
+    match state.role {
+        machine::Role::Active | machine::Role::Leaving | machine::Role::Absent => Role::Active,
+        machine::Role::Starting
+        | machine::Role::Standby
+        | machine::Role::Yielding
+        | machine::Role::Goodbye => Role::Standby,
+    }
 }
 
 /// A number that nobody can guess: the kernel's.

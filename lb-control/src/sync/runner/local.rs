@@ -215,6 +215,11 @@ impl Shown {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It does not run.
+    pub fn clear(&self) {
+        self.set(super::Status::default());
+    }
+
     pub(super) fn set(&self, status: super::Status) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
