@@ -134,8 +134,9 @@ mod tests {
             for place in 0..bytes.len() {
                 let mut forged = bytes.clone();
                 forged[place] ^= 1;
-                let is_signed = bytes.last() != Some(&0);
-                if is_signed {
+                // Who has no keys believes what says that it is not signed.
+                let is_signed = bytes.last() != Some(&0) && !receiver.keys.is_empty();
+                if is_signed && receiver.authentication == Enforce {
                     assert_eq!(receiver.open(&forged), None, "{what}: {place}");
                 }
             }
