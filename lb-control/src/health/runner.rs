@@ -47,6 +47,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// So many checks are begun before anything else is looked at again.
 const AT_ONCE: usize = 256;
 
+/// So many who are gone are remembered.
+const MANY: usize = 100_000;
+
 /// What identifies a nanny.
 type Key = (ServiceId, SocketAddr);
 
@@ -95,6 +98,9 @@ pub struct Watch {
     programs: Arc<Semaphore>,
     /// Changes that the receiver has not taken yet: one for each server, so they are bounded.
     unreported: BTreeMap<(Key, About), Report>,
+    /// The weights of those who were dismissed: that report may be read after the server has come back, who
+    /// then has to take it back.
+    gone: BTreeMap<Key, u16>,
     /// When it was last said that the director cannot check.
     complained: Option<Instant>,
 }
@@ -198,6 +204,7 @@ impl Watch {
             under_way: HashMap::new(),
             programs: Arc::new(Semaphore::new(PROGRAMS)),
             unreported: BTreeMap::new(),
+            gone: BTreeMap::new(),
             complained: None,
         };
         let handle = Handle {
@@ -252,8 +259,13 @@ impl Watch {
             .into_iter()
             .map(|target| ((target.service, target.server), target))
             .collect();
+        if self.gone.len() > MANY {
+            self.gone.clear();
+        }
         for key in known.into_iter().filter(|key| !wanted.contains_key(key)) {
-            self.dismiss(key);
+            let dismissed = self.dismiss(key);
+            let weight = dismissed.and_then(|watched| watched.weight);
+            self.gone.extend(weight.map(|weight| (key, weight)));
             self.unreported.remove(&(key, About::Weight));
             self.unreported.remove(&(key, About::Health));
         }
@@ -295,6 +307,7 @@ impl Watch {
                 known.nanny.retime(timing, first_check);
                 known.weighing.reconfigure(weight, plan);
                 known.target = target;
+                known.days = None;
                 known
             }
             None => {
@@ -303,7 +316,7 @@ impl Watch {
                     target,
                     nanny: Nanny::new(timing, now, first_check).with_lot(lot(&key)),
                     weighing: Weighing::new(weight, plan),
-                    weight: None,
+                    weight: self.gone.remove(&key),
                     days: None,
                     is_warned: false,
                     check: None,

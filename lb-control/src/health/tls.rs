@@ -70,8 +70,13 @@ pub(super) async fn secure(
 type Key = (bool, Option<PathBuf>, Option<&'static str>);
 
 /// Reading what a system trusts takes milliseconds, so it is done once, and again when the file is another.
-static CONFIGS: LazyLock<Mutex<HashMap<Key, (Option<SystemTime>, Arc<ClientConfig>)>>> =
-    LazyLock::new(Mutex::default);
+static CONFIGS: LazyLock<Mutex<HashMap<Key, Made>>> = LazyLock::new(Mutex::default);
+
+/// A configuration, and of when the file is that it was made of.
+struct Made {
+    of: Option<SystemTime>,
+    config: Arc<ClientConfig>,
+}
 
 fn config(tls: &Tls, alpn: Option<&'static str>) -> Result<Arc<ClientConfig>, String> {
     let file = tls.authorities.clone().or_else(system);
@@ -79,13 +84,17 @@ fn config(tls: &Tls, alpn: Option<&'static str>) -> Result<Arc<ClientConfig>, St
     let changed = file.as_deref().and_then(changed);
     let key = (tls.verify, file, alpn);
     let mut configs = CONFIGS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((of, config)) = configs.get(&key)
-        && *of == changed
+    if let Some(made) = configs.get(&key)
+        && made.of == changed
     {
-        return Ok(Arc::clone(config));
+        return Ok(Arc::clone(&made.config));
     }
     let config = Arc::new(make(&key)?);
-    configs.insert(key, (changed, Arc::clone(&config)));
+    let made = Made {
+        of: changed,
+        config: Arc::clone(&config),
+    };
+    configs.insert(key, made);
     Ok(config)
 }
 

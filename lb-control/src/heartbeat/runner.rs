@@ -445,7 +445,10 @@ impl Runner {
             Command::Amend(setup, reply) => {
                 let _ = reply.send(self.amend(*setup, now));
             }
-            Command::Ready => self.is_ready = true,
+            Command::Ready => {
+                self.alive.store(super::wire::nanoseconds(now), Ordering::Relaxed);
+                self.is_ready = true;
+            }
             Command::HandOver(reply) => {
                 let _ = reply.send(self.director.hand_over(now));
             }
@@ -536,7 +539,7 @@ impl Runner {
             Some(Unfit::Link(name.clone()))
         } else if let Some(gateway) = &self.gateway_lost {
             Some(Unfit::Gateway(gateway.clone()))
-        } else if now > alive + limit {
+        } else if self.is_ready && now > alive + limit {
             Some(Unfit::Hung)
         } else {
             (!self.is_ready || !is_known).then_some(Unfit::NotReady)

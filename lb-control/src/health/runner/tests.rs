@@ -348,6 +348,28 @@ async fn an_agent_has_its_say() {
 }
 
 #[tokio::test]
+async fn who_is_watched_anew_takes_his_weight_back() {
+    let (server, port, _say) = with_agent(17).await;
+    let mut target = talk(server, None);
+    target.weight = 10;
+    target.probe.agent = Some(port);
+    let mut nannies = Nannies::start(4);
+    nannies.handle.watch(vec![target.clone()]);
+    while nannies.status(server).await.checks == 0 {
+        tokio::task::yield_now().await;
+    }
+    // His weight and that he is up wait to be read.
+    nannies.handle.watch(Vec::new());
+    target.probe.agent = None;
+    nannies.handle.watch(vec![target]);
+    let weight = |weight: Option<u16>| (server, Some(format!("weight {weight:?}")));
+    assert_eq!(nannies.news().await, weight(Some(5)));
+    assert_eq!(nannies.news().await, (server, None));
+    assert_eq!(nannies.news().await, weight(None));
+    assert_eq!(nannies.news().await, (server, None));
+}
+
+#[tokio::test]
 async fn who_returns_is_light_before_he_is_there() {
     let (open, server) = listener(14).await;
     let mut target = talk(server, None);
