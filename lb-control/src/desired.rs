@@ -351,6 +351,7 @@ pub fn settings(site: &Site, has_ranges: bool, sizes: &Sizes) -> maps::Settings 
         answers,
         snat_ports: (first, last),
         secret,
+        sync,
         // The sizes of maps, which are made before there are settings.
         flows: _,
         half_open: _,
@@ -364,6 +365,7 @@ pub fn settings(site: &Site, has_ranges: bool, sizes: &Sizes) -> maps::Settings 
     set(maps::Settings::SCHEDULE_ICMP, schedule_icmp);
     set(maps::Settings::CUT_TUNNELS, !pmtu_disc);
     set(maps::Settings::RANGES, has_ranges);
+    set(maps::Settings::SYNC, sync);
     maps::Settings {
         timeouts: timeouts.map(flow_state::ticks),
         flags,

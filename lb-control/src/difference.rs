@@ -336,6 +336,7 @@ fn setting_terms(settings: &Settings, timeouts: &Timeouts) -> Vec<Said> {
         snat_ports: (first, last),
         // A secret is not shown, and whether it is another one neither.
         secret: _,
+        sync,
         flows,
         half_open,
     } = settings;
@@ -356,6 +357,7 @@ fn setting_terms(settings: &Settings, timeouts: &Timeouts) -> Vec<Said> {
         ("stateless_above", stateless_above.to_string()),
         ("answers_per_second", answers.to_string()),
         ("snat_ports", format!("{first}-{last}")),
+        ("syncdaemon", yes(*sync)),
         ("flow_table", at_start(flows)),
         ("half_open", at_start(half_open)),
     ]

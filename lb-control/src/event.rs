@@ -15,6 +15,7 @@ use crate::{
     model::{ServiceId, Site},
     network::next_hop::Resolved,
     status::{StatusReport, measured::Measured},
+    sync::connection::Names,
 };
 
 /// What the reconciler is told.
@@ -49,6 +50,9 @@ pub enum Event {
     Table(Option<ServiceId>, oneshot::Sender<Table>),
     /// Somebody wants to know whose the ids of real servers are, to read flows.
     Owners(oneshot::Sender<Owners>),
+    /// Connection synchronisation wants to know whose the ids of services and real servers are, if that has changed
+    /// since this version.
+    Names(u64, oneshot::Sender<Option<Names>>),
     /// Somebody wants to know how things are.
     Status(oneshot::Sender<StatusReport>),
     /// The same without services, however many there are.

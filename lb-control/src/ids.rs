@@ -27,6 +27,8 @@ pub struct Ids {
     doubted: BTreeSet<ServiceId>,
     /// The ids of servers that nobody has and flows still refer to.
     orphans: BTreeSet<u32>,
+    /// One more each time that somebody gets an id or loses it.
+    version: u64,
 }
 
 /// Whether a service is still wanted.
@@ -58,6 +60,7 @@ impl Default for Ids {
             server_numbers: Numbers::from(1),
             doubted: BTreeSet::new(),
             orphans: BTreeSet::new(),
+            version: 1,
         }
     }
 }
@@ -65,6 +68,7 @@ impl Default for Ids {
 impl Ids {
     /// Takes over a service's id that was found in the maps.
     pub fn restore_service(&mut self, service: ServiceId, id: u32) {
+        self.version += 1;
         self.services.insert(service, id);
         self.service_numbers.take(id);
         self.doubted.insert(service);
@@ -74,6 +78,7 @@ impl Ids {
     pub fn restore_server(&mut self, (service, socket, method): Identity, id: u32) {
         let servers = self.servers.entry(service).or_default();
         servers.insert((socket, method), id);
+        self.version += 1;
         self.server_numbers.take(id);
         self.doubted.insert(service);
     }
@@ -97,6 +102,7 @@ impl Ids {
         let id = self.service_numbers.give(limit);
         let id = id.ok_or(Exhausted { what, limit })?;
         self.services.insert(service, id);
+        self.version += 1;
         Ok(id)
     }
 
@@ -117,6 +123,7 @@ impl Ids {
         let id = self.server_numbers.give(limit);
         let id = id.ok_or(Exhausted { what, limit })?;
         servers.insert((socket, method), id);
+        self.version += 1;
         Ok(id)
     }
 
@@ -124,6 +131,17 @@ impl Ids {
     #[must_use]
     pub fn find_server(&self, (service, socket, method): &Identity) -> Option<u32> {
         self.servers.get(service)?.get(&(*socket, *method)).copied()
+    }
+
+    /// Another number whenever somebody has got an id or lost it.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All services that have an id.
+    pub fn services(&self) -> impl Iterator<Item = (ServiceId, u32)> {
+        self.services.iter().map(|(service, id)| (*service, *id))
     }
 
     /// All real servers that have an id.
@@ -159,6 +177,7 @@ impl Ids {
             server_numbers,
             doubted,
             orphans,
+            version,
         } = self;
         orphans.retain(|id| {
             let stays = is_used(*id);
@@ -197,6 +216,9 @@ impl Ids {
             }
             is_left
         });
+        if !released.services.is_empty() || !released.servers.is_empty() {
+            *version += 1;
+        }
         released
     }
 }

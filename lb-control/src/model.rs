@@ -574,6 +574,8 @@ pub struct Settings {
     pub snat_ports: (u16, u16),
     /// The key of mh's hash, which both directors must share; `[0; 2]` if none was given.
     pub secret: [u64; 2],
+    /// A partner is told what becomes of flows.
+    pub sync: bool,
     /// How many flows each table holds, if the file says.
     pub flows: Option<u32>,
     /// How many of them may be half open, if the file says.
@@ -594,6 +596,7 @@ impl Default for Settings {
             answers: 1_000,
             snat_ports: (1_024, 32_767),
             secret: [0; 2],
+            sync: false,
             flows: None,
             half_open: None,
         }

@@ -31,6 +31,7 @@ use crate::{
     rings::turn_after,
     state::{Override, State},
     status::{self, measured},
+    sync::connection::Names,
 };
 
 /// The keeper of the routing table: lvs.
@@ -192,6 +193,15 @@ impl<D: Dataplane> Reconciler<D> {
                 let owners = servers.map(|(identity, id)| (id, (identity.0, identity.1)));
                 // Whoever asked may have gone away.
                 let _ = reply.send(owners.collect());
+                return false;
+            }
+            Event::Names(known, reply) => {
+                let ids = &self.ids;
+                let is_news = ids.version() != known;
+                let names =
+                    is_news.then(|| Names::new(ids.version(), ids.servers(), ids.services()));
+                // Whoever asked may have gone away.
+                let _ = reply.send(names);
                 return false;
             }
             Event::Status(reply) => {

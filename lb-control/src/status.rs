@@ -1,6 +1,7 @@
 //! How things are: what `lb status` shows.
 
 pub mod columns;
+pub mod connections;
 pub mod measured;
 pub mod pair;
 pub mod table;
@@ -43,6 +44,9 @@ pub struct StatusReport {
     /// The partner, if there is to be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<pair::PairStatus>,
+    /// Connection synchronisation, if it is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<connections::SyncStatus>,
     /// The interfaces that the program is attached to.
     pub interfaces: Vec<InterfaceStatus>,
     /// The virtual services, in the order of lvs.cf.
@@ -338,6 +342,7 @@ pub fn overall<D: Dataplane>(dataplane: &D) -> StatusReport {
     StatusReport {
         role: Role::Active,
         pair: None,
+        sync: None,
         interfaces: Vec::new(),
         services: Vec::new(),
         leaving: Vec::new(),

@@ -36,6 +36,8 @@ pub(super) fn settings(
         sloppy_sctp: written.sloppy_sctp,
         schedule_icmp: written.schedule_icmp,
         pmtu_disc: written.pmtu_disc,
+        // That is for who knows whether there is a partner.
+        sync: false,
         stateless_above: checks
             .number(
                 GlobalKey::StatelessAbove,

@@ -259,9 +259,9 @@ table! {
     NatRouter "nat_router" HostAndDevice, "", Works, "Floating address that is the real servers' gateway; only with `network = nat`.";
     NatNmask "nat_nmask" Mask, "0.0.0.0", Works, "Netmask of `nat_router`; without it /32.";
     MonitorLinks "monitor_links" Integer, "0", Works, "Give up the active role when a link is down.";
-    Syncdaemon "syncdaemon" Boolean, "0", not_yet("connections are not copied to the partner"), "Copy connections to the partner.";
-    SyncdIface "syncd_iface" Text, "eth0", not_yet("connections are not copied to the partner"), "Interface for that.";
-    SyncdId "syncd_id" Integer, "0", not_yet("connections are not copied to the partner"), "Number that tells several pairs apart, 0 to 255.";
+    Syncdaemon "syncdaemon" Boolean, "0", Works, "Tell the partner of all connections, so that a take-over loses none.";
+    SyncdIface "syncd_iface" Text, "eth0", Works, "The interface of the multicasts of `syncd_compat`. Without that directors talk between their own addresses, as heartbeats do.";
+    SyncdId "syncd_id" Integer, "0", Works, "Number that tells several pairs apart, 0 to 255.";
     TcpTimeout "tcp_timeout" Time, "0", Works, "How long a silent TCP connection is remembered; 0 means 900. Whole seconds.";
     TcpfinTimeout "tcpfin_timeout" Time, "0", Works, "The same in the state FIN_WAIT; 0 means 120. After both FINs it is TIME_WAIT, always 120.";
     UdpTimeout "udp_timeout" Time, "0", Works, "The same for UDP; 0 means 300.";
@@ -297,6 +297,8 @@ table! {
     CommandTimeout "command_timeout" Time, "10", "How long `active_cmd` and `inactive_cmd` may run before they are ended.";
     FlowTable "flow_table" Entries, "", "How many connections each address family's table holds, 64 to 67108864; a masqueraded one takes two places. Without it, what `lb run --flows` says. Read at the start.";
     HalfOpen "half_open" Entries, "", "How many of them may be waiting for the client's handshake or first answer; at most `flow_table`. Read at the start.";
+    SyncdPort "syncd_port" Port, "8849", "UDP port by which directors tell each other of their connections.";
+    SyncdCompat "syncd_compat" Boolean, "0", "Tell them as IPVS does (`ipvsadm --start-daemon`: multicasts to 224.0.0.81, port 8848, without keys), to a partner that is IPVS.";
 }
 
 table! {

@@ -21,6 +21,9 @@ const KEEPALIVE: Duration = Duration::from_millis(200);
 /// Silence after which the partner is dead, likewise.
 const DEADTIME: Duration = Duration::from_millis(700);
 
+/// The UDP port of connection synchronisation, unless the file says another.
+const SYNC_PORT: u16 = 8_849;
+
 /// Everything about the directors themselves. Their floating addresses are in the `Site`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Global {
@@ -82,6 +85,10 @@ pub struct ConnectionSync {
     pub interface: String,
     /// Tells several pairs on a network apart (`syncd_id`).
     pub id: u8,
+    /// The UDP port between directors of ours (`syncd_port`).
+    pub port: u16,
+    /// The partner is IPVS (`syncd_compat`).
+    pub is_compat: bool,
 }
 
 /// The meaning of the global settings.
@@ -127,10 +134,7 @@ pub(super) fn global(
         keepalive,
         deadtime,
         monitor_links: settings.monitor_links != 0,
-        sync: settings.syncdaemon.then(|| ConnectionSync {
-            interface: settings.syncd_iface.clone(),
-            id: settings.syncd_id.to_le_bytes()[0],
-        }),
+        sync: checks.sync(settings),
         active_command: command(settings.active_cmd.as_deref()),
         inactive_command: command(settings.inactive_cmd.as_deref()),
         command_timeout: checks.seconds(GlobalKey::CommandTimeout, own.command_timeout, 10),
@@ -258,6 +262,29 @@ impl Checks<'_> {
             );
         }
         settings.backup_active && !lonely
+    }
+
+    fn sync(&mut self, settings: &GlobalSettings) -> Option<ConnectionSync> {
+        let own = &settings.ours;
+        let is_compat = own.syncd_compat;
+        if settings.syncdaemon && !is_compat && !settings.backup_active {
+            self.warn(
+                GlobalKey::Syncdaemon,
+                "`syncdaemon` without a partner: nobody is told",
+                "`backup_active = 1`, or `syncd_compat = 1` if the partner is IPVS",
+            );
+        }
+        let port = u16::try_from(own.syncd_port).ok().filter(|port| *port > 0);
+        if port.is_none() {
+            let message = format!("{} is no port; {SYNC_PORT} is used", own.syncd_port);
+            self.warn(GlobalKey::SyncdPort, &message, "1 to 65535");
+        }
+        settings.syncdaemon.then(|| ConnectionSync {
+            interface: settings.syncd_iface.clone(),
+            id: settings.syncd_id.to_le_bytes()[0],
+            port: port.unwrap_or(SYNC_PORT),
+            is_compat,
+        })
     }
 
     /// What does not fit 16 bits is cut, as it was by Piranha, which may be the partner.

@@ -29,7 +29,9 @@ pub(super) fn understand(
     diagnostics: &mut Diagnostics,
 ) -> (Global, Site) {
     let global = global::global(&settings.global, document, diagnostics);
-    let balancing = balancing::settings(&settings.global.ours, document, diagnostics);
+    let mut balancing = balancing::settings(&settings.global.ours, document, diagnostics);
+    let tells = |sync: &global::ConnectionSync| sync.is_compat || global.backup_active;
+    balancing.sync = global.sync.as_ref().is_some_and(tells);
     let timeouts = global::timeouts(&settings.global, document, diagnostics);
     let mut site = Building {
         document,

@@ -133,6 +133,8 @@ fn global(directives: &[Directive<GlobalKey>], reader: &mut Reader<'_>) -> Globa
                 set(&mut settings.ours.answers_per_second, reader.integer(word))
             }
             GlobalKey::SnatPorts => set(&mut settings.ours.snat_ports, reader.ports(word)),
+            GlobalKey::SyncdPort => set(&mut settings.ours.syncd_port, reader.port(word)),
+            GlobalKey::SyncdCompat => set(&mut settings.ours.syncd_compat, reader.boolean(word)),
             GlobalKey::MhSecret => set(&mut settings.ours.mh_secret, reader.secret(word).map(Some)),
             GlobalKey::Failback => set(&mut settings.ours.failback, reader.boolean(word)),
             GlobalKey::HeartbeatFormat => set(

@@ -118,6 +118,8 @@ pub struct OwnGlobalSettings {
     pub command_timeout: Time,
     pub flow_table: Option<i32>,
     pub half_open: Option<i32>,
+    pub syncd_port: i32,
+    pub syncd_compat: bool,
 }
 
 impl Default for OwnGlobalSettings {
@@ -146,6 +148,8 @@ impl Default for OwnGlobalSettings {
             command_timeout: Time::seconds(10),
             flow_table: None,
             half_open: None,
+            syncd_port: 8_849,
+            syncd_compat: false,
         }
     }
 }

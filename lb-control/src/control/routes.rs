@@ -150,6 +150,7 @@ pub(super) async fn status(Shared(sources): Shared<Sources>) -> Result<Response,
     report.add_probes(&sources.nannies.snapshot().await);
     report.add_interfaces(&sources.interfaces.borrow());
     report.add_pair(&sources.pair.borrow(), runner::now());
+    report.add_sync(&sources.sync.get());
     Ok(Json(report).into_response())
 }
 

@@ -44,6 +44,8 @@ pub struct Sources {
     pub log: super::log::Log,
     /// The interfaces with the program on them.
     pub interfaces: tokio::sync::watch::Receiver<Vec<InterfaceStatus>>,
+    /// Connection synchronisation.
+    pub sync: crate::sync::runner::Shown,
     /// The pair.
     pub pair: tokio::sync::watch::Receiver<PairState>,
     /// What happened.

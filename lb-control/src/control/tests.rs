@@ -64,6 +64,7 @@ impl Daemon {
             nannies: Watch::spawn(reports).unwrap(),
             log: log::Log { wishes, lines },
             interfaces,
+            sync: crate::sync::runner::Shown::default(),
             pair: watch::channel(alone()).1,
             journal: Journal::default(),
             measured: Arc::default(),
@@ -175,6 +176,7 @@ fn measures(event: Event) {
         | Event::Zero(_)
         | Event::Table(..)
         | Event::Owners(_)
+        | Event::Names(..)
         | Event::Status(_)) => panic!("{other:?}"),
     }
 }

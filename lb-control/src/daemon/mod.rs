@@ -1,6 +1,7 @@
 //! The daemon: pulse. It starts everything, passes on what happens, and stops everything.
 
 mod changes;
+mod connections;
 mod decisions;
 mod interfaces;
 mod orders;

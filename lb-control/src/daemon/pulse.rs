@@ -22,6 +22,7 @@ use tracing::{error, warn};
 use super::{
     Options, Reader, Signals,
     changes::Kept,
+    connections::Connections,
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
     load, pair, secret,
@@ -88,6 +89,7 @@ pub(super) struct Pulse {
     pair: runner::Handle,
     state: watch::Receiver<PairState>,
     setup: Setup,
+    connections: Connections,
     events: mpsc::Sender<Event>,
     ways: mpsc::Receiver<Resolved>,
     reports: mpsc::Receiver<health::Report>,
@@ -179,6 +181,7 @@ impl Pulse {
         tokio::spawn(waiting_room::keep(held, in_vain));
         let (decisions, log) = Decisions::new(events.clone(), journal.clone());
         let (request_sender, requests) = mpsc::channel(QUEUE);
+        let connections = Connections::new(pins.clone(), events.clone(), pair.state());
         let sources = Sources {
             events: events.clone(),
             requests: request_sender,
@@ -187,6 +190,7 @@ impl Pulse {
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
             pair: pair.state(),
+            sync: connections.shown(),
             journal: journal.clone(),
             measured: Arc::default(),
         };
@@ -210,6 +214,7 @@ impl Pulse {
             pair,
             state,
             setup,
+            connections,
             events,
             ways,
             reports,
@@ -227,6 +232,7 @@ impl Pulse {
             return Err(error);
         }
         older.remove()?;
+        pulse.connections.amend(&loaded.global, &pulse.setup);
         pulse.pair.ready().await;
         let role = pulse.role();
         let text = format!("STARTING PULSE: {}", role.name());
@@ -519,6 +525,7 @@ impl Pulse {
         }
         self.floating.wish(Wish::Commands(pair::hooks(&global)));
         self.setup = setup;
+        self.connections.amend(&global, &self.setup);
         self.file = site;
         self.kept.set(changes, &self.site);
         Ok((changed, warnings))
@@ -598,6 +605,7 @@ impl Pulse {
             error!("{error:#}");
         }
         self.pair.stop().await;
+        self.connections.stop();
         // With it goes the socket.
         self.commands.shutdown().await;
     }

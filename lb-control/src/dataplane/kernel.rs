@@ -1,4 +1,4 @@
-//! The kernel. Only this file, `attachment`, `changes`, `connections`, `held`, `learn`,
+//! The kernel. Only this file, `attachment`, `changes`, `connections`, `flows`, `held`, `learn`,
 //! `lease`, `trial` and `log` know aya.
 
 use std::{

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod connections;
 #[cfg(test)]
 pub mod fake;
+pub mod flows;
 pub mod held;
 pub mod kernel;
 pub mod learn;

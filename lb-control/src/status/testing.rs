@@ -99,6 +99,7 @@ pub(crate) fn report() -> StatusReport {
     StatusReport {
         role: Role::Active,
         pair: None,
+        sync: None,
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),
             mode: "native".to_owned(),

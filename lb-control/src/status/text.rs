@@ -118,6 +118,7 @@ impl StatusText<'_> {
         let StatusReport {
             role,
             pair,
+            sync,
             interfaces,
             flows,
             memory,
@@ -131,6 +132,9 @@ impl StatusText<'_> {
         writeln!(f, "role {role}, program on {}", interfaces.join(", "))?;
         if let Some(pair) = pair {
             write!(f, "{pair}")?;
+        }
+        if let Some(sync) = sync {
+            write!(f, "{sync}")?;
         }
         writeln!(
             f,

@@ -8,4 +8,7 @@
 pub mod connection;
 pub mod ipvs;
 pub mod machine;
+pub mod runner;
+pub mod seal;
+pub mod translate;
 pub mod wire;

@@ -19,7 +19,7 @@ use crate::{
     control::table::{Counts, ServerRow, ServiceRow},
     journal::Kind,
     model::ServiceId,
-    status::{Role, ServerState},
+    status::{Role, ServerState, connections::SyncStatus},
 };
 
 /// A family of counters.
@@ -128,6 +128,7 @@ impl Collector for Measures {
         self.probes(encoder)?;
         self.data_plane(encoder)?;
         self.pair(encoder)?;
+        self.sync(encoder)?;
         self.daemon(encoder)
     }
 }
@@ -401,6 +402,58 @@ impl Measures {
             "lb_heartbeat_rejected",
             "Datagrams from the partner's address that were not heeded.",
             paths().map(|path| ([("path", &*path.name)], path.rejected)),
+        )
+    }
+
+    /// Nothing where it is switched off.
+    fn sync(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let sync = || self.overall.sync.iter();
+        gauges(
+            encoder,
+            "lb_sync_complete",
+            "Whether the standby node has every connection that was due.",
+            sync().map(|sync| (NONE, u32::from(sync.in_sync))),
+        )?;
+        gauges(
+            encoder,
+            "lb_sync_lag_seconds",
+            "How long ago the oldest change happened that the partner has not acknowledged.",
+            sync().map(|sync| (NONE, sync.lag_ms as f64 / 1_000.)),
+        )?;
+        gauges(
+            encoder,
+            "lb_sync_unsynced",
+            "Connections that are due or on their way to the partner.",
+            sync().map(|sync| (NONE, sync.unsynced as f64)),
+        )?;
+        let directions = |sync: &SyncStatus| {
+            [
+                ("told", sync.told),
+                ("heard", sync.heard),
+                ("learned", sync.learned),
+            ]
+        };
+        counters(
+            encoder,
+            "lb_sync_connections",
+            "Connections that were told to the partner, heard of from it, and learned.",
+            sync().flat_map(|sync| directions(sync).map(|(what, count)| ([("what", what)], count))),
+        )?;
+        let failures = |sync: &SyncStatus| {
+            [
+                ("strange", sync.strange),
+                ("refused", sync.refused),
+                ("overflowed", sync.overflowed),
+                ("resent", sync.again),
+                ("rejected", sync.rejected),
+            ]
+        };
+        counters(
+            encoder,
+            "lb_sync_troubles",
+            "Connections of servers that are not known here, without room, or too many at a time; messages sent again; \
+             datagrams not heeded.",
+            sync().flat_map(|sync| failures(sync).map(|(what, count)| ([("what", what)], count))),
         )
     }
 
