@@ -23,6 +23,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::printer::Printer;
+
 /// How the servers answer, and what is asked of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -86,22 +88,33 @@ async fn measure(options: &Options, port: u16) -> Result<()> {
     let took = began.elapsed().as_secs_f64();
     let checks = last.1 - first.1;
     let core = (end - start) / took;
-    println!(
-        "{} servers, one check each {} ms ({:?})",
-        options.servers, options.interval, options.kind
-    );
-    println!("checks per second     {:.0}", checks as f64 / took);
-    println!("failed                {}", last.0 - first.0);
-    println!("of a core             {:.1} %", core * 100.0);
-    println!(
+    let out = Printer::Table;
+    let Options {
+        servers, interval, ..
+    } = options;
+    out.line(format_args!(
+        "{servers} servers, each checked every {interval} ms ({:?})",
+        options.kind
+    ))?;
+    out.line(format_args!(
+        "checks per second     {:.0}",
+        checks as f64 / took
+    ))?;
+    out.line(format_args!("failed                {}", last.0 - first.0))?;
+    out.line(format_args!("of a core             {:.1} %", core * 100.0))?;
+    out.line(format_args!(
         "per check             {:.1} us",
         (end - start) * 1e6 / checks as f64
-    );
-    println!(
+    ))?;
+    let resident = resident()?;
+    out.line(format_args!(
         "resident, of nannies  {:.1} MB",
-        (resident()?.saturating_sub(before)) as f64 / 1e6
-    );
-    println!("resident, in all      {:.1} MB", resident()? as f64 / 1e6);
+        resident.saturating_sub(before) as f64 / 1e6
+    ))?;
+    out.line(format_args!(
+        "resident, in all      {:.1} MB",
+        resident as f64 / 1e6
+    ))?;
     ensure!(checks > 0, "nothing was checked");
     Ok(())
 }
