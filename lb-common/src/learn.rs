@@ -10,6 +10,7 @@ use crate::{
     admit::{self, Place, Seen},
     family::Family,
     flow::{Flow, FlowKey},
+    lookup,
     maps::NextHop,
     persistence,
     record::{Outcome, Record},
@@ -47,6 +48,12 @@ pub fn learn<F: Family, T: Tables + FlowTable<F>>(
         let flow = entry.get();
         if flow.state == State::RETIRED {
             return Outcome::BUSY;
+        }
+        // The real server of another flow has these very sockets.
+        if flow.state == State::REPLY
+            && lookup::request(tables, &flow, record.protocol, &mut room.other, now).is_some()
+        {
+            return Outcome::TAKEN;
         }
         // One that has expired may have lost its way back, which is found out where flows are made.
         let is_same = flow.server == record.server

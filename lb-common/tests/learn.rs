@@ -310,6 +310,17 @@ fn what_cannot_be_learned_is_said() {
     );
     assert_eq!(tables.v4.borrow().flows.len(), 2);
 
+    // The key of a way back that is needed.
+    let crossed = Record {
+        client: Address6::from(std::net::IpAddr::from([10, 0, 0, 11])),
+        client_port: Be16::new(8080),
+        address: record.client,
+        port: record.client_port,
+        ..record
+    };
+    assert_eq!(learn_all(&tables, &[crossed]), [Outcome::TAKEN]);
+    assert_eq!(tables.v4.borrow().flows.len(), 2);
+
     // Another server: the flow begins anew there.
     let other = Record {
         server: 2,
