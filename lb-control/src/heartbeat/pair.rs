@@ -42,7 +42,6 @@ impl Default for Wire {
 /// A node with what outlives its daemon.
 struct Host {
     director: Option<Director>,
-    node: Node,
     rules: Rules,
     lease: Lease,
     is_raised: bool,
@@ -95,7 +94,6 @@ impl World {
     fn new(seed: u64) -> Self {
         let host = |node, ahead| Host {
             director: None,
-            node,
             rules: rules(node),
             lease: Lease::None,
             is_raised: false,
