@@ -511,17 +511,11 @@ fn what_is_said() {
         // Between directives.
         (
             "keepalive = 5500ms",
-            &[
-                "1:1 warning: `keepalive` has no",
-                "1:13 warning: `deadtime` is not longer",
-            ],
+            &["1:13 warning: `deadtime` is not longer"],
         ),
         (
             "keepalive = 2|deadtime = 2",
-            &[
-                "2:1 warning: `deadtime` has no",
-                "2:12 warning: `deadtime` is not longer",
-            ],
+            &["2:12 warning: `deadtime` is not longer"],
         ),
         (
             "backup_active = 1",
@@ -1524,8 +1518,9 @@ fn check_answers_people_and_machines() {
     assert_eq!(answer(Format::Text(Colour::Always)).0, Verdict::Loadable);
     let loaded = config::load(&path).unwrap();
     assert_eq!(loaded.site.services.len(), 2);
+    // Everything that the web tool wrote has its effect.
     assert!(
-        loaded
+        !loaded
             .warnings
             .iter()
             .any(|one| one.contains("has no effect"))

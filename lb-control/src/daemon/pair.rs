@@ -181,7 +181,7 @@ mod tests {
                 Err("We are backup node and backup is marked inactive"),
             ),
             (&alone, &["10.0.0.3"], Ok((Node::Backup, false))),
-            ("", &["10.0.0.3"], Ok((Node::Backup, false))),
+            ("network = nat\n", &["10.0.0.3"], Ok((Node::Backup, false))),
         ];
         for (text, own, expected) in table {
             match (made(text, own), expected) {

@@ -446,7 +446,8 @@ impl Runner {
                 let _ = reply.send(self.amend(*setup, now));
             }
             Command::Ready => {
-                self.alive.store(super::wire::nanoseconds(now), Ordering::Relaxed);
+                self.alive
+                    .store(super::wire::nanoseconds(now), Ordering::Relaxed);
                 self.is_ready = true;
             }
             Command::HandOver(reply) => {

@@ -195,6 +195,10 @@ fn is_answer(address: IpAddr, packet: &[u8]) -> bool {
         ),
         IpAddr::V6(_) => (0, 129),
     };
+    // No header is shorter.
+    if address.is_ipv4() && start < 20 {
+        return false;
+    }
     let icmp = packet.get(start..).unwrap_or_default();
     icmp.first() == Some(&kind) && icmp.get(4..6) == Some(&IDENTIFIER)
 }
