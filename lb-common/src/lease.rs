@@ -153,14 +153,14 @@ pub fn silence<F: Quoting, P: Packet, T: Tables>(
     }
     let Transport { protocol, at, .. } = F::transport(packet, link.length)?;
     match F::solicited(packet, at) {
-        Some(target) if protocol == <F as Parse>::ICMP && tables.is_virtual(&target) => {
+        Some(target) if protocol == <F as Parse>::ICMP && tables.is_floating(&target) => {
             question(tables)
         }
         _ => Ok(Verdict::Pass),
     }
 }
 
-/// The stage of ARP (RFC 826): who asks for the address of a service gets no answer from a director whose
+/// The stage of ARP (RFC 826): who asks for an address that goes with the right to steer gets no answer from a director whose
 /// lease is over. One that stands by leaves the question to the kernel, since it may be a real server.
 ///
 /// # Errors
@@ -173,7 +173,7 @@ pub fn arp<P: Packet, T: Tables>(packet: &P, tables: &T, link: Link) -> Result<V
     let is_question = arp.operation == Arp::REQUEST
         && arp.protocol == ethertype::IPV4
         && arp.lengths == Be16::new(0x0604);
-    if is_question && tables.is_virtual(&V4::widen(Address4(arp.target))) {
+    if is_question && tables.is_floating(&V4::widen(Address4(arp.target))) {
         return question(tables);
     }
     Ok(Verdict::Pass)

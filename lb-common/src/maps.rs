@@ -314,6 +314,8 @@ impl Role {
     pub const MASQUERADED: Self = Self(2);
     /// A service had it, some of whose flows may finish.
     pub const FORMER: Self = Self(4);
+    /// It is on whichever director of a pair has the right to steer, be it of a service or not.
+    pub const FLOATING: Self = Self(8);
 
     /// Whether this is one of its roles.
     #[must_use]

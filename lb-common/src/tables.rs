@@ -35,6 +35,12 @@ pub trait Tables {
         self.role(address).has(Role::VIRTUAL)
     }
 
+    /// Whether this is an address that is only where the right to steer is.
+    #[inline(always)]
+    fn is_floating(&self, address: &Address6) -> bool {
+        self.role(address).has(Role::VIRTUAL.and(Role::FLOATING))
+    }
+
     /// Whether an address may be anything to the balancer ([`crate::sieve`]); if not, it has no role.
     fn may_concern(&self, address: &Address6) -> bool;
 

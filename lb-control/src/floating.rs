@@ -1,7 +1,15 @@
 //! The floating addresses of this node: on their interfaces while it is active, off while it is not. What lvs.cf wants
 //! and the part that the node plays come from two sides and meet here.
 
-use std::{collections::HashSet, process::Stdio, time::Duration};
+use std::{
+    collections::HashSet,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::AsyncReadExt,
@@ -12,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    heartbeat::{lease::Lease, runner, wire::nanoseconds},
     journal::{About, Journal, Kind},
     model::FloatingAddress,
     network::{
@@ -54,20 +63,57 @@ pub struct Hooks {
 
 /// Where wishes go.
 #[derive(Debug, Clone)]
-pub struct Floating(mpsc::UnboundedSender<Wish>);
+pub struct Floating {
+    wishes: mpsc::UnboundedSender<Wish>,
+    right: Until,
+}
+
+/// Until when this node may say that the addresses are here: nanoseconds since boot.
+#[derive(Debug, Clone, Default)]
+struct Until(Arc<AtomicU64>);
+
+impl Until {
+    fn set(&self, lease: Lease) {
+        let until = match lease {
+            Lease::None => u64::MAX,
+            Lease::Standby => 0,
+            Lease::Until(until) => nanoseconds(until),
+        };
+        self.0.store(until, Ordering::Relaxed);
+    }
+
+    fn is_now(&self) -> bool {
+        nanoseconds(runner::now()) < self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl Floating {
     /// The one who wishes, and the one who does.
     #[must_use]
     pub fn new(journal: Journal) -> (Self, Keeper) {
         let (sender, wishes) = mpsc::unbounded_channel();
-        (Self(sender), Keeper { wishes, journal })
+        let right = Until::default();
+        let keeper = Keeper {
+            wishes,
+            journal,
+            right: right.clone(),
+        };
+        let floating = Self {
+            wishes: sender,
+            right,
+        };
+        (floating, keeper)
+    }
+
+    /// The data plane was told so.
+    pub fn may(&self, lease: Lease) {
+        self.right.set(lease);
     }
 
     /// Wishes something. It is done in order.
     pub fn wish(&self, wish: Wish) {
         // When nobody is there any more, the daemon ends.
-        let _ = self.0.send(wish);
+        let _ = self.wishes.send(wish);
     }
 
     /// These are the addresses from now on.
@@ -87,6 +133,7 @@ impl Floating {
 pub struct Keeper {
     wishes: mpsc::UnboundedReceiver<Wish>,
     journal: Journal,
+    right: Until,
 }
 
 impl Keeper {
@@ -113,6 +160,7 @@ impl Keeper {
             commands: Hooks::default(),
             hooks,
             journal: self.journal,
+            right: self.right,
         };
         let mut retries = interval(RETRY);
         loop {
@@ -147,6 +195,7 @@ struct Kept {
     commands: Hooks,
     hooks: mpsc::UnboundedSender<(Vec<String>, Duration)>,
     journal: Journal,
+    right: Until,
 }
 
 impl Kept {
@@ -264,7 +313,11 @@ impl Kept {
         match &mut self.announcement {
             _ if addresses.is_empty() => {}
             Some(announcement) => announcement.also(addresses),
-            None => self.announcement = Some(Announcement::start(addresses)),
+            None => {
+                let right = self.right.clone();
+                let may = Arc::new(move || right.is_now());
+                self.announcement = Some(Announcement::start(addresses, may));
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Plan {
     staying: BTreeMap<Identity, Staying>,
     roles: Roles,
     space: Space,
+    /// The addresses that go with the right to steer.
+    floating: BTreeSet<Address6>,
     /// How many services have ranges of ports.
     ranges: usize,
     /// The services for which there was not enough room.
@@ -88,6 +90,7 @@ impl Plan {
             staying: BTreeMap::new(),
             roles: Roles::default(),
             space: Space::new(sizes.ring),
+            floating: BTreeSet::new(),
             ranges: 0,
             crowded: BTreeSet::new(),
             delta: Delta::default(),
@@ -116,6 +119,17 @@ impl Plan {
         }
         for entry in actual.entries().filter(|entry| entry.slots > 0) {
             self.space.hold(entry.ring, entry.slots);
+        }
+    }
+
+    /// These addresses are on whichever director has the right to steer, those before them no longer.
+    pub fn set_floating(&mut self, addresses: BTreeSet<Address6>) {
+        let before = std::mem::replace(&mut self.floating, addresses);
+        for address in before.difference(&self.floating) {
+            self.roles.take(*address, Role::FLOATING);
+        }
+        for address in self.floating.difference(&before) {
+            self.roles.give(*address, Role::FLOATING);
         }
     }
 

@@ -249,6 +249,7 @@ impl<D: Dataplane> Reconciler<D> {
                 journal.tell(Kind::Leaving, About::server(service, server), text);
             }
         }
+        plan.set_floating(floating(&state.site));
         // There may be room now.
         state.look_at_again(plan.crowded().iter().copied());
     }
@@ -264,6 +265,7 @@ impl<D: Dataplane> Reconciler<D> {
         self.presume_members();
         self.plan.take_over(&self.actual);
         self.plan.set_vlans(&self.state.vlans, &self.actual);
+        self.plan.set_floating(floating(&self.state.site));
     }
 
     /// A second has passed. Whether the maps may have to change.
@@ -609,6 +611,12 @@ impl<D: Dataplane> Reconciler<D> {
         }
         counters.retain(|service| wants_service(service) != Wanted::No);
     }
+}
+
+/// The addresses that go with the right to steer.
+fn floating(site: &Site) -> BTreeSet<Address6> {
+    let addresses = site.addresses.iter();
+    addresses.map(|floating| floating.address.into()).collect()
 }
 
 /// How many events may wait, and are taken in before the maps are brought up to date. The more the better: what

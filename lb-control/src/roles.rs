@@ -23,6 +23,7 @@ pub struct Roles {
 struct Count {
     virtually: u32,
     masqueraded: u32,
+    floating: u32,
 }
 
 /// What the tables ought to hold of the addresses that may have changed.
@@ -118,11 +119,16 @@ impl Count {
         if role.has(Role::MASQUERADED) {
             self.masqueraded = change(self.masqueraded);
         }
+        if role.has(Role::FLOATING) {
+            self.floating = change(self.floating);
+        }
     }
 
     fn role(self) -> Role {
         let role = |count, role| if count > 0 { role } else { Role::default() };
-        role(self.virtually, Role::VIRTUAL).and(role(self.masqueraded, Role::MASQUERADED))
+        role(self.virtually, Role::VIRTUAL)
+            .and(role(self.masqueraded, Role::MASQUERADED))
+            .and(role(self.floating, Role::FLOATING))
     }
 }
 

@@ -342,7 +342,7 @@ fn an_announcement_moves_an_address_and_ends() {
             "neigh add 10.0.0.100 lladdr 02:00:00:00:00:99 dev eth0 nud stale",
             "neigh add 2001:db8::64 lladdr 02:00:00:00:00:99 dev eth0 nud stale",
         ]);
-        let announcement = Announcement::start(vips.to_vec());
+        let announcement = Announcement::start(vips.to_vec(), std::sync::Arc::new(|| true));
         timeout(PATIENCE, announcement.finished()).await.unwrap();
         for vip in vips {
             let entry = lab.server(&[&format!("neigh show {}", vip.address)]);

@@ -22,6 +22,8 @@ pub struct Pair {
     pub webs: Vec<Web>,
     /// `lb run` on the routers, in their order.
     pub directors: [Director; 2],
+    /// Which of them are frozen, and would answer nobody.
+    pub frozen: [bool; 2],
 }
 
 impl Pair {
@@ -43,6 +45,7 @@ impl Pair {
             network,
             webs,
             directors,
+            frozen: [false; 2],
         })
     }
 
@@ -50,8 +53,9 @@ impl Pair {
     pub fn active(&self) -> Result<Option<usize>> {
         let mut active = Vec::new();
         for (index, director) in self.directors.iter().enumerate() {
-            // One that is dead or frozen says nothing.
-            if let Ok(status) = director.status()
+            // One that is dead says nothing.
+            if !self.frozen[index]
+                && let Ok(status) = director.status()
                 && status.role == "active"
             {
                 active.push(index);
@@ -93,6 +97,7 @@ impl Pair {
             true => Signal::SIGSTOP,
             false => Signal::SIGCONT,
         };
+        self.frozen[index] = frozen;
         self.directors[index].daemon().signal(signal)
     }
 

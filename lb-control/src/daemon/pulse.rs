@@ -286,6 +286,7 @@ impl Pulse {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = self.state.borrow().role;
         loop {
             tokio::select! {
                 Some(report) = self.reports.recv() => {
@@ -302,7 +303,10 @@ impl Pulse {
                 }
                 Ok(()) = self.state.changed() => {
                     let role = self.state.borrow_and_update().role;
-                    notify(&[NotifyState::Status(role.name())]);
+                    // Whatever else changes there, the service manager is told of nothing more.
+                    if std::mem::replace(&mut told, role) != role {
+                        notify(&[NotifyState::Status(role.name())]);
+                    }
                 }
                 _ = looks.tick() => {
                     if let Ok(links) = Links::read().await {

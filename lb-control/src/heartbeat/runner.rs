@@ -554,6 +554,7 @@ impl Runner {
         for output in self.director.run(now) {
             match output {
                 Output::Lease(lease) => {
+                    self.floating.may(lease);
                     if let Err(error) = self.keeper.set(lease) {
                         let text = format!("the lease is not written: {error}");
                         self.journal.tell(Kind::Trouble, About::ALL, text);

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,23 +35,28 @@ pub const PAUSE: Duration = Duration::from_secs(1);
 /// How many are announced before others have a turn.
 const AT_ONCE: usize = 64;
 
-/// Announcements that go on in the background. They stop when this is dropped.
-#[derive(Debug)]
+/// Whether the addresses are still this node's. One that stood still for a while would otherwise announce what is
+/// its partner's by then.
+pub type Right = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Announcements that go on in the background. They stop when this is dropped, and without the right to them.
 pub struct Announcement {
     rounds: JoinSet<()>,
+    right: Right,
 }
 
 impl Announcement {
     /// Starts announcing, in the network namespace of the calling thread. Needs a tokio runtime.
-    pub fn start(addresses: Vec<FloatingAddress>) -> Self {
+    pub fn start(addresses: Vec<FloatingAddress>, right: Right) -> Self {
         let mut rounds = JoinSet::new();
-        rounds.spawn(announce(addresses));
-        Self { rounds }
+        rounds.spawn(announce(addresses, Arc::clone(&right)));
+        Self { rounds, right }
     }
 
     /// Announces these as well.
     pub fn also(&mut self, addresses: Vec<FloatingAddress>) {
-        self.rounds.spawn(announce(addresses));
+        let right = Arc::clone(&self.right);
+        self.rounds.spawn(announce(addresses, right));
     }
 
     /// Waits until all rounds are over.
@@ -59,7 +65,7 @@ impl Announcement {
     }
 }
 
-async fn announce(addresses: Vec<FloatingAddress>) {
+async fn announce(addresses: Vec<FloatingAddress>, right: Right) {
     let mut pause = interval(PAUSE);
     for round in 1..=ROUNDS {
         pause.tick().await;
@@ -67,6 +73,9 @@ async fn announce(addresses: Vec<FloatingAddress>) {
         for (number, address) in addresses.iter().enumerate() {
             if number > 0 && number.is_multiple_of(AT_ONCE) {
                 yield_now().await;
+            }
+            if !right() {
+                return;
             }
             // One warning will do.
             if let Err(error) = places.announce(address)
