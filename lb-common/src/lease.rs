@@ -19,7 +19,8 @@ use crate::{
     packet::Packet,
     parse::{Parse, Transport},
     room::Room,
-    tables::{FlowTable, Tables},
+    state::State,
+    tables::{FlowEntry as _, FlowTable, Tables},
     verdict::{Reason, Verdict},
     wire::{Be16, arp::Arp, ethernet::ethertype},
 };
@@ -127,7 +128,13 @@ pub fn withhold<F: Family, T: Tables + FlowTable<F>>(
         protocol,
         ..
     } = room.key;
-    if tables.find(&room.key).is_some()
+    let found = tables.find(&room.key).map(|entry| entry.get().state);
+    // A masqueraded server that has not heard yet where its gateway is now: the kernel would send its reply on
+    // as it is, to a client that knows nothing of that server and would end the connection.
+    if found == Some(State::REPLY) {
+        return Err(Reason::LeaseOver);
+    }
+    if found.is_some()
         || lookup::service::<F, T>(tables, destination, destination_port, protocol).is_some()
     {
         return Err(refusal(tables));

@@ -128,7 +128,8 @@ reasons! {
     /// An ICMP error about a flow that is not known.
     UnknownError = 19, Pass, "unknown-error";
     /// This director's lease is over: its daemon did not renew it, and the partner may have taken over.
-    /// Also counts who asked for the link address of a service.
+    /// Also counts who asked for the link address of a service, and replies of masqueraded servers that come to the
+    /// one on standby.
     LeaseOver = 20, Drop, "lease-over";
     /// The partner answers for the service.
     Standby = 21, Pass, "standby";

@@ -218,7 +218,10 @@ impl<'a> Both<'a> {
     /// Has both sides learn a record.
     fn learn(&mut self, record: &Record, tally: &mut Tally) -> Result<()> {
         let mut ours = *record;
-        survived(|| drop(self.host.learn(&mut ours)))?;
+        survived(|| {
+            // What became of it is in the record.
+            self.host.learn(&mut ours);
+        })?;
         let theirs = self.program.learn(record)?;
         tally.learned.insert(ours.outcome);
         same("record", &theirs, &ours)

@@ -91,10 +91,10 @@ fn withheld() -> Vec<Case> {
                         &format!("{name}, a reply"),
                         site(protocol, &ends, MethodKind::NAT),
                         reply.build(),
-                        Err(reason),
+                        Err(Reason::LeaseOver),
                     )
                     .after(&[(FRONT, &first)])
-                    .by(BACK, Err(reason)),
+                    .by(BACK, Err(Reason::LeaseOver)),
                 );
                 cases.push(
                     row(
