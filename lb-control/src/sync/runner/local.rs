@@ -1,6 +1,7 @@
 //! The flows of this director: what is told is read here, and what is heard is learned.
 
 use std::{
+    collections::HashMap,
     ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -22,6 +23,9 @@ use crate::{
 
 /// How many records are learned at a time.
 const BATCH: usize = 64;
+
+/// How many flows of servers that are not known yet are kept until they are. Those beyond come with the next round.
+const EARLY: usize = 4_096;
 
 /// The data plane as far as it is needed here.
 pub(super) trait Tables: Send {
@@ -52,6 +56,9 @@ pub(super) struct Local {
     walker: Arc<dyn FlowTables>,
     names: Arc<Names>,
     pending: Vec<Record>,
+    /// What was told of servers that this director does not know: it may be about to, for both read the same file and
+    /// check the same servers, one a moment after the other.
+    early: HashMap<Key, Connection>,
     outcomes: Outcomes,
     /// It was told that the data plane does not do what it is asked for.
     has_complained: bool,
@@ -64,6 +71,7 @@ impl Local {
             walker,
             names: Arc::default(),
             pending: Vec::new(),
+            early: HashMap::new(),
             outcomes: Outcomes::default(),
             has_complained: false,
         }
@@ -75,6 +83,12 @@ impl Local {
 
     pub(super) fn set_names(&mut self, names: Names) {
         self.names = Arc::new(names);
+        for (key, connection) in std::mem::take(&mut self.early) {
+            match translate::record(&connection, &self.names) {
+                Some(record) => self.put(record),
+                None => drop(self.early.insert(key, connection)),
+            }
+        }
     }
 
     pub(super) const fn outcomes(&self) -> Outcomes {
@@ -150,10 +164,19 @@ impl Sink for Local {
     fn learn(&mut self, told: Told<'_>) {
         match told {
             Told::Has(connection) => match translate::record(connection, &self.names) {
-                Some(record) => self.put(record),
-                None => self.outcomes.strange += 1,
+                Some(record) => {
+                    self.early.remove(&connection.key);
+                    self.put(record);
+                }
+                None => {
+                    self.outcomes.strange += 1;
+                    if self.early.len() < EARLY || self.early.contains_key(&connection.key) {
+                        self.early.insert(connection.key, *connection);
+                    }
+                }
             },
             Told::Gone(key) => {
+                self.early.remove(key);
                 let Some(place) = translate::place(key, &self.names) else {
                     return;
                 };
@@ -170,6 +193,7 @@ impl Sink for Local {
 
     fn retain(&mut self, keeps: &dyn Fn(&Key) -> bool) {
         self.flush();
+        self.early.retain(|key, _| keeps(key));
         let names = self.names();
         let mut stale = Vec::new();
         let walked = self.walker().walk(&mut |entry| {
