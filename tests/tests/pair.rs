@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     path::Path,
     thread,
     time::Duration,
@@ -294,4 +294,64 @@ fn both_are_upgraded_one_after_the_other() {
         clients.go_on()?;
         pair.all_answered(FAMILY, 40)
     });
+}
+
+#[test]
+fn datagrams_go_on_to_the_same_server() {
+    on_stage(|lab, lb| {
+        let mut service = Service::web(FAMILY, 3);
+        service.protocol = "udp";
+        service.port = 7;
+        service.name = "echo".to_owned();
+        service.directives = vec![r#"send_program = "/bin/true""#.to_owned()];
+        let site = site(Method::Nat).with(service);
+        let mut pair = Pair::set(lab, lb, Method::Nat, &site)?;
+        let _echoes: Vec<_> = pair
+            .network
+            .servers
+            .iter()
+            .map(|server| {
+                let name = server.name().to_owned();
+                let socket = server.inside(|| Ok(UdpSocket::bind("0.0.0.0:7")?))?;
+                anyhow::Ok(thread::spawn(move || echo(&socket, &name)))
+            })
+            .collect::<Result<_>>()?;
+        pair.await_ready()?;
+        let client = &pair.network.client;
+        let asker = client.inside(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.connect((FAMILY.vip(), 7))?;
+            socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+            Ok(socket)
+        })?;
+        let first = answer(&asker)?;
+        await_synchronised(&pair)?;
+        pair.directors[0].kill()?;
+        pair.await_active(1)?;
+        let second = answer(&asker)?;
+        ensure!(first == second, "{second} instead of {first}");
+        Ok(())
+    });
+}
+
+/// Says who answers, until the host ends.
+fn echo(socket: &UdpSocket, name: &str) {
+    let mut datagram = [0; 64];
+    while let Ok((_, from)) = socket.recv_from(&mut datagram) {
+        if socket.send_to(name.as_bytes(), from).is_err() {
+            return;
+        }
+    }
+}
+
+/// Who answers a datagram. One may be lost.
+fn answer(asker: &UdpSocket) -> Result<String> {
+    wait::until("a datagram is answered", LIMIT, || {
+        asker.send(b"who?")?;
+        let mut answer = [0; 64];
+        Ok(match asker.recv(&mut answer) {
+            Ok(length) => Some(String::from_utf8_lossy(&answer[..length]).into_owned()),
+            Err(_) => None,
+        })
+    })
 }
