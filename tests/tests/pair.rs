@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::{SocketAddr, TcpStream, UdpSocket},
     path::Path,
     thread,
     time::Duration,
@@ -70,6 +70,11 @@ impl Clients {
         })
     }
 
+    /// Where they ask from.
+    fn addresses(&self) -> Result<[SocketAddr; 2]> {
+        Ok([self.idle.local_addr()?, self.download.local_addr()?])
+    }
+
     /// They go on with what they have begun, and end it well.
     fn go_on(mut self) -> Result<()> {
         let server = client::ask(&mut self.idle).context("the idle connection")?;
@@ -103,7 +108,7 @@ fn survives(
         on_stage(|lab, lb| {
             let mut pair = pair(lab, lb, *method)?;
             let clients = Clients::start(&pair)?;
-            await_synchronised(&pair)?;
+            await_known(&pair, &clients.addresses()?)?;
             happens(&mut pair)?;
             pair.await_active(1)?;
             clients.go_on().with_context(|| method.to_string())?;
@@ -125,13 +130,12 @@ fn survives(
     }
 }
 
-/// Waits until the backup knows all that the active one knows.
-fn await_synchronised(pair: &Pair) -> Result<()> {
-    wait::until("the backup knows all flows", LIMIT, || {
-        let flows = |index: usize| anyhow::Ok(pair.directors[index].status()?.flows.ipv4);
-        let (here, there) = (flows(0)?, flows(1)?);
-        // Clients that have asked and gone may be known to one only.
-        Ok((there >= 1 && here <= there + 40).then_some(()))
+/// Waits until the second director, which is the backup, knows the flows of these clients.
+fn await_known(pair: &Pair, clients: &[SocketAddr]) -> Result<()> {
+    wait::until("the backup knows the flows", LIMIT, || {
+        let known = pair.directors[1].lb(["connections"])?;
+        let is_known = |client: &SocketAddr| known.contains(&format!(" {client} "));
+        Ok(clients.iter().all(is_known).then_some(()))
     })
 }
 
@@ -181,7 +185,7 @@ fn failover_by_command_loses_nothing() {
     on_stage(|lab, lb| {
         let pair = pair(lab, lb, Method::Nat)?;
         let clients = Clients::start(&pair)?;
-        await_synchronised(&pair)?;
+        await_known(&pair, &clients.addresses()?)?;
         let pings = Pings::start(&pair.network.client, FAMILY.vip())?;
         pair.directors[0].lb(["failover"])?;
         pair.await_active(1)?;
@@ -279,14 +283,14 @@ fn both_are_upgraded_one_after_the_other() {
     on_stage(|lab, lb| {
         let mut pair = pair(lab, lb, Method::Nat)?;
         let clients = Clients::start(&pair)?;
-        await_synchronised(&pair)?;
+        await_known(&pair, &clients.addresses()?)?;
         // The backup first, as everybody does.
         pair.directors[1].stop()?;
         pair.directors[1].start_again()?;
         let is_back =
             |status: &lb_tests::status::Status| status.role == "standby" && status.is_complete();
         pair.directors[1].await_status("the backup is back", is_back)?;
-        await_synchronised(&pair)?;
+        await_known(&pair, &clients.addresses()?)?;
         pair.directors[0].stop()?;
         pair.await_active(1)?;
         pair.directors[0].start_again()?;
@@ -325,7 +329,7 @@ fn datagrams_go_on_to_the_same_server() {
             Ok(socket)
         })?;
         let first = answer(&asker)?;
-        await_synchronised(&pair)?;
+        await_known(&pair, &[asker.local_addr()?])?;
         pair.directors[0].kill()?;
         pair.await_active(1)?;
         let second = answer(&asker)?;
