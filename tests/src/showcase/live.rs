@@ -55,12 +55,6 @@ pub(super) fn run(lb: &Path, mut stage: Stage) -> Result<ExitCode> {
 
 fn explain(lb: &Path, stage: &Stage) -> Result<()> {
     let network = &stage.network;
-    let sudo = if std::env::var_os("SUDO_USER").is_some() {
-        "sudo "
-    } else {
-        ""
-    };
-    let enter = |pid: u32| format!("{sudo}nsenter -t {pid} -m -n");
     let client = enter(network.client.pid());
     let router = enter(network.router().pid());
     let lb = lb.canonicalize()?;
@@ -89,8 +83,18 @@ fn explain(lb: &Path, stage: &Stage) -> Result<()> {
     say("Ctrl-C ends the lab.\n")
 }
 
+/// What one types before a command that is to run on a host.
+pub(super) fn enter(pid: u32) -> String {
+    let sudo = if std::env::var_os("SUDO_USER").is_some() {
+        "sudo "
+    } else {
+        ""
+    };
+    format!("{sudo}nsenter -t {pid} -m -n")
+}
+
 /// Lines from the terminal, if we are on one.
-fn lines_typed() -> (Sender<String>, Receiver<String>) {
+pub(super) fn lines_typed() -> (Sender<String>, Receiver<String>) {
     let (sender, receiver) = channel();
     if stdin().is_terminal() {
         let typed = sender.clone();

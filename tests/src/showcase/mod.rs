@@ -2,6 +2,7 @@
 
 mod live;
 mod once;
+mod pair;
 mod table;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::{
@@ -34,11 +35,14 @@ pub struct Options {
     pub pair: bool,
 }
 
+impl Options {
+    fn methods(self) -> Vec<Method> {
+        self.method.map_or(METHODS.to_vec(), |method| vec![method])
+    }
+}
+
 /// Shows the director `lb` at work. Success means that all went as it should.
 pub fn run(lb: &Path, options: Options) -> Result<ExitCode> {
-    if options.pair {
-        bail!("--pair: two routers need heartbeats, which lb does not have yet");
-    }
     // Before any thread is started, so that all have them blocked and only one waits for them.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     signals.thread_block()?;
@@ -52,16 +56,27 @@ pub fn run(lb: &Path, options: Options) -> Result<ExitCode> {
 }
 
 fn show(lab: &Lab, lb: &Path, options: Options) -> Result<ExitCode> {
+    let method = options.method.unwrap_or(Method::Nat);
+    match options {
+        Options {
+            pair: true,
+            once: false,
+            ..
+        } => return pair::run(lab, lb, method),
+        Options {
+            pair: true,
+            once: true,
+            ..
+        } => return pair::once(lab, lb, &options.methods()),
+        Options { pair: false, .. } => {}
+    }
     if !options.once {
-        let stage = set(lab, lb, options.method.unwrap_or(Method::Nat))?;
+        let stage = set(lab, lb, method)?;
         // Until they have been checked nobody is served, which is as it should be and no news.
         stage.await_servers()?;
         return live::run(lb, stage);
     }
-    let methods = options
-        .method
-        .map_or(METHODS.to_vec(), |method| vec![method]);
-    once::run(lab, lb, &methods)
+    once::run(lab, lb, &options.methods())
 }
 
 /// Starts a thread that ends the lab and this process on a signal. It holds the mutex meanwhile.
