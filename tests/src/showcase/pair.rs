@@ -17,12 +17,15 @@ use crate::{
     Family, Lab, Method, Pair, Pings, Service, Site,
     client::{self, all_good},
     director::SOCKET,
+    wait,
 };
 
 const FAMILY: Family = Family::V4;
 const SERVERS: u8 = 3;
 const REQUESTS: u32 = 30;
 const REDRAW: Duration = Duration::from_secs(1);
+/// How long a pair may take to hear of each other.
+const LIMIT: Duration = Duration::from_secs(10);
 
 fn set(lab: &Lab, lb: &Path, method: Method) -> Result<Pair> {
     let mut site = Site::new(method)
@@ -41,7 +44,11 @@ pub(super) fn once(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode>
         let pings = Pings::start(&pair.network.client, FAMILY.vip())?;
         pair.all_answered(FAMILY, REQUESTS)?;
         for active in [1, 0] {
-            pair.directors[1 - active].lb(["failover"])?;
+            let director = &pair.directors[1 - active];
+            // It is refused until the partner was heard of since the last change.
+            wait::until("the active one hands over", LIMIT, || {
+                Ok(director.lb(["failover"]).ok())
+            })?;
             pair.await_active(active)?;
             pair.all_answered(FAMILY, REQUESTS)?;
         }
