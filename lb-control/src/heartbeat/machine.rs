@@ -11,6 +11,9 @@ const BURST: u32 = 3;
 /// Time between those.
 const BURST_PAUSE: Duration = Duration::from_millis(5);
 
+/// After a link was down messages take longer at first: the kernel looks at links and asks for neighbours once a second.
+const LINK_SETTLES: Duration = Duration::from_secs(2);
+
 /// For this part of `deadtime` it counts what the partner has said of hearing this node. It says something each third.
 const NEAR: f64 = 0.45;
 
@@ -314,6 +317,7 @@ enum Then {
 /// | standby | partner is absent for so long | waits for so long instead of `deadtime` |
 /// | standby, or active | it did not run itself for half of `deadtime` | what it did not hear meanwhile was no silence |
 /// | standby, not fit | anything | never takes over |
+/// | standby, fit again | its link or gateway was down | what it did not hear meanwhile was no silence: it listens for `deadtime` and two seconds |
 /// | active, not fit | partner fit, or not heard | hands over |
 /// | active, not fit | partner not fit either | stays: nothing would be gained |
 /// | active | its lease is over | stops steering, takes the addresses off, listens again |
@@ -594,6 +598,11 @@ impl Machine {
     pub fn fitness(&mut self, unfit: Option<Unfit>, now: Duration) {
         self.advance(now);
         if self.unfit != unfit {
+            let was_cut_off = matches!(self.unfit, Some(Unfit::Link(_) | Unfit::Gateway(_)));
+            if was_cut_off && unfit.is_none() && !matches!(self.state, State::Active(_)) {
+                self.quiet = self.quiet.max(now + LINK_SETTLES);
+                self.vacant = None;
+            }
             self.unfit = unfit;
             self.send_soon(0, now);
         }

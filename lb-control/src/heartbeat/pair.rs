@@ -571,7 +571,9 @@ fn a_node_without_its_network_gives_way_and_does_not_take_over() {
     world.pass(Duration::from_secs(5));
     assert_eq!(world.owners(), [false, false]);
     world.unfit(PRIMARY, false);
-    world.pass(MS);
+    world.pass(DEADTIME);
+    assert_eq!(world.owners(), [false, false], "it listens first");
+    world.pass(Duration::from_secs(2));
     assert_eq!(world.owners(), [true, false]);
 
     // If neither has a network, nothing is gained by moving.
@@ -592,6 +594,13 @@ fn a_node_without_its_network_gives_way_and_does_not_take_over() {
     world.pass(DEADTIME / 2);
     world.unfit(PRIMARY, true);
     world.pass(Duration::from_secs(2));
+    assert_eq!(world.owners(), [false, true]);
+    // When its network is back the first messages take a second, and it has heard nothing for long.
+    world.unfit(PRIMARY, false);
+    world.pass(Duration::from_secs(1));
+    world.cut(PRIMARY, false);
+    world.cut(BACKUP, false);
+    world.pass(Duration::from_secs(5));
     assert_eq!(world.owners(), [false, true]);
     assert_eq!(world.two_longest, Duration::ZERO);
 }
