@@ -1,6 +1,7 @@
 //! The thread that synchronises: sockets, the ring of changes, the walk through the table and the clock. It is a
 //! thread of its own, so that a daemon that is busy with its tables does not delay it.
 
+mod clients;
 mod group;
 mod local;
 mod paths;
@@ -21,6 +22,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
+    clients::Clients,
     local::{Local, Tables, key_of},
     paths::Ways,
 };
@@ -300,8 +302,9 @@ impl Runner {
             learner: Learner::open(&self.pins)?,
         };
         let walker = Arc::new(PinnedFlows::new(self.pins.clone()));
-        let local = Local::new(Box::new(pinned), walker);
         let now = Duration::ZERO;
+        let clients = Clients::new(now).context("asking for the ways to clients")?;
+        let local = Local::new(Box::new(pinned), walker, clients);
         let (talk, ways) = match &self.language {
             Language::Ours { paths, pair, seal } => {
                 let settings = Settings {
@@ -452,6 +455,7 @@ impl Runner {
                     }
                 }
                 _ = looks.tick() => {
+                    local.clients().settle(now());
                     if asked.is_none() {
                         let (reply, answer) = oneshot::channel();
                         let event = Event::Names(local.names().version, reply);
