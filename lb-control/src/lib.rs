@@ -25,6 +25,7 @@ pub mod model;
 pub mod network;
 pub mod plan;
 pub mod preflight;
+pub mod random;
 pub mod rates;
 pub mod reconciler;
 pub mod rings;

@@ -2,7 +2,7 @@
 //! reload keep it from its time.
 
 use std::{
-    io::{self, Read as _},
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     floating::{Floating, Wish},
     journal::{About, Journal, Kind},
+    random,
 };
 
 /// How long the rest of the daemon may say nothing. A large reload takes seconds, and the data plane goes on meanwhile.
@@ -196,7 +197,9 @@ pub async fn start(
         };
         runtime.block_on(async {
             let (let_go, gone) = mpsc::channel(1);
-            let begun = Runner::new(setup, is_forced, keeper, journal, raise, is_alive, epoch());
+            // Nobody guesses it, and it is not 0.
+            let epoch = random::number().max(1);
+            let begun = Runner::new(setup, is_forced, keeper, journal, raise, is_alive, epoch);
             let runner = match begun {
                 Ok(runner) => runner,
                 Err(error) => return drop(told.send(Err(error))),
@@ -216,16 +219,6 @@ pub async fn start(
         state,
     };
     Ok((handle, floating))
-}
-
-/// Nobody guesses it, and it is not 0.
-fn epoch() -> u64 {
-    let mut bytes = [0; 8];
-    let drawn = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
-    match drawn {
-        Ok(()) => u64::from_ne_bytes(bytes).max(1),
-        Err(_) => super::wire::nanoseconds(now()).max(1),
-    }
 }
 
 struct Runner {
