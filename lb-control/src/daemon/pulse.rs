@@ -10,14 +10,13 @@ use std::{
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
-use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use super::{
     Options, Reader, Signals,
@@ -25,7 +24,9 @@ use super::{
     connections::{self, Connections},
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
-    load, pair, secret,
+    load,
+    manager::{Manager, Phase},
+    pair, secret,
 };
 use crate::{
     config::Loaded,
@@ -89,6 +90,7 @@ pub(super) struct Pulse {
     pair: runner::Handle,
     state: watch::Receiver<PairState>,
     setup: Setup,
+    manager: Manager,
     connections: Connections,
     events: mpsc::Sender<Event>,
     ways: mpsc::Receiver<Resolved>,
@@ -214,6 +216,7 @@ impl Pulse {
             pair,
             state,
             setup,
+            manager: Manager::of_this_daemon(),
             connections,
             events,
             ways,
@@ -240,7 +243,8 @@ impl Pulse {
         let role = pulse.role();
         let text = format!("STARTING PULSE: {}", role.name());
         pulse.journal.tell(Kind::Started, About::ALL, text);
-        notify(&[NotifyState::Ready, NotifyState::Status(role.name())]);
+        pulse.manager.status(role.name());
+        pulse.manager.phase(Phase::Ready);
         Ok(pulse)
     }
 
@@ -308,7 +312,7 @@ impl Pulse {
                     let role = self.state.borrow_and_update().role;
                     // Whatever else changes there, the service manager is told of nothing more.
                     if std::mem::replace(&mut told, role) != role {
-                        notify(&[NotifyState::Status(role.name())]);
+                        self.manager.status(role.name());
                     }
                 }
                 _ = looks.tick() => {
@@ -474,10 +478,7 @@ impl Pulse {
     /// lvs.cf is read again, and changes by command are forgotten if that is asked for. One that is not fit to
     /// be used changes nothing.
     async fn reload(&mut self, discard: bool, who: &str) -> Result<Reloaded, String> {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
+        self.manager.phase(Phase::Reloading);
         let file = self.options.config.display().to_string();
         let about = About::ALL.by(who);
         let reloaded = match self.reloaded(discard).await {
@@ -497,7 +498,7 @@ impl Pulse {
                 Err(text)
             }
         };
-        notify(&[NotifyState::Ready]);
+        self.manager.phase(Phase::Ready);
         reloaded
     }
 
@@ -610,7 +611,7 @@ impl Pulse {
 
     /// Takes off what was put on the machine. The data plane stays.
     pub(super) async fn stop(&mut self) {
-        notify(&[NotifyState::Stopping]);
+        self.manager.phase(Phase::Stopping);
         if let Err(error) = self.program.end_log() {
             error!("{error:#}");
         }
@@ -618,6 +619,7 @@ impl Pulse {
         self.connections.stop();
         // With it goes the socket.
         self.commands.shutdown().await;
+        self.manager.last_words();
     }
 }
 
@@ -727,11 +729,4 @@ fn targets_that_differ(turnover: &Turnover) -> BTreeMap<ServiceId, Vec<Target>> 
     let gone = turnover.gone.iter().map(|it| (it.key, Vec::new()));
     let come = turnover.come.iter().map(|it| (it.key, targets_of(it)));
     gone.chain(come).collect()
-}
-
-/// Tells systemd. Without it there is nobody to tell.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd was not told");
-    }
 }
