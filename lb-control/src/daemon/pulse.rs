@@ -45,6 +45,7 @@ use crate::{
     difference::{Difference, differences},
     event::Event,
     floating::{Floating, Wish},
+    fos,
     health::{self, Health, Target, Watch},
     heartbeat::{
         machine::{Refused as Refusal, Role},
@@ -86,6 +87,7 @@ pub(super) struct Pulse {
     program: Program,
     interfaces: Interfaces,
     floating: Floating,
+    failovers: fos::Handle,
     /// Who says whether this node is active.
     pair: runner::Handle,
     state: watch::Receiver<PairState>,
@@ -129,7 +131,7 @@ impl Pulse {
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
-        let setup = pair::setup(&loaded.global, loaded.digest)?;
+        let setup = pair::setup(&loaded)?;
         let file = loaded.site;
         let mut kept = Kept::open(&options.changes, pins.exist());
         let mut changes = kept.changes.clone();
@@ -162,7 +164,7 @@ impl Pulse {
         // The data plane knows whether it may steer before the first packet comes.
         let keeper = pair::keeper(pins)?;
         let is_forced = options.force_active;
-        let (pair, floating) =
+        let (pair, floating, failovers) =
             runner::start(setup.clone(), is_forced, keeper, journal.clone()).await?;
         floating.wish(Wish::Commands(pair::hooks(&loaded.global)));
         let state = pair.state();
@@ -192,6 +194,7 @@ impl Pulse {
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
             pair: pair.state(),
+            failovers: failovers.report(),
             sync: connections.shown(),
             journal: journal.clone(),
             measured: Arc::default(),
@@ -213,6 +216,7 @@ impl Pulse {
             program,
             interfaces,
             floating,
+            failovers,
             pair,
             state,
             setup,
@@ -268,6 +272,7 @@ impl Pulse {
         // The addresses are what the kernel may refuse, so they come first.
         let kept = self.floating.keep(site.addresses.clone()).await;
         kept.map_err(anyhow::Error::msg)?;
+        self.failovers.amend(site.failovers.clone());
         self.serve(site).await
     }
 
@@ -383,7 +388,7 @@ impl Pulse {
     ) {
         let (pair, mut state, journal) =
             (self.pair.clone(), self.state.clone(), self.journal.clone());
-        let patience = self.setup.rules.deadtime * 2;
+        let patience = self.setup.rules.deadtime * 2 + self.setup.rules.letting_go;
         tokio::spawn(async move {
             let done = match back_within_ms.map(Duration::from_millis) {
                 Some(time) => pair.back_within(time).await.map(|()| {
@@ -503,12 +508,14 @@ impl Pulse {
     }
 
     async fn reloaded(&mut self, discard: bool) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
+        let loaded = load(&self.options.config, &self.reader).await?;
+        let setup = pair::setup(&loaded)?;
         let Loaded {
             mut site,
             global,
-            digest,
             warnings,
-        } = load(&self.options.config, &self.reader).await?;
+            ..
+        } = loaded;
         // What has not changed is known by being the same, from here on.
         turnover(&self.file.services, &mut site.services);
         let links = Links::read().await?;
@@ -525,7 +532,6 @@ impl Pulse {
         changes.settle(&site);
         let effective = changes.apply(&site);
         let changed = differences(&self.site, &effective);
-        let setup = pair::setup(&global, digest)?;
         let amended = self.pair.amend(setup.clone()).await;
         amended.map_err(anyhow::Error::msg)?;
         if let Err(error) = self.configure(effective).await {
