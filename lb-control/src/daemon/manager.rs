@@ -72,7 +72,7 @@ impl Waiting {
 impl Manager {
     /// The one that started this daemon, if there is one.
     pub(super) fn of_this_daemon() -> Self {
-        Self::with(|states| sd_notify::notify(states))
+        Self::with(sd_notify::notify)
     }
 
     fn with(mut send: impl FnMut(&[NotifyState<'_>]) -> io::Result<()> + Send + 'static) -> Self {

@@ -816,7 +816,12 @@ fn an_old_pulse_that_wants_failover_services_gets_them() {
         .into_iter()
         .find_map(|output| match output {
             Output::Send([first, _]) => Some(first),
-            _ => None,
+            Output::Lease(_)
+            | Output::Raise(_)
+            | Output::Lower(_)
+            | Output::Announce(_)
+            | Output::Tell(_)
+            | Output::End => None,
         });
     assert_eq!(said, Some(0xdead_beef_u32.to_le_bytes().to_vec()));
 }
