@@ -51,6 +51,7 @@ use crate::{
     },
     event::Event,
     heartbeat::{machine, runner::PairState},
+    random,
 };
 
 /// How many records are read before anything else gets its turn.
@@ -311,7 +312,7 @@ impl Runner {
                     pair: *pair,
                     ..Settings::default()
                 };
-                let machine = Machine::new(now, settings, seal(), Box::new(nonce));
+                let machine = Machine::new(now, settings, seal(), Box::new(random::number));
                 (Talk::Ours(Box::new(machine)), Ways::to_partner(paths)?)
             }
             Language::Ipvs(wanted) => {
@@ -534,17 +535,4 @@ pub const fn is_active(state: &PairState) -> bool {
         | machine::Role::Yielding
         | machine::Role::Goodbye => false,
     }
-}
-
-/// A number that nobody can guess: the kernel's.
-fn nonce() -> u64 {
-    use std::io::Read as _;
-    let mut bytes = [0; 8];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    if read.is_err() {
-        // Without it a number that is at least another each time.
-        use std::hash::{BuildHasher as _, RandomState};
-        return RandomState::new().hash_one(Instant::now());
-    }
-    u64::from_ne_bytes(bytes)
 }
