@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod directives;
 pub mod document;
 pub mod edit;
+pub mod excerpt;
 pub mod format;
 mod forwarding;
 mod global;
@@ -33,6 +34,7 @@ mod read;
 mod render;
 pub mod reread;
 mod scheduling;
+pub mod secrets;
 mod selectors;
 mod servers;
 pub mod settings;
@@ -41,6 +43,7 @@ mod source;
 pub mod store;
 mod strict;
 mod suggest;
+pub mod text;
 pub mod values;
 
 use std::{
@@ -134,7 +137,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 }
 
 /// FNV-1a: nothing that keeps anybody from making two files with the same.
-fn digest(bytes: &[u8]) -> u64 {
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }

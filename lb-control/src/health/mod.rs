@@ -34,6 +34,7 @@ mod program;
 mod runner;
 mod sctp;
 mod tls;
+pub mod trial;
 mod visit;
 pub mod weighing;
 pub mod witness;
