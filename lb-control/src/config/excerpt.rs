@@ -49,7 +49,7 @@ impl Document {
 
 impl Service {
     /// Its `server` blocks.
-    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+    pub fn servers(&self) -> impl Iterator<Item = &Server> + Clone {
         self.items.iter().filter_map(|item| match item {
             Item::Server(server) => Some(server),
             Item::Directive(_) => None,

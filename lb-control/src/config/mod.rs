@@ -20,6 +20,7 @@ pub mod excerpt;
 pub mod format;
 mod forwarding;
 mod global;
+mod highlight;
 pub mod interfaces;
 mod kinds;
 pub mod lexer;
@@ -57,6 +58,7 @@ pub use self::{
     check::{Format, Verdict, check, check_with},
     diagnostic::{Diagnostic, Severity},
     global::{ConnectionSync, Director, Global},
+    highlight::{Class, highlight},
     probe::{expect, unescape},
     render::{Colour, render},
     settings::Mode,
@@ -194,6 +196,12 @@ pub fn parse_with(name: &str, bytes: &[u8], names: &mut dyn Names) -> Outcome {
         diagnostics: diagnostics.finish(),
         document,
     }
+}
+
+/// What is written in `bytes`, whatever it means and whatever is wrong with it.
+#[must_use]
+pub fn written(name: &str, bytes: &[u8]) -> document::Document {
+    document(name, bytes, &mut diagnostic::Diagnostics::default())
 }
 
 impl Outcome {

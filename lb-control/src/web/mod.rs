@@ -1,0 +1,4 @@
+//! piranha, the web configuration tool.
+
+pub mod draft;
+mod sheet;
