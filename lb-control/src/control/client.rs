@@ -1,6 +1,6 @@
 //! The commands' side of the socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +16,8 @@ use serde_json::Value;
 use tokio::{net::UnixStream, task::JoinHandle};
 
 use super::{
-    CHANGES, CONNECTIONS, DIFF, EVENTS, FAILOVER, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
+    CHANGES, CONNECTIONS, DIFF, EVENTS, FAILOVER, METRICS, ON_BEHALF_OF, PROC, RELOAD, SERVER,
+    STATUS, TABLE,
     change::{Changes, Made, Refused},
     connection::Wanted,
     metrics::Compat,
@@ -33,6 +34,30 @@ const MAX_ANSWER: usize = 1 << 30;
 /// No line of an answer is longer, in bytes.
 const MAX_LINE: usize = 64 << 10;
 
+/// A daemon, and for whom it is asked to change something.
+#[derive(Debug, Clone, Copy)]
+pub struct Daemon<'a> {
+    /// Where it listens.
+    pub socket: &'a Path,
+    /// Whoever asks asks for somebody else, who is called so ([`super::ON_BEHALF_OF`]).
+    pub on_behalf_of: Option<&'a str>,
+}
+
+impl<'a> From<&'a Path> for Daemon<'a> {
+    fn from(socket: &'a Path) -> Self {
+        Self {
+            socket,
+            on_behalf_of: None,
+        }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for Daemon<'a> {
+    fn from(socket: &'a PathBuf) -> Self {
+        Self::from(socket.as_path())
+    }
+}
+
 /// Asks the daemon how things are.
 ///
 /// # Errors
@@ -45,8 +70,8 @@ pub async fn status(socket: &Path) -> anyhow::Result<StatusReport> {
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or it knows no such server.
-pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
-    let body = ask(socket, post(SERVER), serde_json::to_vec(order)?).await?;
+pub async fn order(daemon: impl Into<Daemon<'_>>, order: &Order) -> anyhow::Result<String> {
+    let body = ask(daemon, post(SERVER), serde_json::to_vec(order)?).await?;
     let Answer { text } = read(&body.or_else(Problem::raise)?)?;
     Ok(text)
 }
@@ -55,8 +80,8 @@ pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or the partner would not take over.
-pub async fn failover(socket: &Path, asked: &Failover) -> anyhow::Result<String> {
-    let body = ask(socket, post(FAILOVER), serde_json::to_vec(asked)?).await?;
+pub async fn failover(daemon: impl Into<Daemon<'_>>, asked: &Failover) -> anyhow::Result<String> {
+    let body = ask(daemon, post(FAILOVER), serde_json::to_vec(asked)?).await?;
     let Answer { text } = read(&body.or_else(Problem::raise)?)?;
     Ok(text)
 }
@@ -77,9 +102,12 @@ pub async fn table(socket: &Path, which: Option<ServiceId>) -> anyhow::Result<Ta
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or its answer is not understood. A refusal is an answer.
-pub async fn change(socket: &Path, changes: &Changes) -> anyhow::Result<Result<Made, Refused>> {
+pub async fn change(
+    daemon: impl Into<Daemon<'_>>,
+    changes: &Changes,
+) -> anyhow::Result<Result<Made, Refused>> {
     Ok(
-        match ask(socket, post(CHANGES), serde_json::to_vec(changes)?).await? {
+        match ask(daemon, post(CHANGES), serde_json::to_vec(changes)?).await? {
             Ok(made) => Ok(read(&made)?),
             Err(problem) => match serde_json::from_slice(&problem.body) {
                 Ok(refused) => Err(refused),
@@ -100,7 +128,7 @@ pub async fn connections(
     mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let path = format!("{CONNECTIONS}?{}", query(wanted)?);
-    let (response, connection) = send(socket, Request::get(path), Vec::new()).await?;
+    let (response, connection) = send(socket.into(), Request::get(path), Vec::new()).await?;
     if !response.status().is_success() {
         return collect(response).await?.or_else(Problem::raise).map(drop);
     }
@@ -129,9 +157,9 @@ pub async fn connections(
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or it does not take the file.
-pub async fn reload(socket: &Path, discard: bool) -> anyhow::Result<Reloaded> {
+pub async fn reload(daemon: impl Into<Daemon<'_>>, discard: bool) -> anyhow::Result<Reloaded> {
     let path = format!("{RELOAD}?discard={discard}");
-    let body = ask(socket, post(&path), Vec::new()).await?;
+    let body = ask(daemon, post(&path), Vec::new()).await?;
     read(&body.or_else(Problem::raise)?)
 }
 
@@ -243,11 +271,11 @@ fn encoded(value: &str) -> String {
 }
 
 async fn ask(
-    socket: &Path,
+    daemon: impl Into<Daemon<'_>>,
     request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<Result<Bytes, Problem>> {
-    let (response, connection) = send(socket, request, body).await?;
+    let (response, connection) = send(daemon.into(), request, body).await?;
     let answer = collect(response).await;
     connection.abort();
     answer
@@ -255,8 +283,11 @@ async fn ask(
 
 /// The head of the answer, and what brings the rest of it.
 async fn send(
-    socket: &Path,
-    request: request::Builder,
+    Daemon {
+        socket,
+        on_behalf_of,
+    }: Daemon<'_>,
+    mut request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
     let stream = UnixStream::connect(socket)
@@ -264,6 +295,9 @@ async fn send(
         .with_context(|| format!("no daemon answers at {}", socket.display()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
+    if let Some(name) = on_behalf_of {
+        request = request.header(ON_BEHALF_OF, name);
+    }
     let request = request
         .header("host", "lb")
         .body(Full::new(Bytes::from(body)))?;

@@ -13,12 +13,16 @@ pub mod order;
 pub mod proc;
 pub mod request;
 mod routes;
-mod serve;
+pub(crate) mod serve;
 pub mod server;
 pub mod table;
+mod who;
 
 /// Where the daemon listens unless told otherwise.
 pub const SOCKET: &str = "/run/lb/lb.sock";
+
+/// The header of a question that says for whom it is asked, for the journal: whoever may use the socket is believed.
+pub const ON_BEHALF_OF: &str = "lb-on-behalf-of";
 
 /// The path of the status.
 const STATUS: &str = "/v1/status";

@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Query, State as Shared},
+    extract::{DefaultBodyLimit, FromRequestParts, Query, State as Shared},
     http::{StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
@@ -23,8 +23,9 @@ use super::{
     proc,
     request::{Comparison, Failover, Reloaded, Request},
     serve::{Room, bounded},
-    server::{Peer, Sources},
+    server::Sources,
     table::Table,
+    who::Who,
 };
 use crate::{event::Event, heartbeat::runner, model::ServiceId, status::StatusReport};
 
@@ -229,7 +230,7 @@ pub(super) async fn connections(
 )]
 pub(super) async fn order(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let order: Order = read(&body)?;
@@ -261,7 +262,7 @@ pub(super) async fn order(
 )]
 pub(super) async fn change(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let changes: Changes = match read(&body) {
@@ -323,7 +324,7 @@ pub(super) struct Besides {
 pub(super) async fn reload(
     Shared(sources): Shared<Sources>,
     Said(Besides { discard }): Said<Besides>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
 ) -> Result<Response, Failure> {
     let (reply, answer) = oneshot::channel();
     let request = Request::Reload {
@@ -353,7 +354,7 @@ pub(super) async fn reload(
 )]
 pub(super) async fn failover(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let asked: Failover = read(&body)?;
