@@ -61,7 +61,7 @@ fn classes(line: &Line) -> Vec<(Class, usize, usize)> {
         }
         let class = match word {
             word if is_sign(word) => Class::Sign,
-            word if index == 0 && opens => Class::Keyword,
+            _ if index == 0 && opens => Class::Keyword,
             _ if index == 1 && opens => Class::Name,
             word if index == 0 && is_directive(&word.text) => Class::Directive,
             word if word.quote.is_some() => Class::Quoted,
@@ -77,7 +77,9 @@ fn classes(line: &Line) -> Vec<(Class, usize, usize)> {
 }
 
 fn opens(word: &Word) -> bool {
-    ["virtual", "failover", "server"].iter().any(|it| word.is(it))
+    ["virtual", "failover", "server"]
+        .iter()
+        .any(|it| word.is(it))
 }
 
 fn is_sign(word: &Word) -> bool {
@@ -103,7 +105,13 @@ mod tests {
             ("# all of it", &[(Comment, "# all of it")]),
             (
                 "virtual web {",
-                &[(Keyword, "virtual"), (Plain, " "), (Name, "web"), (Plain, " "), (Sign, "{")],
+                &[
+                    (Keyword, "virtual"),
+                    (Plain, " "),
+                    (Name, "web"),
+                    (Plain, " "),
+                    (Sign, "{"),
+                ],
             ),
             (
                 "  port = 80 # why",
@@ -143,8 +151,20 @@ mod tests {
     #[test]
     fn no_character_is_lost_or_doubled() {
         let lines = [
-            "port=80", "a= b", "x ={", "\"open", "'a'b' c", "virtual\tw{ # {", "=\"=\"=", "} } }", "ü = ö # ä",
-            "[ a:b ]", "#", " # x", "port = #", "a#b = c#d",
+            "port=80",
+            "a= b",
+            "x ={",
+            "\"open",
+            "'a'b' c",
+            "virtual\tw{ # {",
+            "=\"=\"=",
+            "} } }",
+            "ü = ö # ä",
+            "[ a:b ]",
+            "#",
+            " # x",
+            "port = #",
+            "a#b = c#d",
         ];
         for line in lines {
             let document = written("f", line.as_bytes());

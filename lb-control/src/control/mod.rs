@@ -15,7 +15,7 @@ pub mod probe;
 pub mod proc;
 pub mod request;
 mod routes;
-mod serve;
+pub(crate) mod serve;
 pub mod server;
 pub mod table;
 mod who;

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use crate::model::{Probe, Protocol, ServiceId};
 
 pub mod agent;
-mod certificate;
+pub(crate) mod certificate;
 pub mod check;
 mod dns;
 mod failure;

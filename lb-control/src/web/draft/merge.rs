@@ -4,7 +4,7 @@ use similar::{MergeResolution, TextMerge};
 
 /// A part of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(in crate::web) enum Piece {
     /// At most one of both changed it, or both in the same way.
     Agreed(String),
     /// Both changed it.
@@ -20,7 +20,7 @@ pub enum Piece {
 
 /// What is to stand where both changed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
+pub(in crate::web) enum Choice {
     /// What the draft says.
     Mine,
     /// What lvs.cf says.
@@ -31,11 +31,11 @@ pub enum Choice {
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Mine, Self::Theirs, Self::Both];
+    pub(in crate::web) const ALL: [Self; 3] = [Self::Mine, Self::Theirs, Self::Both];
 
     /// As forms call it.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub(in crate::web) const fn word(self) -> &'static str {
         match self {
             Self::Mine => "mine",
             Self::Theirs => "theirs",
@@ -45,14 +45,14 @@ impl Choice {
 
     /// The choice of this word.
     #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
+    pub(in crate::web) fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.word() == word)
     }
 }
 
 /// Why there is no common text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsettled {
+pub(in crate::web) enum Unsettled {
     /// What was chosen from is not what it is now.
     #[error("lvs.cf or your draft was changed meanwhile once more; choose again")]
     Changed,

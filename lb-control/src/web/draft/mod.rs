@@ -9,7 +9,7 @@ mod typed;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::merge::{Choice, Piece, Unsettled};
+pub(in crate::web) use self::merge::{Choice, Piece, Unsettled};
 use self::{
     merge::{clean, pieces, settled},
     typed::typed,
@@ -28,14 +28,14 @@ use crate::{
 };
 
 /// No draft is larger, in bytes: two thousand services with ten servers each have room.
-pub const LARGEST: usize = 4 << 20;
+pub(in crate::web) const LARGEST: usize = 4 << 20;
 
 /// So many drafts are kept; of more, the one that was not used for the longest time goes.
-pub const MOST: usize = 32;
+pub(in crate::web) const MOST: usize = 32;
 
 /// What one user has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
+pub(in crate::web) struct Draft {
     /// The file.
     path: String,
     /// What it was made of.
@@ -47,7 +47,7 @@ pub struct Draft {
 
 /// Why a draft is as it was.
 #[derive(Debug, thiserror::Error)]
-pub enum NotDrafted {
+pub(in crate::web) enum NotDrafted {
     /// An edit cannot be made.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -67,7 +67,7 @@ pub enum NotDrafted {
 
 /// What became of a draft while lvs.cf was changed by somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Followed {
+pub(in crate::web) enum Followed {
     /// lvs.cf was not changed.
     Same,
     /// The draft had no changes, or lvs.cf says the same by now: it is what lvs.cf is.
@@ -83,7 +83,7 @@ impl Draft {
     ///
     /// # Errors
     /// If the file is too large for a draft.
-    pub fn of(current: &Current) -> Result<Self, NotDrafted> {
+    pub(in crate::web) fn of(current: &Current) -> Result<Self, NotDrafted> {
         let text = Arc::new(current.text.clone());
         within(&text.text)?;
         Ok(Self {
@@ -96,44 +96,44 @@ impl Draft {
 
     /// The version of lvs.cf that it was made of.
     #[must_use]
-    pub fn version(&self) -> &Fingerprint {
+    pub(in crate::web) fn version(&self) -> &Fingerprint {
         &self.version
     }
 
     /// What lvs.cf said then.
     #[must_use]
-    pub fn base(&self) -> &str {
+    pub(in crate::web) fn base(&self) -> &str {
         &self.base.text
     }
 
     /// What it says.
     #[must_use]
-    pub fn text(&self) -> &Text {
+    pub(in crate::web) fn text(&self) -> &Text {
         &self.mine
     }
 
     /// What it says, for eyes that are not to see secrets.
     #[must_use]
-    pub fn veiled(&self) -> String {
+    pub(in crate::web) fn veiled(&self) -> String {
         veiled(&self.mine.text)
     }
 
     /// Whether it differs from what it was made of.
     #[must_use]
-    pub fn is_changed(&self) -> bool {
+    pub(in crate::web) fn is_changed(&self) -> bool {
         *self.base != self.mine
     }
 
     /// Tells what it says from what it may come to say: a form that was made of something else is not to be
     /// believed.
     #[must_use]
-    pub fn state(&self) -> Fingerprint {
+    pub(in crate::web) fn state(&self) -> Fingerprint {
         Fingerprint::of(self.mine.text.as_bytes())
     }
 
     /// What is written in it, with or without errors.
     #[must_use]
-    pub fn document(&self) -> Document {
+    pub(in crate::web) fn document(&self) -> Document {
         config::written(&self.path, self.mine.text.as_bytes())
     }
 
@@ -141,7 +141,7 @@ impl Draft {
     ///
     /// # Errors
     /// If one cannot be made, or the text would have an error that it does not have.
-    pub fn edit(&mut self, edits: &[Edit]) -> Result<(), NotDrafted> {
+    pub(in crate::web) fn edit(&mut self, edits: &[Edit]) -> Result<(), NotDrafted> {
         if edits.is_empty() {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Draft {
     ///
     /// # Errors
     /// If it cannot be what the file says.
-    pub fn retype(&mut self, text: &str) -> Result<(), NotDrafted> {
+    pub(in crate::web) fn retype(&mut self, text: &str) -> Result<(), NotDrafted> {
         within(text)?;
         if text.contains('\0') {
             return Err(NotDrafted::NoText);
@@ -188,14 +188,14 @@ impl Draft {
     ///
     /// # Errors
     /// If that is too large for a draft.
-    pub fn replace(&mut self, text: &Text) -> Result<(), NotDrafted> {
+    pub(in crate::web) fn replace(&mut self, text: &Text) -> Result<(), NotDrafted> {
         within(&text.text)?;
         self.mine = text.clone();
         Ok(())
     }
 
     /// It says what it was made of.
-    pub fn discard(&mut self) {
+    pub(in crate::web) fn discard(&mut self) {
         self.mine = Text::clone(&self.base);
     }
 
@@ -203,7 +203,7 @@ impl Draft {
     ///
     /// # Errors
     /// If the text would be too large.
-    pub fn follow(&mut self, current: &Current) -> Result<Followed, NotDrafted> {
+    pub(in crate::web) fn follow(&mut self, current: &Current) -> Result<Followed, NotDrafted> {
         if current.version == self.version {
             return Ok(Followed::Same);
         }
@@ -227,7 +227,7 @@ impl Draft {
     ///
     /// # Errors
     /// If he saw something else, or has not chosen everywhere.
-    pub fn settle(
+    pub(in crate::web) fn settle(
         &mut self,
         current: &Current,
         (seen, state): (&str, &str),
@@ -266,7 +266,7 @@ fn strange(value: &serde_json::Value) -> Option<char> {
 
 /// The drafts of all users.
 #[derive(Debug, Default)]
-pub struct Drafts {
+pub(in crate::web) struct Drafts {
     drafts: BTreeMap<String, (u64, Draft)>,
     /// Goes up with each use.
     clock: u64,
@@ -274,7 +274,7 @@ pub struct Drafts {
 
 impl Drafts {
     /// A user's draft, if he has one.
-    pub fn get(&mut self, user: &str) -> Option<&mut Draft> {
+    pub(in crate::web) fn get(&mut self, user: &str) -> Option<&mut Draft> {
         self.clock += 1;
         let (used, draft) = self.drafts.get_mut(user)?;
         *used = self.clock;
@@ -282,7 +282,7 @@ impl Drafts {
     }
 
     /// Keeps a draft for a user. One without changes need not be kept.
-    pub fn keep(&mut self, user: &str, draft: Draft) {
+    pub(in crate::web) fn keep(&mut self, user: &str, draft: Draft) {
         self.clock += 1;
         if !draft.is_changed() {
             self.drafts.remove(user);
@@ -300,7 +300,7 @@ impl Drafts {
 
     /// Users with changes, but for one.
     #[must_use]
-    pub fn others(&self, user: &str) -> Vec<&str> {
+    pub(in crate::web) fn others(&self, user: &str) -> Vec<&str> {
         let users = self.drafts.keys().map(String::as_str);
         users.filter(|other| *other != user).collect()
     }

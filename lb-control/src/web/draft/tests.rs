@@ -218,7 +218,11 @@ fn drafts_are_bounded_and_the_one_that_is_not_used_goes() {
 #[test]
 fn nobody_is_asked_for_names() {
     let mut draft = draft();
-    draft.edit(&[set("virtual/web/server/one/address", "rs1.invalid")]).unwrap();
-    draft.edit(&[set("primary", "lb1.invalid"), set("backup", "lb2.invalid")]).unwrap();
+    draft
+        .edit(&[set("virtual/web/server/one/address", "rs1.invalid")])
+        .unwrap();
+    draft
+        .edit(&[set("primary", "lb1.invalid"), set("backup", "lb2.invalid")])
+        .unwrap();
     assert!(draft.text().text.contains("address = rs1.invalid"));
 }

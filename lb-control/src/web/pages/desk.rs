@@ -101,19 +101,19 @@ impl Desk {
                 }
             }
             @if is_changed {
-                div class="draft" id="draft" {
+                div class="notice info draft" id="draft" {
                     p {
                         strong { "Your changes are not in force. " }
                         (lines(self.draft.base(), &self.draft.text().text)) " of lvs.cf differ."
                     }
-                    a class="button" href="/config/apply" { "Review and apply" }
+                    a class="button main" href="/config/apply" { "Review and apply" }
                     form method="post" action="/config/discard" {
                         (self.hidden(visit, None))
                         button type="submit" class="quiet" { "Discard" }
                     }
                 }
             } @else if !self.current.loaded {
-                p class="notice" id="not-loaded" {
+                p class="notice warn" id="not-loaded" {
                     "lvs.cf is not what runs: it was changed and not reloaded. "
                     a href="/config/apply" { "Review and reload" }
                 }

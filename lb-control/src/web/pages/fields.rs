@@ -28,12 +28,12 @@ pub(super) fn fields(sheet: &Sheet, said: &Said, form: Option<&Sent>, wrong: &Wr
                 @if first.folded {
                     details open[group.iter().any(|one| is_needed(one, said, wrong))] {
                         summary { (first.group) }
-                        div class="fields" { @for one in group { (field(one, said, form, wrong)) } }
+                        div class="grid" { @for one in group { (field(one, said, form, wrong)) } }
                     }
                 } @else {
                     fieldset {
                         legend { (first.group) }
-                        div class="fields" { @for one in group { (field(one, said, form, wrong)) } }
+                        div class="grid" { @for one in group { (field(one, said, form, wrong)) } }
                     }
                 }
             }
@@ -63,9 +63,17 @@ fn field(field: &Field, said: &Said, form: Option<&[(String, String)]>, wrong: &
         default => format!("not said ({default})"),
     };
     match field.row.kind {
-        Kind::Boolean => choice(input, &value, &default, &[("1", "yes (1)"), ("0", "no (0)")]),
+        Kind::Boolean => choice(
+            input,
+            &value,
+            &default,
+            &[("1", "yes (1)"), ("0", "no (0)")],
+        ),
         Kind::Choice(words) => {
-            let words: Vec<_> = words.iter().map(|word| (*word, meant(name, word))).collect();
+            let words: Vec<_> = words
+                .iter()
+                .map(|word| (*word, meant(name, word)))
+                .collect();
             choice(input, &value, &default, &words)
         }
         _ if field.row.repeats => input.lines(value.lines().count().max(1) + 1),

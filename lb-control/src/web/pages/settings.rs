@@ -16,7 +16,7 @@ use super::{
     desk::{Desk, stale},
     fields::{Sent, fields, sent, summary},
 };
-use crate::config::edit::{Edit, Place};
+use crate::config::edit::{DirectivePath, Edit, Place};
 
 pub(in crate::web) fn pages() -> Vec<Page> {
     vec![
@@ -32,7 +32,13 @@ async fn global(visit: Visit) -> Result<Response, Problem> {
 
 async fn redundancy(visit: Visit) -> Result<Response, Problem> {
     let desk = Desk::open(&visit).await?;
-    Ok(show(&visit, Area::Redundancy, &desk, None, &Wrong::default()))
+    Ok(show(
+        &visit,
+        Area::Redundancy,
+        &desk,
+        None,
+        &Wrong::default(),
+    ))
 }
 
 async fn accept_global(visit: Visit, Form(form): Form<Sent>) -> Result<Response, Problem> {
@@ -50,13 +56,7 @@ fn sheet(area: Area) -> &'static Sheet {
     }
 }
 
-fn show(
-    visit: &Visit,
-    area: Area,
-    desk: &Desk,
-    form: Option<&Sent>,
-    wrong: &Wrong,
-) -> Response {
+fn show(visit: &Visit, area: Area, desk: &Desk, form: Option<&Sent>, wrong: &Wrong) -> Response {
     let document = desk.document();
     let Some(said) = Said::at(&document, &Place::Global) else {
         return visit.go("/config");
@@ -74,7 +74,7 @@ fn show(
                 (fields(sheet(area), &said, form, wrong))
                 @if may {
                     p class="buttons" {
-                        button type="submit" name="do" value="accept" { "Accept" }
+                        button type="submit" class="main" name="do" value="accept" { "Accept" }
                         @if is_redundant && is_active {
                             button type="submit" name="do" value="disable" class="quiet" { "Disable" }
                             button type="submit" name="do" value="reset" class="quiet" { "Reset" }
@@ -91,14 +91,20 @@ fn show(
 
 fn backup(is_active: bool) -> Markup {
     html! {
-        p { "Backup: " strong class=(if is_active { "up" } else { "down" }) id="backup" {
+        p { "Backup: " strong class=(if is_active { "state good" } else { "state" }) id="backup" {
             (if is_active { "active" } else { "inactive" })
         } }
     }
 }
 
 /// What RESET takes back, as in Piranha: the addresses, the times and the port of the heartbeat.
-const RESET: [&str; 5] = ["backup", "backup_private", "keepalive", "deadtime", "heartbeat_port"];
+const RESET: [&str; 5] = [
+    "backup",
+    "backup_private",
+    "keepalive",
+    "deadtime",
+    "heartbeat_port",
+];
 
 async fn accept(visit: Visit, area: Area, form: Sent) -> Result<Response, Problem> {
     let mut desk = Desk::open(&visit).await?;
@@ -110,7 +116,7 @@ async fn accept(visit: Visit, area: Area, form: Sent) -> Result<Response, Proble
         return Ok(stale(&visit, area.path()));
     };
     let set = |directive: &'static str, value: &str| {
-        let path = crate::config::edit::DirectivePath {
+        let path = DirectivePath {
             place: Place::Global,
             directive: directive.to_owned(),
         };
@@ -124,7 +130,7 @@ async fn accept(visit: Visit, area: Area, form: Sent) -> Result<Response, Proble
             .into_iter()
             .filter(|directive| said.says(directive))
             .map(|directive| {
-                let path = crate::config::edit::DirectivePath {
+                let path = DirectivePath {
                     place: Place::Global,
                     directive: directive.to_owned(),
                 };

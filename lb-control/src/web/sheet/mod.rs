@@ -6,7 +6,7 @@ mod wrong;
 use std::collections::BTreeMap;
 
 pub(in crate::web) use self::{
-    table::{FAILOVER, GLOBAL, Part, REDUNDANCY, Row, SCRIPTS, SERVER, Sheet, VIRTUAL},
+    table::{FAILOVER, GLOBAL, REDUNDANCY, Row, SCRIPTS, SERVER, Sheet, VIRTUAL},
     wrong::{Wrong, try_edits},
 };
 use crate::config::{
@@ -87,7 +87,9 @@ impl Sheet {
             }
         }
         if self.has_rest {
-            let rest = rows.iter().filter(|row| !table::is_named(self.part, row.name));
+            let rest = rows
+                .iter()
+                .filter(|row| !table::is_named(self.part, row.name));
             fields.extend(rest.map(|row| Field {
                 row: *row,
                 label: "",
@@ -266,7 +268,10 @@ pub(in crate::web) fn services(document: &Document, kind: ServiceKind) -> Vec<(P
     let services = document.services.iter().filter(|one| one.kind == kind);
     let names = services.clone().map(|one| one.name.text.as_str());
     let places = which(names).into_iter();
-    places.map(|which| Place::Service(kind, which)).zip(services).collect()
+    places
+        .map(|which| Place::Service(kind, which))
+        .zip(services)
+        .collect()
 }
 
 /// The servers of a service with their places, in order.
@@ -296,7 +301,9 @@ pub(in crate::web) fn renamed(before: &Document, after: &Document, place: &Place
             let mut all = before.service(place)?.servers();
             let index = all.position(|one| std::ptr::eq(one, server))?;
             let service = Place::Service(*kind, which.clone());
-            let (place, _) = servers(&service, after.service(&service)?).into_iter().nth(index)?;
+            let (place, _) = servers(&service, after.service(&service)?)
+                .into_iter()
+                .nth(index)?;
             Some(place)
         }
     }

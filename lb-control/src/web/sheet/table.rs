@@ -104,7 +104,10 @@ pub(in crate::web) static GLOBAL: Sheet = Sheet {
                 ("flow_table", "Connections remembered"),
                 ("half_open", "Of them half-open"),
                 ("expire_nodest_conn", "End connections of servers that left"),
-                ("expire_quiescent_template", "Persistent clients leave quiesced servers"),
+                (
+                    "expire_quiescent_template",
+                    "Persistent clients leave quiesced servers",
+                ),
                 ("conn_reuse_mode", "When ports are used again"),
                 ("sloppy_tcp", "Begin TCP in the middle"),
                 ("sloppy_sctp", "Begin SCTP in the middle"),
@@ -333,7 +336,9 @@ const SHEETS: [&Sheet; 5] = [&GLOBAL, &REDUNDANCY, &VIRTUAL, &SCRIPTS, &SERVER];
 /// Whether some page names a directive.
 pub(super) fn is_named(part: Part, name: &str) -> bool {
     let sheets = SHEETS.into_iter().filter(|sheet| sheet.part == part);
-    let mut fields = sheets.flat_map(|sheet| sheet.groups).flat_map(|group| group.fields);
+    let mut fields = sheets
+        .flat_map(|sheet| sheet.groups)
+        .flat_map(|group| group.fields);
     fields.any(|(field, _)| *field == name)
 }
 

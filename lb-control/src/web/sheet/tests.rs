@@ -62,7 +62,11 @@ fn a_form_that_is_sent_as_it_is_shown_changes_nothing() {
             (field.row.name.to_owned(), value)
         };
         let form: Vec<_> = sheet.fields().into_iter().map(shown).collect();
-        assert_eq!(edits(sheet, &place(at), &said, &form), Ok(Vec::new()), "{at}");
+        assert_eq!(
+            edits(sheet, &place(at), &said, &form),
+            Ok(Vec::new()),
+            "{at}"
+        );
     }
 }
 
@@ -70,10 +74,31 @@ fn a_form_that_is_sent_as_it_is_shown_changes_nothing() {
 fn a_form_changes_what_it_says_and_nothing_else() {
     // The page, the place, the field and what is typed; a line of the file, and what becomes of it.
     let table = [
-        (&REDUNDANCY, "", "keepalive", "500ms", "keepalive = 6\n", "keepalive = 500ms\n"),
+        (
+            &REDUNDANCY,
+            "",
+            "keepalive",
+            "500ms",
+            "keepalive = 6\n",
+            "keepalive = 500ms\n",
+        ),
         (&REDUNDANCY, "", "keepalive", "", "keepalive = 6\n", ""),
-        (&VIRTUAL, "virtual/web", "port", "443", "port = 80\n", "port = 443\n"),
-        (&SCRIPTS, "virtual/web", "send", "QUIT", "\"GET / HTTP/1.0\\r\\n\\r\\n\"", "\"QUIT\""),
+        (
+            &VIRTUAL,
+            "virtual/web",
+            "port",
+            "443",
+            "port = 80\n",
+            "port = 443\n",
+        ),
+        (
+            &SCRIPTS,
+            "virtual/web",
+            "send",
+            "QUIT",
+            "\"GET / HTTP/1.0\\r\\n\\r\\n\"",
+            "\"QUIT\"",
+        ),
         (
             &VIRTUAL,
             "virtual/web",
@@ -87,11 +112,25 @@ fn a_form_changes_what_it_says_and_nothing_else() {
             "virtual/web/server/#2",
             "address",
             "10.0.0.7",
-            "10.0.0.2",
-            "10.0.0.7",
+            "10.0.0.2\n",
+            "10.0.0.7\n",
         ),
-        (&GLOBAL, "", "mh_secret-remove", "1", "mh_secret = \"nobody has to know\"\n", ""),
-        (&GLOBAL, "", "mh_secret", "another that is long", "nobody has to know", "another that is long"),
+        (
+            &GLOBAL,
+            "",
+            "mh_secret-remove",
+            "1",
+            "mh_secret = \"nobody has to know\"\n",
+            "",
+        ),
+        (
+            &GLOBAL,
+            "",
+            "mh_secret",
+            "another that is long",
+            "nobody has to know",
+            "another that is long",
+        ),
     ];
     for (sheet, at, field, value, before, after) in table {
         let mut form = vec![(field, value)];
@@ -111,14 +150,26 @@ fn what_is_wrong_is_told_at_its_field() {
         &[("port", "eighty"), ("protocol", "tpc"), ("scheduler", "rr")],
     );
     let wrong = wrong.unwrap_err();
-    assert!(wrong.of("port").is_some_and(|text| text.contains("eighty")), "{wrong:?}");
-    assert!(wrong.of("protocol").is_some_and(|text| text.contains("one of: tcp")), "{wrong:?}");
+    assert!(
+        wrong.of("port").is_some_and(|text| text.contains("eighty")),
+        "{wrong:?}"
+    );
+    assert!(
+        wrong
+            .of("protocol")
+            .is_some_and(|text| text.contains("one of: tcp")),
+        "{wrong:?}"
+    );
     assert_eq!(wrong.of("scheduler"), None);
     assert_eq!(wrong.count(), 2);
 
     let long = "x".repeat(LONGEST + 1);
     let wrong = send(&SCRIPTS, "virtual/web", &[("send", &long)]).unwrap_err();
-    assert!(wrong.of("send").is_some_and(|text| text.contains("longer than")));
+    assert!(
+        wrong
+            .of("send")
+            .is_some_and(|text| text.contains("longer than"))
+    );
 }
 
 /// What people try.
@@ -176,7 +227,9 @@ fn nothing_that_is_typed_breaks_out_of_its_directive() {
 fn blocks(document: &Document) -> Vec<String> {
     let services = document.services.iter();
     let names = services.flat_map(|one| {
-        let servers = one.servers().map(|server| format!("server {}", server.name.text));
+        let servers = one
+            .servers()
+            .map(|server| format!("server {}", server.name.text));
         std::iter::once(format!("{} {}", one.kind.word(), one.name.text)).chain(servers)
     });
     names.collect()
@@ -189,10 +242,15 @@ fn blocks_are_called_so_that_one_is_meant() {
     let places: Vec<_> = found.iter().map(|(place, _)| place.to_string()).collect();
     assert_eq!(places, ["virtual/web", "virtual/two words"]);
     let (web, service) = &found[0];
-    let places: Vec<_> = servers(web, service).iter().map(|(place, _)| place.to_string()).collect();
+    let places: Vec<_> = servers(web, service)
+        .iter()
+        .map(|(place, _)| place.to_string())
+        .collect();
     assert_eq!(places, ["virtual/web/server/#1", "virtual/web/server/#2"]);
     for (place, service) in &found {
-        let again = document.service(&place.to_string().parse().unwrap()).unwrap();
+        let again = document
+            .service(&place.to_string().parse().unwrap())
+            .unwrap();
         assert!(std::ptr::eq(again, *service));
     }
 }
@@ -200,7 +258,10 @@ fn blocks_are_called_so_that_one_is_meant() {
 #[test]
 fn a_block_is_found_under_its_new_name() {
     let before = document();
-    let after = FILE.replace("virtual web", "virtual shop").replace("server one {\n          address = 10.0.0.2", "server two {\n          address = 10.0.0.2");
+    let after = FILE.replace("virtual web", "virtual shop").replace(
+        "server one {\n          address = 10.0.0.2",
+        "server two {\n          address = 10.0.0.2",
+    );
     let after = config::parse("f", after.as_bytes()).document;
     let table = [
         ("virtual/web", Some("virtual/shop")),

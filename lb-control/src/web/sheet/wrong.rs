@@ -47,7 +47,11 @@ impl Wrong {
             | NotDrafted::TooLarge
             | NotDrafted::NoText => return self.say(field, error.to_string()),
         };
-        let Why::Errors(Errors { source, diagnostics }) = refused else {
+        let Why::Errors(Errors {
+            source,
+            diagnostics,
+        }) = refused
+        else {
             return self.say(field, refused.to_string());
         };
         let document = config::parse(source.name(), source.text().as_bytes()).document;
@@ -86,7 +90,10 @@ fn directive_at(document: &Document, place: &Place, about: &Diagnostic) -> Optio
         at: usize,
     ) -> Option<&'static str> {
         let found = directives.find(|one| {
-            let end = one.arguments.last().map_or(one.name.span.end, |word| word.span.end);
+            let end = one
+                .arguments
+                .last()
+                .map_or(one.name.span.end, |word| word.span.end);
             (one.name.span.start..=end).contains(&at)
         });
         found.map(|one| one.entry.name)
@@ -132,7 +139,9 @@ pub(in crate::web) fn try_edits(
             | NotDrafted::TooLarge
             | NotDrafted::NoText => None,
         };
-        let field = index.and_then(|index| edits.get(index)).map(|(field, _)| *field);
+        let field = index
+            .and_then(|index| edits.get(index))
+            .map(|(field, _)| *field);
         wrong.note(&error, field, place);
     }
     Err(wrong)
