@@ -9,7 +9,9 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{audit::Audit, password::PasswordFile, session::Sessions, throttle::Throttle};
+use super::{
+    audit::Audit, live::Live, password::PasswordFile, session::Sessions, throttle::Throttle,
+};
 
 /// How browsers reach the tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(super) struct Parts {
     pub(super) audit: Audit,
     /// Who may look at a password.
     pub(super) hashing: Semaphore,
+    /// How things are.
+    pub(super) live: Live,
 }
 
 impl App {
@@ -60,6 +64,7 @@ impl App {
             throttle: Throttle::default(),
             audit: Audit::open(folder)?,
             hashing: Semaphore::new(AT_ONCE),
+            live: Live::default(),
         })))
     }
 }

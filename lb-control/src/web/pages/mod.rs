@@ -27,13 +27,28 @@
 //! }
 //! ```
 
+pub(super) mod audit;
 pub(super) mod control;
+pub(super) mod drops;
+pub(super) mod events;
+pub(super) mod failover;
 pub(super) mod login;
+pub(super) mod server;
+pub(super) mod service;
 
 use super::router::Page;
 
 /// All pages that need a session.
 pub(super) fn all() -> Vec<Page> {
-    let pages = [login::pages(), control::pages()];
+    let pages = [
+        login::pages(),
+        control::pages(),
+        service::pages(),
+        server::pages(),
+        failover::pages(),
+        drops::pages(),
+        events::pages(),
+        audit::pages(),
+    ];
     pages.into_iter().flatten().collect()
 }
