@@ -10,7 +10,8 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    audit::Audit, draft::Drafts, password::PasswordFile, session::Sessions, throttle::Throttle,
+    audit::Audit, draft::Drafts, live::Live, password::PasswordFile, session::Sessions,
+    throttle::Throttle,
 };
 
 /// How browsers reach the tool.
@@ -45,6 +46,8 @@ pub(super) struct Parts {
     pub(super) hashing: Semaphore,
     /// What users have changed and not applied.
     drafts: Mutex<Drafts>,
+    /// How things are.
+    pub(super) live: Live,
 }
 
 impl App {
@@ -65,6 +68,7 @@ impl App {
             audit: Audit::open(folder)?,
             hashing: Semaphore::new(AT_ONCE),
             drafts: Mutex::default(),
+            live: Live::default(),
         })))
     }
 

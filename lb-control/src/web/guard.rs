@@ -69,13 +69,24 @@ pub(super) fn session(app: &App, headers: &HeaderMap, now: Instant) -> Option<Se
         .filter_map(|cookie| cookie.trim().split_once('='));
     let (_, value) = cookies.find(|(found, _)| *found == name)?;
     let session = app.sessions.find(value, now)?;
-    let users = app.users.users().ok();
-    let entry = users.and_then(|users| Some(users.get(&session.user)?.digest()));
-    if entry != Some(session.entry) {
+    if !is_still_so(app, &session) {
         app.sessions.end(session.id);
         return None;
     }
     Some(session)
+}
+
+/// Whether somebody who looks on may go on looking.
+pub(super) fn goes_on(visit: &Visit, now: Instant) -> bool {
+    let Visit { app, session, .. } = visit;
+    app.sessions.goes_on(session.id, now) && is_still_so(app, session)
+}
+
+/// Whether the password file says of the user what it said at login.
+fn is_still_so(app: &App, session: &Session) -> bool {
+    let users = app.users.users().ok();
+    let entry = users.and_then(|users| Some(users.get(&session.user)?.digest()));
+    entry == Some(session.entry)
 }
 
 /// From where a request comes. A proxy that we are told to trust says it for its clients.

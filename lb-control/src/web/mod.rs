@@ -9,7 +9,8 @@
 //! - `app` is what all pages share, `visit` what a page knows of the one who looks at it.
 //! - `frame`, `form`, `problem`, `asset`: what pages are made of.
 //! - `draft`: what somebody has changed and not applied. `sheet`: forms made of the table of directives.
-//! - `live`, `history`, `chart`: how things are now, and how they were.
+//! - `live`, `history`: how things are now, and how they were. `part` keeps pages up to date with it, `chart` draws it,
+//!   `words` writes it.
 //! - `pages`: the pages, a file for each.
 #![allow(
     dead_code,
@@ -19,13 +20,17 @@
 mod app;
 mod asset;
 mod audit;
+mod chart;
 mod csrf;
 mod draft;
 mod form;
 mod frame;
 mod guard;
 mod headers;
+mod history;
+mod live;
 mod pages;
+mod part;
 pub(crate) mod password;
 pub(crate) mod privilege;
 mod problem;
@@ -40,6 +45,7 @@ mod throttle;
 mod tls;
 mod token;
 mod visit;
+mod words;
 
 /// Where the web tool keeps passwords, its certificate and the audit log unless told otherwise.
 pub(crate) const FOLDER: &str = "/var/lib/lb/web";

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 /// What a user may do; each may do what those before may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
-pub enum Role {
+pub(crate) enum Role {
     /// Looks at everything but the audit log.
     Viewer,
     /// Drains real servers and brings them back, and tests checks.
@@ -17,11 +17,11 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+    pub(crate) const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
     /// As it is written.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Operator => "operator",
@@ -39,7 +39,7 @@ impl fmt::Display for Role {
 /// A text names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("“{0}” is no role: they are viewer, operator and admin")]
-pub struct NoRole(String);
+pub(crate) struct NoRole(String);
 
 impl FromStr for Role {
     type Err = NoRole;

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::{
     PORT,
     app::{App, Scheme},
-    password, privilege, router, sandbox,
+    live, password, privilege, router, sandbox,
     server::{self, Door},
     tls::Identity,
 };
@@ -101,11 +101,13 @@ async fn serve(
         tls,
         proxy: app.proxy,
     };
+    let keeping = live::keep(app);
     let serving = server::serve(listeners.collect::<Result<_, _>>()?, door);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         () = serving => {}
+        () = keeping => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -29,13 +29,19 @@
 
 pub(super) mod apart;
 pub(super) mod apply;
+pub(super) mod audit;
 pub(super) mod block;
 pub(super) mod config;
 pub(super) mod control;
 mod desk;
+pub(super) mod drops;
+pub(super) mod events;
+pub(super) mod failover;
 mod fields;
 pub(super) mod history;
 pub(super) mod login;
+pub(super) mod server;
+pub(super) mod service;
 pub(super) mod services;
 pub(super) mod settings;
 mod text;
@@ -54,6 +60,12 @@ pub(super) fn all() -> Vec<Page> {
         apply::pages(),
         apart::pages(),
         history::pages(),
+        service::pages(),
+        server::pages(),
+        failover::pages(),
+        drops::pages(),
+        events::pages(),
+        audit::pages(),
     ];
     pages.into_iter().flatten().collect()
 }

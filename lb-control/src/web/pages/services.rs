@@ -33,7 +33,7 @@ const PAGE: usize = 100;
 pub(in crate::web) fn pages() -> Vec<Page> {
     vec![
         Page::new("/virtual", get(virtuals)),
-        Page::new("/failover", get(failovers)),
+        Page::new("/failover-services", get(failovers)),
         Page::new("/block/add", post(add)),
         Page::new("/block/switch", post(switch)),
         Page::new("/block/delete", get(ask).post(delete)),
@@ -79,7 +79,7 @@ async fn failovers(visit: Visit, Asked(view): Asked<View>) -> Result<Response, P
 pub(super) const fn path(kind: ServiceKind) -> &'static str {
     match kind {
         ServiceKind::Virtual => "/virtual",
-        ServiceKind::Failover => "/failover",
+        ServiceKind::Failover => "/failover-services",
     }
 }
 
@@ -200,14 +200,14 @@ fn live(document: &Document, kind: ServiceKind) -> Markup {
         @match (kind, is_fos) {
             (ServiceKind::Virtual, true) => p class="notice warn" {
                 "These services are not live: the file says service = fos. "
-                a href="/failover" { "Failover services" }
+                a href="/failover-services" { "Failover services" }
             },
             (ServiceKind::Failover, false) => p class="notice warn" {
                 "These services are not live: the file does not say service = fos. "
                 a href="/virtual" { "Virtual servers" }
             },
             (ServiceKind::Virtual, false) if has_others => p {
-                a href="/failover" { "Failover services" } " are in the file too; they are not live."
+                a href="/failover-services" { "Failover services" } " are in the file too; they are not live."
             },
             (ServiceKind::Virtual, false) | (ServiceKind::Failover, true) => {},
         }
