@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufRead as _, Write as _},
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     control,
     web::{
         FOLDER,
+        partner::{Address, make_key},
         password::{Change, LONGEST, change, check_name, check_password},
         privilege,
         role::Role,
@@ -36,6 +37,8 @@ pub(super) struct Web {
 enum Verb {
     /// Sets the password of a user of the web tool, or makes or removes the user.
     Passwd(Passwd),
+    /// Makes the key by which the web tools of both directors know each other, to be copied to the partner.
+    Key(MakeKey),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +67,9 @@ struct Serve {
     /// Who it is when root starts it.
     #[arg(long, value_name = "USER", default_value = USER)]
     user: String,
+    /// Where the web tool of the partner is, https://ADDRESS:PORT; else at the partner's address in lvs.cf.
+    #[arg(long, value_name = "URL")]
+    partner: Option<Address>,
 }
 
 /// Who the web tool is when root starts it, unless told otherwise.
@@ -91,10 +97,50 @@ struct Passwd {
     owner: String,
 }
 
+#[derive(Debug, Args)]
+struct MakeKey {
+    /// Replace a key that there is.
+    #[arg(long)]
+    new: bool,
+    /// Where it is kept.
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    state_dir: PathBuf,
+    /// Whom the folder belongs to if it has to be made and root makes it.
+    #[arg(long, value_name = "USER", default_value = USER)]
+    owner: String,
+}
+
+impl MakeKey {
+    fn run(self) -> anyhow::Result<()> {
+        make_folder(&self.state_dir, &self.owner)?;
+        let path = make_key(&self.state_dir, self.new)?;
+        let path = path.display();
+        writeln!(
+            io::stdout(),
+            "{path} is made; copy it to the partner, to the same place, readable by the user of its web tool only:\n  \
+             scp -p {path} PARTNER:{path}"
+        )?;
+        Ok(())
+    }
+}
+
+/// Makes the folder of the web tool, if there is none.
+fn make_folder(folder: &Path, owner: &str) -> anyhow::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    let owner = match nix::unistd::Uid::effective().is_root() {
+        true => Some(privilege::find(owner)?),
+        false => None,
+    };
+    privilege::make(folder, owner.as_ref())
+}
+
 impl Web {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Some(Verb::Passwd(passwd)) => passwd.run()?,
+            Some(Verb::Key(key)) => key.run()?,
             None => self.serve.run()?,
         }
         Ok(ExitCode::SUCCESS)
@@ -112,6 +158,7 @@ impl Serve {
             plain: self.plain_http,
             proxy: self.trust_proxy,
             user: self.user,
+            partner: self.partner,
         })
     }
 }
@@ -124,13 +171,7 @@ impl Passwd {
             (false, true) => Change::Set(line()?, self.role),
             (false, false) => Change::Set(ask(&self.name)?, self.role),
         };
-        if !self.state_dir.exists() {
-            let owner = match nix::unistd::Uid::effective().is_root() {
-                true => Some(privilege::find(&self.owner)?),
-                false => None,
-            };
-            privilege::make(&self.state_dir, owner.as_ref())?;
-        }
+        make_folder(&self.state_dir, &self.owner)?;
         change(&self.state_dir, &self.name, wanted)
     }
 }

@@ -84,4 +84,4 @@ const PROC: &str = "/v1/proc/{file}";
 const OPENAPI: &str = "/v1/openapi.json";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

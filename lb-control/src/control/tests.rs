@@ -40,8 +40,8 @@ use crate::{
 const SOON: Duration = Duration::from_secs(20);
 
 /// A daemon without a data plane.
-struct Daemon {
-    folder: tempfile::TempDir,
+pub(crate) struct Daemon {
+    pub(crate) folder: tempfile::TempDir,
     sources: Sources,
     tasks: JoinSet<()>,
 }
@@ -60,7 +60,7 @@ impl Daemon {
     }
 
     /// One that obeys requests besides.
-    fn with(
+    pub(crate) fn with(
         mut answer: impl FnMut(Event) + Send + 'static,
         mut obey: impl FnMut(Request) + Send + 'static,
     ) -> Self {
@@ -105,7 +105,7 @@ impl Daemon {
         }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("lb.sock")
     }
 
@@ -135,7 +135,7 @@ async fn is_let_go(stream: &mut UnixStream) -> bool {
 }
 
 /// Nobody answers.
-fn nobody(_: Event) {}
+pub(crate) fn nobody(_: Event) {}
 
 fn counts(connections: u64) -> Value {
     json!({"connections": connections, "packets_in": 5, "packets_out": 6, "bytes_in": 7, "bytes_out": 8})

@@ -43,6 +43,7 @@ pub use failure::{Failure, Step, quoted};
 pub use machine::{Health, LastFailure, Nanny, State, Timing};
 pub use probe::{probe_once, probe_told};
 pub use runner::{Handle, Status, Watch};
+pub(crate) use tls::of_anybody;
 
 /// One real server of one virtual service, and how to find out whether it is well.
 #[derive(Debug, Clone, PartialEq)]

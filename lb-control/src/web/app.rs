@@ -4,14 +4,14 @@ use std::{
     net::IpAddr,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tokio::sync::Semaphore;
 
 use super::{
-    audit::Audit, draft::Drafts, live::Live, password::PasswordFile, session::Sessions,
-    throttle::Throttle,
+    audit::Audit, draft::Drafts, live::Live, partner::Partner, password::PasswordFile,
+    session::Sessions, throttle::Throttle,
 };
 
 /// How browsers reach the tool.
@@ -46,6 +46,8 @@ pub(super) struct Parts {
     pub(super) hashing: Semaphore,
     /// What users have changed and not applied.
     drafts: Mutex<Drafts>,
+    /// What is known of the partner, if there can be one.
+    partner: OnceLock<Partner>,
     /// How things are.
     pub(super) live: Live,
 }
@@ -68,8 +70,21 @@ impl App {
             audit: Audit::open(folder)?,
             hashing: Semaphore::new(AT_ONCE),
             drafts: Mutex::default(),
+            partner: OnceLock::new(),
             live: Live::default(),
         })))
+    }
+
+    /// The same with a partner.
+    pub(super) fn with_partner(self, partner: Partner) -> Self {
+        // It is a new one, which has none yet.
+        let _ = self.0.partner.set(partner);
+        self
+    }
+
+    /// What is known of the partner, if there can be one.
+    pub(super) fn partner(&self) -> Option<&Partner> {
+        self.0.partner.get()
     }
 
     /// What users have changed and not applied.

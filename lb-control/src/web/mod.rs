@@ -9,6 +9,7 @@
 //! - `app` is what all pages share, `visit` what a page knows of the one who looks at it.
 //! - `frame`, `form`, `problem`, `asset`: what pages are made of.
 //! - `draft`: what somebody has changed and not applied. `sheet`: forms made of the table of directives.
+//! - `partner`: the file pushed to the other director's tool, and taken from it.
 //! - `live`, `history`: how things are now, and how they were. `part` keeps pages up to date with it, `chart` draws it,
 //!   `words` writes it.
 //! - `pages`: the pages, a file for each.
@@ -31,6 +32,7 @@ mod history;
 mod live;
 mod pages;
 mod part;
+pub(crate) mod partner;
 pub(crate) mod password;
 pub(crate) mod privilege;
 mod problem;

@@ -71,6 +71,7 @@ pub(super) fn router(app: &App) -> Router {
         });
     guarded
         .route("/login", pages::login::methods())
+        .merge(pages::partner::routes())
         .route("/asset/{name}", get(asset::file))
         .route(
             "/favicon.ico",

@@ -18,7 +18,9 @@ use tracing::{info, warn};
 use super::{
     PORT,
     app::{App, Scheme},
-    live, password, privilege, router, sandbox,
+    live,
+    partner::{Address, Partner},
+    password, privilege, router, sandbox,
     server::{self, Door},
     tls::Identity,
 };
@@ -40,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) proxy: Option<IpAddr>,
     /// Who it is when root starts it.
     pub(crate) user: String,
+    /// Where the web tool of the partner is, if not at the partner's address in lvs.cf.
+    pub(crate) partner: Option<Address>,
 }
 
 /// Serves until a signal ends it. Whatever needs rights comes first; then they are given up, for good.
@@ -65,8 +69,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         (false, Some(given)) => Some(given),
         (false, None) => Some(own(options)?),
     };
+    let certificate = tls.as_ref().and_then(Identity::certificate);
     let tls = tls.map(Identity::config).transpose()?;
     let app = App::new(folder, &options.socket, scheme, options.proxy)?;
+    let app = app.with_partner(Partner::new(folder, certificate, options.partner)?);
     if app.users.users()?.is_empty() {
         let path = folder.join(password::FILE);
         warn!(
@@ -80,7 +86,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     // A service manager that is not there is not told.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    sandbox::enter(folder)?;
+    let port = options
+        .partner
+        .map_or(PORT, |Address(address)| address.port());
+    sandbox::enter(folder, port)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -184,6 +193,7 @@ mod tests {
             plain,
             proxy: None,
             user: "piranha".to_owned(),
+            partner: None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the process of the web tool may do once it serves: its own folder, connections that come, and unix sockets.
+//! What the process of the web tool may do once it serves: its own folder, connections that come, unix sockets, and
+//! connections to the port of the partner's web tool.
 //!
 //! Landlock keeps it from files, new connections and signals, seccomp from most system calls. What a kernel does not
 //! have is told, and done without.
@@ -7,8 +8,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath,
+    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    Scope,
 };
 use tracing::{info, warn};
 
@@ -19,8 +21,8 @@ const KNOWN: ABI = ABI::V6;
 ///
 /// # Errors
 /// If the folder is not there, or the kernel refuses what it has.
-pub(super) fn enter(folder: &Path) -> anyhow::Result<()> {
-    let RestrictionStatus { ruleset, .. } = restrict(folder)?;
+pub(super) fn enter(folder: &Path, partner: u16) -> anyhow::Result<()> {
+    let RestrictionStatus { ruleset, .. } = restrict(folder, partner)?;
     match ruleset {
         RulesetStatus::FullyEnforced => info!("landlock: nothing but {} is open", folder.display()),
         RulesetStatus::PartiallyEnforced => {
@@ -33,7 +35,7 @@ pub(super) fn enter(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn restrict(folder: &Path) -> anyhow::Result<RestrictionStatus> {
+fn restrict(folder: &Path, partner: u16) -> anyhow::Result<RestrictionStatus> {
     let files = AccessFs::ReadFile
         | AccessFs::ReadDir
         | AccessFs::WriteFile
@@ -48,6 +50,7 @@ fn restrict(folder: &Path) -> anyhow::Result<RestrictionStatus> {
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rule(PathBeneath::new(folder, files))?
+        .add_rule(NetPort::new(partner, AccessNet::ConnectTcp))?
         .restrict_self()?;
     Ok(status)
 }
@@ -72,9 +75,11 @@ mod tests {
         let _daemon = UnixListener::bind(&socket).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap();
+        let partners = TcpListener::bind("127.0.0.1:0").unwrap();
+        let partner = partners.local_addr().unwrap();
         // The rules hold for a thread for ever, so it is one of its own.
         let shut_in = thread::spawn(move || {
-            let status = restrict(folder.path()).unwrap();
+            let status = restrict(folder.path(), partner.port()).unwrap();
             if status.ruleset == RulesetStatus::NotEnforced {
                 eprintln!("skipped: this kernel has no landlock");
                 return;
@@ -95,6 +100,7 @@ mod tests {
             UnixStream::connect(&socket).unwrap();
             if status.ruleset == RulesetStatus::FullyEnforced {
                 assert_eq!(kind(TcpStream::connect(port).map(drop)), denied);
+                TcpStream::connect(partner).unwrap();
                 assert_eq!(kind(TcpListener::bind("127.0.0.1:0").map(drop)), denied);
             }
         });

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{
+    partner::Fingerprint,
     password::replace,
     token::{digest, random},
 };
@@ -91,6 +92,11 @@ impl Identity {
         let digest = digest(first);
         let pairs = digest.iter().map(|byte| format!("{byte:02X}"));
         pairs.collect::<Vec<_>>().join(":")
+    }
+
+    /// What partners sign.
+    pub(super) fn certificate(&self) -> Option<Fingerprint> {
+        self.chain.first().map(|first| Fingerprint::of(first))
     }
 
     /// How TLS is spoken with it: 1.2 or 1.3.

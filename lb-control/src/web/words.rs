@@ -117,7 +117,8 @@ pub(super) fn kind(kind: Kind) -> Markup {
         | Kind::Ordered
         | Kind::Changed
         | Kind::Zeroed
-        | Kind::Written | Kind::Reloaded
+        | Kind::Written
+        | Kind::Reloaded
         | Kind::Logging
         | Kind::Command => (Tone::Faint, "·"),
     };

@@ -316,11 +316,11 @@ fn list(
     let of_service = Said::at(&document, place).ok_or_else(|| missing(place))?;
     let may = visit.may(Role::Admin);
     let row = |(place, server): &(Place, &crate::config::document::Server)| {
-        let said = Said::at(&document, place)?;
+        let said = Said::of_server(server);
         let text = |name, default: &str| said.get(name).unwrap_or(default).to_owned();
         let port = text("port", of_service.get("port").unwrap_or("80"));
         let name = &server.name.text;
-        Some(html! {
+        html! {
             tr {
                 td { (status(said.is_active())) }
                 th scope="row" { a href=(address(Tab::Block, place)) { (name) } }
@@ -328,9 +328,9 @@ fn list(
                 td class="number" { (text("weight", "1")) }
                 td class="actions" { @if may { (actions(visit, desk, place, said.is_active(), name)) } }
             }
-        })
+        }
     };
-    let rows: Vec<_> = servers.iter().filter_map(row).collect();
+    let rows: Vec<_> = servers.iter().map(row).collect();
     let body = html! {
         (desk.bar(visit))
         (head(&document, Tab::Servers, place))

@@ -35,11 +35,16 @@ pub(super) mod config;
 pub(super) mod control;
 mod desk;
 pub(super) mod drops;
+#[cfg(test)]
+mod editing;
 pub(super) mod events;
 pub(super) mod failover;
 mod fields;
 pub(super) mod history;
 pub(super) mod login;
+pub(super) mod partner;
+#[cfg(test)]
+mod pushing;
 pub(super) mod server;
 pub(super) mod service;
 pub(super) mod services;

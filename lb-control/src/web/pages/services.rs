@@ -112,13 +112,13 @@ struct Row {
 
 fn rows(document: &Document, kind: ServiceKind) -> Vec<Row> {
     let row = |(place, service): (Place, &crate::config::document::Service)| {
-        let said = Said::at(document, &place)?;
+        let said = Said::of(service);
         let text = |name, default: &str| said.get(name).unwrap_or(default).to_owned();
         let (address, device) = match said.get("address").and_then(|one| one.split_once(' ')) {
             Some((address, device)) => (address.to_owned(), device.to_owned()),
             None => (text("address", ""), String::new()),
         };
-        Some(Row {
+        Row {
             name: service.name.text.clone(),
             active: said.is_active(),
             address,
@@ -131,10 +131,10 @@ fn rows(document: &Document, kind: ServiceKind) -> Vec<Row> {
             protocol: text("protocol", "tcp"),
             servers: service.servers().count(),
             place,
-        })
+        }
     };
     let all = services(document, kind).into_iter();
-    all.filter_map(row).collect()
+    all.map(row).collect()
 }
 
 fn list(
@@ -313,11 +313,14 @@ fn new(
     }
 }
 
-/// What a new service says besides, as in Piranha.
-const NEW: [(&str, &str); 3] = [("active", "0"), ("timeout", "6"), ("reentry", "15")];
-
-/// How one of TCP is checked, as in Piranha.
-const TALK: [(&str, &str); 2] = [("send", "GET / HTTP/1.0\\r\\n\\r\\n"), ("expect", "HTTP")];
+/// What a new service says besides, as in Piranha, in its order; the check is for TCP.
+const NEW: [(&str, &str); 5] = [
+    ("active", "0"),
+    ("send", "GET / HTTP/1.0\\r\\n\\r\\n"),
+    ("expect", "HTTP"),
+    ("timeout", "6"),
+    ("reentry", "15"),
+];
 
 async fn add(visit: Visit, Form(form): Form<Sent>) -> Result<Response, Problem> {
     let kind = match sent(&form, "kind") {
@@ -342,9 +345,12 @@ async fn add(visit: Visit, Form(form): Form<Sent>) -> Result<Response, Problem> 
         .iter()
         .map(|(name, value)| assign(name, value))
         .collect();
-    if kind == ServiceKind::Failover {
-        directives.retain(|one| one.directive != "reentry");
-    }
+    let is_tcp = sent(&form, "protocol").unwrap_or("tcp") == "tcp";
+    directives.retain(|one| match one.directive.as_str() {
+        "reentry" => kind == ServiceKind::Virtual,
+        "send" | "expect" => is_tcp,
+        _ => true,
+    });
     let mut edits = Vec::new();
     for name in ["address", "port", "protocol"] {
         let Some(value) = sent(&form, name)
@@ -362,10 +368,6 @@ async fn add(visit: Visit, Form(form): Form<Sent>) -> Result<Response, Problem> 
         };
         let value = value.into();
         edits.push((name, Edit::Set { path, value }));
-    }
-    let is_web = sent(&form, "protocol").unwrap_or("tcp") == "tcp";
-    if is_web {
-        directives.extend(TALK.iter().map(|(name, value)| assign(name, value)));
     }
     let block = Edit::AddBlock {
         path: place.clone(),

