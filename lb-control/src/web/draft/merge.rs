@@ -84,7 +84,7 @@ pub(super) fn pieces(base: &str, mine: &str, theirs: &str) -> Vec<Piece> {
             }
             MergeResolution::Theirs => of_theirs(region.theirs_range()),
             // What is not known to be agreed is not.
-            _ => {
+            MergeResolution::Conflict | _ => {
                 pieces.push(Piece::Apart {
                     base: of_base(region.base_range()),
                     mine: of_mine(region.ours_range()),

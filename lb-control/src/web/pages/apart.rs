@@ -31,7 +31,7 @@ async fn show(visit: Visit) -> Result<Response, Problem> {
     let Some(pieces) = &desk.apart else {
         return Ok(visit.go("/config/apply"));
     };
-    let mut number = 0;
+    let mut numbers = 0..;
     let body = html! {
         p {
             "Since you began, somebody else has changed lvs.cf, in places where you have changed it too. Everything else \
@@ -44,8 +44,7 @@ async fn show(visit: Visit) -> Result<Response, Problem> {
                 @match piece {
                     Piece::Agreed(text) => (agreed(text)),
                     Piece::Apart { base, mine, theirs } => {
-                        (choices(number, base, mine, theirs))
-                        @let _ = number += 1;
+                        (choices(numbers.next().unwrap_or_default(), base, mine, theirs))
                     }
                 }
             }

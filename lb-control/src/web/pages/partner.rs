@@ -10,7 +10,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::super::{
@@ -47,18 +48,22 @@ pub(in crate::web) fn routes() -> Router<App> {
 }
 
 /// Why not, for a program.
-#[derive(Debug, Serialize)]
-struct No {
-    text: String,
+#[derive(Debug)]
+struct No(StatusCode, String);
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let Self(status, text) = self;
+        (status, Json(json!({ "text": text }))).into_response()
+    }
 }
 
-fn no(status: StatusCode, text: impl Into<String>) -> Response {
-    let text = text.into();
-    (status, Json(No { text })).into_response()
+fn no(status: StatusCode, text: impl Into<String>) -> No {
+    No(status, text.into())
 }
 
 /// The keys and what they are for, if there are any.
-fn known(app: &App) -> Result<(&Partner, Vec<Key>), Response> {
+fn known(app: &App) -> Result<(&Partner, Vec<Key>), No> {
     let missing = || {
         no(
             StatusCode::NOT_FOUND,
@@ -85,7 +90,7 @@ struct Question {
 async fn challenge(
     State(app): State<App>,
     Asked(Question { nonce }): Asked<Question>,
-) -> Result<Response, Response> {
+) -> Result<Response, No> {
     let (partner, keys) = known(&app)?;
     let (Some(first), Some(certificate)) = (keys.first(), &partner.fingerprint) else {
         let text = "this web tool is behind a proxy and has no certificate of its own; nothing can be pushed to it";
@@ -104,29 +109,29 @@ async fn challenge(
 async fn take(State(app): State<App>, request: Request) -> Result<Response, Response> {
     let address = guard::address(&app, &request);
     let (parts, body) = request.into_parts();
-    let digest = proven(&app, &parts.headers).inspect_err(|response| {
-        let text = format!(
-            "it does not prove that it is the partner ({})",
-            response.status()
-        );
-        app.audit.write("", address, "push lvs.cf", Err(&text));
+    let digest = proven(&app, &parts.headers).map_err(|No(status, text)| {
+        let what = "push lvs.cf from the partner";
+        app.audit.write("", address, what, Err(&text));
+        no(status, text).into_response()
     })?;
     let Ok(_turn) = TURN.try_acquire() else {
         return Err(no(
             StatusCode::SERVICE_UNAVAILABLE,
             "another push is under way; try again",
-        ));
+        )
+        .into_response());
     };
     let body = guard::complete(Body::new(body), BODY).await?;
     if Digest::of(&body) != digest {
         return Err(no(
             StatusCode::FORBIDDEN,
             "the body is not the one that was signed",
-        ));
+        )
+        .into_response());
     }
     let pushed: Pushed = serde_json::from_slice(&body).map_err(|error| {
         let text = format!("what was pushed is not understood: {error}");
-        no(StatusCode::BAD_REQUEST, text)
+        no(StatusCode::BAD_REQUEST, text).into_response()
     })?;
     let user: String = pushed
         .user
@@ -147,7 +152,7 @@ async fn take(State(app): State<App>, request: Request) -> Result<Response, Resp
 }
 
 /// The digest of the body that a partner is about to send.
-fn proven(app: &App, headers: &HeaderMap) -> Result<Digest, Response> {
+fn proven(app: &App, headers: &HeaderMap) -> Result<Digest, No> {
     let (partner, keys) = known(app)?;
     let forbidden = |text: &str| no(StatusCode::FORBIDDEN, text);
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -172,7 +177,7 @@ type Told = (Response, String);
 async fn write(app: &App, name: &str, pushed: Pushed) -> Result<Told, Told> {
     let failed = |error: anyhow::Error| {
         let text = format!("{error:#}");
-        (no(StatusCode::BAD_GATEWAY, &text), text)
+        (no(StatusCode::BAD_GATEWAY, &text).into_response(), text)
     };
     let current = client::config(&app.socket).await.map_err(failed)?;
     // A file that says this already is as good as one that it was made of.
@@ -213,7 +218,10 @@ async fn write(app: &App, name: &str, pushed: Pushed) -> Result<Told, Told> {
                 .next()
                 .unwrap_or_default();
             let text = format!("the text has errors there: {first}");
-            Err((no(StatusCode::UNPROCESSABLE_ENTITY, &text), text))
+            Err((
+                no(StatusCode::UNPROCESSABLE_ENTITY, &text).into_response(),
+                text,
+            ))
         }
     }
 }

@@ -50,9 +50,9 @@ async fn accept_redundancy(visit: Visit, Form(form): Form<Sent>) -> Result<Respo
 }
 
 fn sheet(area: Area) -> &'static Sheet {
-    match area {
-        Area::Redundancy => &REDUNDANCY,
-        _ => &GLOBAL,
+    match area == Area::Redundancy {
+        true => &REDUNDANCY,
+        false => &GLOBAL,
     }
 }
 

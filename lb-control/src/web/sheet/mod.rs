@@ -263,7 +263,8 @@ fn which<'d>(names: impl Iterator<Item = &'d str> + Clone) -> Vec<Which> {
         *counts.entry(name).or_default() += 1;
     }
     let one = |(index, name): (usize, &str)| {
-        let can_be_said = !name.is_empty() && !(name.contains('"') && name.contains('\''));
+        let has_both = name.contains('"') && name.contains('\'');
+        let can_be_said = !name.is_empty() && !has_both;
         match can_be_said && counts.get(name) == Some(&1) {
             true => Which::named(name),
             false => Which {
