@@ -38,6 +38,8 @@ pub(crate) mod run;
 mod sandbox;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod tls;
 mod token;

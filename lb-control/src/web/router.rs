@@ -41,6 +41,11 @@ impl Page {
         }
     }
 
+    #[cfg(test)]
+    pub(super) const fn path(&self) -> &'static str {
+        self.path
+    }
+
     /// It is only for those who have at least this role.
     pub(super) fn read_by(mut self, role: Role) -> Self {
         self.needs.read = role;

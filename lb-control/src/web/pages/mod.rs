@@ -32,6 +32,7 @@ pub(super) mod control;
 pub(super) mod drops;
 pub(super) mod events;
 pub(super) mod failover;
+pub(super) mod help;
 pub(super) mod login;
 pub(super) mod server;
 pub(super) mod service;
@@ -49,6 +50,7 @@ pub(super) fn all() -> Vec<Page> {
         drops::pages(),
         events::pages(),
         audit::pages(),
+        help::pages(),
     ];
     pages.into_iter().flatten().collect()
 }

@@ -1,0 +1,6 @@
+//! The web tool as a browser meets it: all pages and the guard in front of them, with a daemon that is made up.
+
+mod fake;
+mod security;
+mod sight;
+mod wire;
