@@ -36,6 +36,7 @@ pub(crate) mod role;
 mod router;
 pub(crate) mod run;
 mod sandbox;
+mod seccomp;
 mod server;
 mod session;
 #[cfg(test)]

@@ -12,6 +12,8 @@ use landlock::{
 };
 use tracing::{info, warn};
 
+use super::seccomp;
+
 /// What rules are written for; an older kernel has those that it knows.
 const KNOWN: ABI = ABI::V6;
 
@@ -29,6 +31,10 @@ pub(super) fn enter(folder: &Path) -> anyhow::Result<()> {
         RulesetStatus::NotEnforced => {
             warn!("landlock: this kernel has none, so files are kept by their permissions only");
         }
+    }
+    match seccomp::enter() {
+        Ok(()) => info!("seccomp: system calls that a server does not need are refused"),
+        Err(error) => warn!("seccomp: this kernel has none: {error:#}"),
     }
     Ok(())
 }

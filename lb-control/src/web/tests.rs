@@ -2,5 +2,6 @@
 
 mod fake;
 mod security;
+mod shut_in;
 mod sight;
 mod wire;

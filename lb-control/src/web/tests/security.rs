@@ -47,7 +47,11 @@ async fn no_page_without_a_session() {
         }
     }
     let answer = tool.get("/no/such/page").await;
-    assert_eq!(location(&answer), "/login", "what there is not is not told");
+    assert_eq!(
+        location(&answer),
+        "/login?next=/no/such/page",
+        "what there is not is not told"
+    );
     let answer = tool.get("/service?id=TCP%20192.0.2.10:80").await;
     assert_eq!(
         location(&answer),
@@ -257,7 +261,7 @@ async fn every_answer_has_the_headers() {
         (
             "another method",
             browser.post("/control", &[]).await,
-            StatusCode::FORBIDDEN,
+            StatusCode::METHOD_NOT_ALLOWED,
         ),
         (
             "no asset",

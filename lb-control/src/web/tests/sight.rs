@@ -208,6 +208,10 @@ async fn news_are_only_what_is_different() {
     let all: Vec<(String, String)> = serde_json::from_str(&all).unwrap();
     assert!(all.len() > 20, "at first all of them");
 
+    // The second answer is the first that rates are known after.
+    tool.app.live.refresh().await;
+    let (event, _) = next().await.unwrap();
+    assert_eq!(event, "parts");
     let cell = "s-tcp-192-0-2-10-80--10-0-0-11-80-active";
     tool.daemon
         .said(|said| said.report.services[0].servers[0].active = 4_321);
