@@ -19,6 +19,7 @@ use crate::{
     network::next_hop::{self, Resolution},
     rings::{self, Member},
     state::{Part, State},
+    sync::ipvs::daemon::SyncRole,
 };
 
 /// What one service puts into the tables.
@@ -365,7 +366,8 @@ pub fn settings(site: &Site, has_ranges: bool, sizes: &Sizes) -> maps::Settings 
     set(maps::Settings::SCHEDULE_ICMP, schedule_icmp);
     set(maps::Settings::CUT_TUNNELS, !pmtu_disc);
     set(maps::Settings::RANGES, has_ranges);
-    set(maps::Settings::SYNC, sync);
+    let tells = site.sync_daemons.contains_key(&SyncRole::Master);
+    set(maps::Settings::SYNC, sync || tells);
     maps::Settings {
         timeouts: timeouts.map(flow_state::ticks),
         flags,

@@ -9,9 +9,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::{
-    Check, Expect, FloatingAddress, Forwarding, Greeting, Grpc, Http, Persistence, Probe, Question,
-    RealServer, Settings, Site, Timeouts, Tls, Tunnel, VirtualService,
+use crate::{
+    model::{
+        Check, Expect, FloatingAddress, Forwarding, Greeting, Grpc, Http, Persistence, Probe,
+        Question, RealServer, Settings, Site, Timeouts, Tls, Tunnel, VirtualService,
+    },
+    sync::ipvs::daemon::{SyncDaemon, SyncDaemons, SyncRole},
 };
 
 /// One thing in which two sites differ.
@@ -19,7 +22,7 @@ use crate::model::{
 pub struct Difference {
     /// Whether it came, went, or became different.
     pub kind: Kind,
-    /// What it is: `service`, `server`, `address` or `settings`.
+    /// What it is: `service`, `server`, `address`, `settings` or `sync daemon`.
     pub what: What,
     /// The service, or for a server the service that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,9 @@ pub enum What {
     Address,
     /// What holds for all.
     Settings,
+    /// Who tells or hears of connections in the language of IPVS.
+    #[serde(rename = "sync daemon")]
+    SyncDaemon,
 }
 
 /// Something that is said, and was said before.
@@ -74,6 +80,7 @@ pub struct Term {
 pub fn differences(before: &Site, after: &Site) -> Vec<Difference> {
     let mut found = Vec::new();
     settings(before, after, &mut found);
+    sync_daemons(&before.sync_daemons, &after.sync_daemons, &mut found);
     addresses(&before.addresses, &after.addresses, &mut found);
     let known: HashMap<_, _> = before
         .services
@@ -201,6 +208,28 @@ fn settings(before: &Site, after: &Site, found: &mut Vec<Difference>) {
             name: "all services".to_owned(),
             terms,
         });
+    }
+}
+
+fn sync_daemons(before: &SyncDaemons, after: &SyncDaemons, found: &mut Vec<Difference>) {
+    let mut tell = |kind, role: SyncRole, daemon: &SyncDaemon| {
+        found.push(Difference {
+            kind,
+            what: What::SyncDaemon,
+            service: None,
+            name: format!("{} ({daemon})", role.name()),
+            terms: Vec::new(),
+        });
+    };
+    for (role, daemon) in before {
+        if after.get(role) != Some(daemon) {
+            tell(Kind::Removed, *role, daemon);
+        }
+    }
+    for (role, daemon) in after {
+        if before.get(role) != Some(daemon) {
+            tell(Kind::Added, *role, daemon);
+        }
     }
 }
 
@@ -558,6 +587,7 @@ impl fmt::Display for Difference {
             (What::Service | What::Server, None) => write!(f, "{}", self.name)?,
             (What::Address, _) => write!(f, "address {}", self.name)?,
             (What::Settings, _) => write!(f, "{}", self.name)?,
+            (What::SyncDaemon, _) => write!(f, "sync daemon {}", self.name)?,
         }
         for (place, term) in self.terms.iter().enumerate() {
             let separator = if place == 0 { ": " } else { ", " };

@@ -18,6 +18,8 @@ use utoipa::{
     },
 };
 
+use crate::sync::ipvs::daemon::SyncDaemons;
+
 /// Everything that lvs.cf says, checked and with defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Site {
@@ -29,6 +31,8 @@ pub struct Site {
     pub timeouts: Timeouts,
     /// What else holds for all services.
     pub settings: Settings,
+    /// Who tells or hears of connections in the language of IPVS, by command.
+    pub sync_daemons: SyncDaemons,
 }
 
 /// One `virtual` block: an address and port that clients know, and the servers behind it.

@@ -21,6 +21,7 @@ use crate::{
         Forwarding, Origin, Persistence, RealServer, Scheduler, SchedulerFlags, Selector,
         ServiceId, Site, Timeouts, VirtualService,
     },
+    sync::ipvs::daemon::{SyncDaemon, SyncDaemons, SyncRole},
 };
 
 /// What was changed by command.
@@ -29,6 +30,8 @@ pub struct RuntimeChanges {
     services: BTreeMap<ServiceId, ServiceChange>,
     #[serde(default)]
     timeouts: TimeoutsChange,
+    #[serde(default)]
+    sync_daemons: SyncDaemons,
     /// How many servers and services were added: the order in which they stand in the table.
     #[serde(default)]
     added: u64,
@@ -77,7 +80,9 @@ impl RuntimeChanges {
     /// Whether the table is what lvs.cf says.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.timeouts == TimeoutsChange::default()
+        self.services.is_empty()
+            && self.timeouts == TimeoutsChange::default()
+            && self.sync_daemons.is_empty()
     }
 
     /// The table: what lvs.cf says, with the changes on top.
@@ -112,6 +117,7 @@ impl RuntimeChanges {
             timeouts: self.timeouts.apply(file.timeouts),
             addresses: file.addresses.clone(),
             settings: file.settings.clone(),
+            sync_daemons: self.sync_daemons.clone(),
         }
     }
 
@@ -123,6 +129,8 @@ impl RuntimeChanges {
         let known = file.services.iter();
         let mut making = Making {
             file: known.map(|service| (service.key, &**service)).collect(),
+            file_syncs: file.settings.sync,
+            is_cleared: false,
             changes: self.clone(),
         };
         for (index, change) in changes.iter().enumerate() {
@@ -171,6 +179,9 @@ impl RuntimeChanges {
             self.services.insert(key, change);
         }
         self.timeouts.settle(&file.timeouts);
+        if file.settings.sync {
+            self.sync_daemons.clear();
+        }
     }
 }
 
@@ -205,6 +216,10 @@ fn adopt(
 /// A list of changes that is being made.
 struct Making<'a> {
     file: HashMap<ServiceId, &'a VirtualService>,
+    /// Connections are synchronised as lvs.cf says.
+    file_syncs: bool,
+    /// The list has taken everything away: what it says after that is what there is to be.
+    is_cleared: bool,
     changes: RuntimeChanges,
 }
 
@@ -240,6 +255,18 @@ impl Making<'_> {
                 Some(service) if !self.has(*service) => Err(no_service(*service)),
                 Some(_) | None => Ok(()),
             },
+            Change::StartSyncDaemon { role, daemon } => self.start_daemon(*role, daemon),
+            Change::StopSyncDaemon { role } => match self.changes.sync_daemons.remove(role) {
+                Some(_) => Ok(()),
+                None if self.file_syncs => {
+                    let text = "connections are synchronized as lvs.cf says (`syncdaemon = 1`)";
+                    Err((Why::Failed, text.to_owned()))
+                }
+                None => {
+                    let text = format!("there is no {} sync daemon", role.name());
+                    Err((Why::NoDaemon, text))
+                }
+            },
             Change::Revert => {
                 let added = self.changes.added;
                 self.changes = RuntimeChanges {
@@ -249,6 +276,22 @@ impl Making<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn start_daemon(&mut self, role: SyncRole, daemon: &SyncDaemon) -> Outcome {
+        if self.file_syncs {
+            let text = "connections are synchronized as lvs.cf says (`syncdaemon = 1`)";
+            return Err((Why::DaemonRuns, text.to_owned()));
+        }
+        if let Some(running) = self.changes.sync_daemons.get(&role)
+            && !(self.is_cleared && running == daemon)
+        {
+            let text = format!("there is a {} sync daemon: {running}", role.name());
+            return Err((Why::DaemonRuns, text));
+        }
+        rules::sync_daemon(daemon)?;
+        self.changes.sync_daemons.insert(role, daemon.clone());
+        Ok(())
     }
 
     fn has(&self, service: ServiceId) -> bool {
@@ -309,6 +352,7 @@ impl Making<'_> {
     fn clear(&mut self) {
         let removed = self.file.keys().map(|key| (*key, ServiceChange::Removed));
         self.changes.services = removed.collect();
+        self.is_cleared = true;
     }
 
     fn add_server(

@@ -1,14 +1,20 @@
 //! The recorded listings and complaints of ipvsadm 1.31, by `lb` in its place, from a running daemon.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, net::TcpStream};
 
 use anyhow::{Context, Result, ensure};
-use lb_tests::{Method, Plan, Site, Stage, on_stage};
+use lb_tests::{Family, Method, Plan, Service, Site, Stage, client, on_stage};
 
 /// What ipvsadm listed of one table, command by command. Connections and counters are those of the record.
 const LISTINGS: &str = include_str!("../../lb-control/tests/data/ipvsadm-listings.txt");
 /// What it complained of.
 const COMPLAINTS: &str = include_str!("../../lb-control/tests/data/ipvsadm-errors.txt");
+
+/// What the record has daemons of, as ours saves it.
+const DAEMONS: [&str; 2] = [
+    "--start-daemon master --mcast-interface eth1 --syncid 51\n",
+    "--start-daemon backup --mcast-interface eth1 --syncid 51\n",
+];
 
 /// A recorded command, what it printed, and its exit status.
 struct Recorded {
@@ -33,6 +39,10 @@ fn a_table_is_restored_and_listed_as_by_ipvsadm() {
             &stage,
             "ln -s \"$0\" /run/ipvsadm-restore; /run/ipvsadm-restore < /run/saved",
         )?;
+        for daemon in DAEMONS {
+            let (code, text) = typed(&stage, daemon.trim_end())?;
+            ensure!((code, text.as_str()) == (0, ""), "{daemon}: {code}: {text}");
+        }
         // What ipvsadm does not save.
         let limits = "-e -t 192.0.2.10:80 -r 10.0.0.12:80 -m -w 100 -x 1000 -y 750";
         let (code, text) = typed(&stage, limits)?;
@@ -60,7 +70,56 @@ fn a_table_is_restored_and_listed_as_by_ipvsadm() {
             );
             seen += 1;
         }
-        ensure!(seen >= 12, "{seen} listings");
+        ensure!(seen >= 15, "{seen} listings");
+        Ok(())
+    });
+}
+
+/// The rows of connections, which a record cannot foresee: what is in a column is known, and how wide it is.
+#[test]
+fn connections_are_listed_as_by_ipvsadm() {
+    on_stage(|lab, lb| {
+        let plan = Plan {
+            servers: 1,
+            ..Plan::new(Method::Nat)
+        };
+        let site = Site::new(Method::Nat).with(Service {
+            directives: vec!["persistent = 300".to_owned()],
+            ..Service::web(Family::V4, 1)
+        });
+        let stage = Stage::set(lab, lb, plan, &site)?;
+        stage.await_servers()?;
+        shell(&stage, "ln -s \"$0\" /run/ipvsadm")?;
+        let vip = Family::V4.vip();
+        let client = &stage.network.client;
+        let mut stream = client.inside(|| Ok(TcpStream::connect((vip, 80))?))?;
+        client::ask(&mut stream)?;
+        let from = stream.local_addr()?;
+        let server = format!("{}:80", Family::V4.server(0));
+        let virtual_server = format!("{vip}:80");
+        let (code, text) = typed(&stage, "-Lnc")?;
+        ensure!(code == 0, "{text}");
+        let head = "IPVS connection entries\npro expire state       source             virtual            destination\n";
+        let rows = text.strip_prefix(head).context("another head")?;
+        let row = |protocol, state: &str, source: String| {
+            // How long it will be remembered is anything.
+            format!("{protocol:<3} {state:<11} {source:<18} {virtual_server:<18} {server}")
+        };
+        let mut wanted = vec![
+            row("TCP", "ESTABLISHED", from.to_string()),
+            // The client stays with its server.
+            row("TCP", "NONE", format!("{}:0", from.ip())),
+        ];
+        let mut found = Vec::new();
+        for line in rows.lines() {
+            let time = line.get(4..9).unwrap_or_default();
+            let digits = time.bytes().filter(u8::is_ascii_digit).count();
+            ensure!(digits == 4 && time.as_bytes()[2] == b':', "{line}");
+            found.push(format!("{}{}", &line[..4], &line[11..]));
+        }
+        found.sort();
+        wanted.sort();
+        ensure!(found == wanted, "{text}\ninstead of {wanted:#?}");
         Ok(())
     });
 }
@@ -113,6 +172,26 @@ fn complaints_are_those_of_ipvsadm() {
             ("-d -t 192.0.2.1:80 -r 10.0.0.1", 0, ""),
             ("-D -t 192.0.2.1:80", 0, ""),
             ("-L -n -t 192.0.2.1:80", 1, "No such process\n"),
+            ("--stop-daemon master", 255, "No daemon is running\n"),
+            (
+                "--start-daemon master --mcast-interface eth9",
+                255,
+                "No such device\n",
+            ),
+            ("--start-daemon master --mcast-interface eth0", 0, ""),
+            (
+                "--start-daemon master --mcast-interface eth1",
+                255,
+                "Daemon has already run\n",
+            ),
+            (
+                "-L --daemon",
+                0,
+                "master sync daemon (mcast=eth0, syncid=0, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n",
+            ),
+            ("--stop-daemon backup", 255, "No daemon is running\n"),
+            ("--stop-daemon master", 0, ""),
+            ("-L --daemon", 0, ""),
         ] {
             let (code, text) = typed(&stage, words)?;
             ensure!(
@@ -148,15 +227,16 @@ fn at_rest(words: &str, printed: &str) -> Option<String> {
         }
         "-S -n" => {
             let limits = "-r 10.0.0.12:80 -m -w 100";
-            return Some(printed.replace(limits, &format!("{limits} -x 1000 -y 750")));
+            let printed = printed.replace(limits, &format!("{limits} -x 1000 -y 750"));
+            return Some(DAEMONS.concat() + &printed);
         }
         "-L --timeout" | "-v" => return Some(printed.to_owned()),
-        // There are no connections, and no copying of them.
-        "-Lnc" => {
+        // There are no connections.
+        "-Lnc" | "-Lnc --persistent-conn" => {
             let head: Vec<_> = printed.lines().take(2).collect();
             return Some(head.join("\n") + "\n");
         }
-        "-L --daemon" => return Some(String::new()),
+        "-L --daemon" => return Some(printed.to_owned()),
         _ => return None,
     };
     let counts_services = terms == 33;

@@ -181,6 +181,39 @@ fn a_daemon_that_ends_hands_over() {
 }
 
 #[test]
+fn connections_survive_in_the_language_of_ipvs_too() {
+    let plain = Site::new(Method::Nat)
+        .with(Service::web(FAMILY, 3))
+        .paired();
+    let compat = with(
+        with(site(Method::Nat), "syncd_compat = 1"),
+        "syncd_iface = eth1",
+    );
+    for (site, is_by_command) in [(plain, true), (compat, false)] {
+        on_stage(|lab, lb| {
+            let mut pair = Pair::set(lab, lb, Method::Nat, &site)?;
+            pair.await_ready()?;
+            for (director, role) in pair.directors.iter().zip(["master", "backup"]) {
+                if is_by_command {
+                    let words = "--mcast-interface eth1 --syncid 7";
+                    let start = ["ipvsadm", "--start-daemon", role].into_iter();
+                    director.lb(start.chain(words.split(' ')))?;
+                }
+                let listed = director.lb(["ipvsadm", "-L", "--daemon"])?;
+                let start = format!("{role} sync daemon (mcast=eth1, ");
+                ensure!(listed.starts_with(&start), "{listed}");
+            }
+            let clients = Clients::start(&pair)?;
+            await_known(&pair, &clients.addresses()?)?;
+            pair.directors[0].kill()?;
+            pair.await_active(1)?;
+            clients.go_on()?;
+            pair.all_answered(FAMILY, 40)
+        });
+    }
+}
+
+#[test]
 fn failover_by_command_loses_nothing() {
     on_stage(|lab, lb| {
         let pair = pair(lab, lb, Method::Nat)?;

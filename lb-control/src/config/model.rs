@@ -65,6 +65,7 @@ pub(super) fn understand(
             addresses: addresses.into_vec(),
             timeouts,
             settings: balancing,
+            ..Site::default()
         },
     )
 }

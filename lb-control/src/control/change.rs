@@ -7,7 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::{Forwarding, Refusal, Scheduler, SchedulerFlags, Selector, ServiceId};
+use crate::{
+    model::{Forwarding, Refusal, Scheduler, SchedulerFlags, Selector, ServiceId},
+    sync::ipvs::daemon::{SyncDaemon, SyncRole},
+};
 
 /// A list of changes, of which all are made or none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -89,6 +92,18 @@ pub enum Change {
         /// Those of one service; else all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<ServiceId>,
+    },
+    /// A daemon begins to tell of connections, or to hear of them, in the language of IPVS (`ipvsadm --start-daemon`).
+    StartSyncDaemon {
+        /// Which of both.
+        role: SyncRole,
+        /// Which multicasts.
+        daemon: SyncDaemon,
+    },
+    /// It ends (`ipvsadm --stop-daemon`).
+    StopSyncDaemon {
+        /// Which of both.
+        role: SyncRole,
     },
     /// All changes that were made by command are forgotten: the table is what lvs.cf says.
     Revert,
@@ -186,6 +201,12 @@ pub enum Why {
     ServerExists,
     /// The service has no such server.
     NoServer,
+    /// Connections are synchronised already: by such a daemon, or as lvs.cf says.
+    DaemonRuns,
+    /// There is no such daemon.
+    NoDaemon,
+    /// There is no such interface.
+    NoInterface,
     /// The terms cannot be, or do not go together.
     Invalid,
     /// There is no room for it in the tables.

@@ -29,7 +29,10 @@ use super::{
     table::Table,
     who::Who,
 };
-use crate::{event::Event, heartbeat::runner, model::ServiceId, status::StatusReport};
+use crate::{
+    event::Event, heartbeat::runner, model::ServiceId, status::StatusReport,
+    sync::runner::is_active,
+};
 
 /// All paths.
 pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
@@ -192,7 +195,8 @@ pub(super) async fn table(
     let (reply, answer) = oneshot::channel();
     let asked = sources.events.send(Event::Table(service, reply)).await;
     asked.map_err(ending)?;
-    let table = answer.await.map_err(ending)?;
+    let mut table = answer.await.map_err(ending)?;
+    table.sync_daemons = sources.sync.daemons(is_active(&sources.pair.borrow()));
     Ok(Json(table).into_response())
 }
 
@@ -297,9 +301,9 @@ pub(super) async fn change(
         Ok(made) => Json(made).into_response(),
         Err(refused) => {
             let status = match refused.why {
-                Why::NoService | Why::NoServer => StatusCode::NOT_FOUND,
-                Why::ServiceExists | Why::ServerExists => StatusCode::CONFLICT,
-                Why::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+                Why::NoService | Why::NoServer | Why::NoDaemon => StatusCode::NOT_FOUND,
+                Why::ServiceExists | Why::ServerExists | Why::DaemonRuns => StatusCode::CONFLICT,
+                Why::Invalid | Why::NoInterface => StatusCode::UNPROCESSABLE_ENTITY,
                 Why::Full => StatusCode::INSUFFICIENT_STORAGE,
                 Why::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             };

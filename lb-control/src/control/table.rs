@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use crate::model::Origin;
-use crate::model::{Forwarding, Scheduler, SchedulerFlags, Selector, ServiceId};
+use crate::{
+    model::{Forwarding, Scheduler, SchedulerFlags, Selector, ServiceId},
+    sync::ipvs::daemon::{SyncDaemon, SyncRole},
+};
 
 /// The routing table as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -15,6 +18,20 @@ pub struct Table {
     pub timeouts: TimeoutsRow,
     /// The virtual services; the order is no promise.
     pub services: Vec<ServiceRow>,
+    /// Who tells or hears of connections in the language of IPVS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sync_daemons: Vec<SyncDaemonRow>,
+}
+
+/// A sync daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SyncDaemonRow {
+    /// Whether it tells or listens.
+    pub role: SyncRole,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Which multicasts.
+    pub daemon: SyncDaemon,
 }
 
 /// Timeouts in seconds.

@@ -1,28 +1,36 @@
-//! Connection synchronisation: begun, ended and begun anew as lvs.cf says.
+//! Connection synchronisation: begun, ended and begun anew as lvs.cf and commands say.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::bail;
+use nix::net::if_::if_nametoindex;
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use crate::{
-    config::{ConnectionSync, Global},
+    config::Global,
+    control::change::{Change, Refused, Why},
     dataplane::bpffs::Pins,
     event::Event,
     heartbeat::runner::{PairState, Setup},
     sync::{
+        ipvs::daemon::{SyncDaemon, SyncDaemons, Wanted},
         runner::{self, Language, Path, Shown},
         seal::Keys,
     },
 };
 
-/// What lvs.cf says of it.
+/// What is wanted of it.
 #[derive(Debug, Clone, PartialEq)]
-struct Terms {
-    sync: ConnectionSync,
-    paths: Vec<Path>,
-    keys: Keys,
+enum Terms {
+    /// The partner is one of ours.
+    Ours {
+        paths: Vec<Path>,
+        pair: u8,
+        keys: Keys,
+    },
+    /// It is IPVS.
+    Ipvs(Wanted),
 }
 
 /// Connection synchronisation, if it is wanted.
@@ -31,6 +39,8 @@ pub(super) struct Connections {
     events: mpsc::Sender<Event>,
     state: watch::Receiver<PairState>,
     shown: Shown,
+    /// What lvs.cf says of it.
+    file: Option<Terms>,
     running: Option<(Terms, runner::Handle)>,
 }
 
@@ -45,6 +55,7 @@ impl Connections {
             events,
             state,
             shown: Shown::default(),
+            file: None,
             running: None,
         }
     }
@@ -54,9 +65,18 @@ impl Connections {
         self.shown.clone()
     }
 
-    /// Makes it what lvs.cf says. The site has to be known to the reconciler by now.
-    pub(super) fn amend(&mut self, global: &Global, setup: &Setup) {
-        let wanted = terms(global, setup);
+    /// Makes it what lvs.cf says, or what commands say where that says nothing. The site has to be known to the
+    /// reconciler by now.
+    pub(super) fn amend(&mut self, global: &Global, setup: &Setup, commands: &SyncDaemons) {
+        self.file = terms(global, setup);
+        self.command(commands);
+    }
+
+    /// The same with other commands.
+    pub(super) fn command(&mut self, commands: &SyncDaemons) {
+        let said = || Terms::Ipvs(Wanted::Said(commands.clone()));
+        let wanted = self.file.clone();
+        let wanted = wanted.or_else(|| (!commands.is_empty()).then(said));
         if self.running.as_ref().map(|(terms, _)| terms) == wanted.as_ref() {
             return;
         }
@@ -73,20 +93,19 @@ impl Connections {
     }
 
     fn start(&self, terms: &Terms) -> anyhow::Result<runner::Handle> {
-        let Terms { sync, paths, keys } = terms;
-        let language = if sync.is_compat {
-            Language::Ipvs {
-                interface: sync.interface.clone(),
-                syncid: sync.id,
+        let language = match terms {
+            Terms::Ipvs(wanted) => {
+                self.shown.want(Some(wanted.clone()));
+                Language::Ipvs(wanted.clone())
             }
-        } else if paths.is_empty() {
-            bail!("there is no partner")
-        } else {
-            let keys = keys.clone();
-            Language::Ours {
-                paths: paths.clone(),
-                pair: sync.id,
-                seal: Arc::new(move || Box::new(keys.clone())),
+            Terms::Ours { paths, .. } if paths.is_empty() => bail!("there is no partner"),
+            Terms::Ours { paths, pair, keys } => {
+                let keys = keys.clone();
+                Language::Ours {
+                    paths: paths.clone(),
+                    pair: *pair,
+                    seal: Arc::new(move || Box::new(keys.clone())),
+                }
             }
         };
         let (pins, events) = (self.pins.clone(), self.events.clone());
@@ -103,12 +122,35 @@ impl Connections {
     pub(super) fn stop(&mut self) {
         self.running = None;
         self.shown.clear();
+        self.shown.want(None);
     }
+}
+
+/// Whether there are the interfaces that changes want; the kernel's IPVS looks too.
+pub(super) fn check(changes: &[Change]) -> Result<(), Refused> {
+    for (index, change) in changes.iter().enumerate() {
+        if let Change::StartSyncDaemon { daemon, .. } = change
+            && if_nametoindex(daemon.interface.as_str()).is_err()
+        {
+            return Err(Refused {
+                index: Some(index),
+                why: Why::NoInterface,
+                text: format!("there is no interface {}", daemon.interface),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn terms(global: &Global, setup: &Setup) -> Option<Terms> {
     let sync = global.sync.clone()?;
-    if !setup.rules.pair && !sync.is_compat {
+    if sync.is_compat {
+        return Some(Terms::Ipvs(Wanted::ByRole(SyncDaemon::on(
+            sync.interface,
+            sync.id,
+        ))));
+    }
+    if !setup.rules.pair {
         return None;
     }
     let ways = setup.paths.iter().flatten();
@@ -117,12 +159,12 @@ fn terms(global: &Global, setup: &Setup) -> Option<Terms> {
         local: SocketAddr::new(*own, sync.port),
         partner: SocketAddr::new(*partner, sync.port),
     });
-    Some(Terms {
+    Some(Terms::Ours {
         paths: paths.collect(),
+        pair: sync.id,
         keys: Keys {
             keys: setup.rules.keys.clone(),
             authentication: setup.rules.authentication,
         },
-        sync,
     })
 }

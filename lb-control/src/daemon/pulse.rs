@@ -22,7 +22,7 @@ use tracing::{error, warn};
 use super::{
     Options, Reader, Signals,
     changes::Kept,
-    connections::Connections,
+    connections::{self, Connections},
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
     load, pair, secret,
@@ -238,7 +238,10 @@ impl Pulse {
             return Err(error);
         }
         older.remove()?;
-        pulse.connections.amend(&loaded.global, &pulse.setup);
+        let commands = &pulse.site.sync_daemons;
+        pulse
+            .connections
+            .amend(&loaded.global, &pulse.setup, commands);
         pulse.pair.ready().await;
         let role = pulse.role();
         let text = format!("STARTING PULSE: {}", role.name());
@@ -447,6 +450,7 @@ impl Pulse {
     async fn change(&mut self, list: &Changes, who: &str) -> Result<Made, Refused> {
         let mut changes = self.kept.changes.clone();
         changes.make(&self.file, &list.changes)?;
+        connections::check(&list.changes)?;
         let site = changes.apply(&self.file);
         let room = self.options.sizes;
         room_for(&site, room.services, room.servers)?;
@@ -465,6 +469,7 @@ impl Pulse {
         };
         if !changed.is_empty() {
             self.serve(site).await.map_err(failed)?;
+            self.connections.command(&self.site.sync_daemons);
         }
         for change in &list.changes {
             if let Change::Zero { service } = change {
@@ -543,7 +548,8 @@ impl Pulse {
         }
         self.floating.wish(Wish::Commands(pair::hooks(&global)));
         self.setup = setup;
-        self.connections.amend(&global, &self.setup);
+        self.connections
+            .amend(&global, &self.setup, &self.site.sync_daemons);
         self.file = site;
         self.loaded_digest.send_replace(digest);
         self.kept.set(changes, &self.site);

@@ -309,7 +309,11 @@ impl Director {
 
     /// Whether this node may be active.
     pub fn fitness(&mut self, unfit: Option<Unfit>, now: Duration) {
-        if let Some(told) = fitness_told(self.machine.unfit(), unfit.as_ref()) {
+        let before = self.machine.said_unfit();
+        if before == unfit.as_ref() {
+            return;
+        }
+        if let Some(told) = fitness_told(before, unfit.as_ref()) {
             self.told.push(Told::Fitness(told));
         }
         self.machine.fitness(unfit, now);

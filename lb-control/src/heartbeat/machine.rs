@@ -317,7 +317,7 @@ enum Then {
 /// | standby | partner is absent for so long | waits for so long instead of `deadtime` |
 /// | standby, or active | it did not run itself for half of `deadtime` | what it did not hear meanwhile was no silence |
 /// | standby, not fit | anything | never takes over |
-/// | standby, fit again | its link or gateway was down | what it did not hear meanwhile was no silence: it listens for `deadtime` and two seconds |
+/// | standby, not fit | its link or gateway is back | is fit again when the partner is heard, or after two seconds; what it did not hear meanwhile was no silence |
 /// | active, not fit | partner fit, or not heard | hands over |
 /// | active, not fit | partner not fit either | stays: nothing would be gained |
 /// | active | its lease is over | stops steering, takes the addresses off, listens again |
@@ -345,6 +345,8 @@ pub struct Machine {
     conflict: Option<Duration>,
     partner: Option<Partner>,
     unfit: Option<Unfit>,
+    /// Its network is back, and until then it counts as unfit still, unless the partner is heard.
+    settles: Option<Duration>,
     /// None of the addresses is here.
     is_off: bool,
     next_send: Duration,
@@ -371,6 +373,7 @@ impl Machine {
             conflict: None,
             partner: None,
             unfit,
+            settles: None,
             is_off: false,
             next_send: now,
             burst: 0,
@@ -403,6 +406,7 @@ impl Machine {
             return self.last + Duration::from_secs(1);
         }
         let mut next = self.next_send.min(self.last + self.terms.deadtime / 4);
+        next = self.settles.map_or(next, |until| next.min(until));
         match self.state {
             State::Active(until) => next = next.min(until),
             State::Leaving { end, .. } => next = next.min(end),
@@ -452,6 +456,12 @@ impl Machine {
     #[must_use]
     pub const fn unfit(&self) -> Option<&Unfit> {
         self.unfit.as_ref()
+    }
+
+    /// What was said of that last: a node whose network is back counts as unfit a while longer.
+    #[must_use]
+    pub fn said_unfit(&self) -> Option<&Unfit> {
+        self.unfit.as_ref().filter(|_| self.settles.is_none())
     }
 
     /// What holds.
@@ -568,6 +578,7 @@ impl Machine {
             deadtime: heard.deadtime,
         });
         self.quiet = now;
+        self.settle_down(now);
         self.expected = match heard.role {
             Role::Absent => Some(now + heard.back_within),
             Role::Starting
@@ -597,16 +608,27 @@ impl Machine {
     /// Whether this node may be active.
     pub fn fitness(&mut self, unfit: Option<Unfit>, now: Duration) {
         self.advance(now);
-        if self.unfit != unfit {
+        if self.said_unfit() != unfit.as_ref() {
             let was_cut_off = matches!(self.unfit, Some(Unfit::Link(_) | Unfit::Gateway(_)));
             if was_cut_off && unfit.is_none() && !matches!(self.state, State::Active(_)) {
-                self.quiet = self.quiet.max(now + LINK_SETTLES);
-                self.vacant = None;
+                self.settles.get_or_insert(now + LINK_SETTLES);
+            } else {
+                self.settles = None;
+                self.unfit = unfit;
             }
-            self.unfit = unfit;
             self.send_soon(0, now);
         }
         self.decide(now);
+    }
+
+    /// Its network is back and works: what was not heard meanwhile was no silence of the partner.
+    fn settle_down(&mut self, now: Duration) {
+        if self.settles.take().is_some() {
+            self.unfit = None;
+            self.quiet = self.quiet.max(now);
+            self.vacant = None;
+            self.send_soon(0, now);
+        }
     }
 
     /// The addresses are off.
@@ -675,6 +697,9 @@ impl Machine {
         }
         if self.yielded.is_some_and(|until| now >= until) {
             self.yielded = None;
+        }
+        if self.settles.is_some_and(|until| now >= until) {
+            self.settle_down(now);
         }
     }
 

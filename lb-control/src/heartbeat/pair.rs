@@ -595,7 +595,29 @@ fn a_node_without_its_network_gives_way_and_does_not_take_over() {
     world.unfit(PRIMARY, true);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.owners(), [false, true]);
-    // When its network is back the first messages take a second, and it has heard nothing for long.
+    // When its network is back it is heard, and says that it has heard nothing for long: nobody minds.
+    world.forget();
+    world.cut(PRIMARY, false);
+    world.cut(BACKUP, false);
+    world.unfit(PRIMARY, false);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.owners(), [false, true]);
+    assert_eq!((world.whys(PRIMARY), world.whys(BACKUP)), (vec![], vec![]));
+    world.with(BACKUP, |director, _| {
+        let able = director
+            .machine()
+            .partner()
+            .is_some_and(|partner| partner.fit);
+        assert!(able, "it would take over again");
+    });
+
+    // The same, and the first messages take a second. It comes and goes at first.
+    world.unfit(PRIMARY, true);
+    world.unfit(PRIMARY, false);
+    world.unfit(PRIMARY, true);
+    world.cut(PRIMARY, true);
+    world.cut(BACKUP, true);
+    world.pass(Duration::from_secs(5));
     world.unfit(PRIMARY, false);
     world.pass(Duration::from_secs(1));
     world.cut(PRIMARY, false);

@@ -545,7 +545,7 @@ impl Runner {
         } else {
             (!self.is_ready || !is_known).then_some(Unfit::NotReady)
         };
-        if self.director.machine().unfit() != unfit.as_ref() {
+        if self.director.machine().said_unfit() != unfit.as_ref() {
             self.director.fitness(unfit, now);
         }
     }

@@ -10,9 +10,10 @@ use crate::{
     ipvsadm::{
         self, Names,
         change::{forwarding, server_terms, service_terms},
-        command::{self, Command, SyncDaemon, Wish},
+        command::{self, Command, Wish},
     },
     model::ServiceId,
+    sync::ipvs::daemon::SyncDaemon,
 };
 
 /// Where in what was found a service is.
@@ -83,7 +84,7 @@ fn carry(
             known.clear();
             Ok(())
         }
-        Command::StartDaemon(daemon) => {
+        Command::Change(Wish::StartDaemon(_, daemon)) => {
             sync_daemon(&daemon, place, found, report);
             Ok(())
         }
@@ -92,9 +93,9 @@ fn carry(
             | Wish::DeleteService(_)
             | Wish::EditServer(_)
             | Wish::DeleteServer(..)
-            | Wish::Zero(_),
+            | Wish::Zero(_)
+            | Wish::StopDaemon(..),
         )
-        | Command::StopDaemon { .. }
         | Command::Help
         | Command::Version
         | Command::List(_)
@@ -162,19 +163,8 @@ fn what(service: &ServiceId) -> What {
 
 /// The daemons of both roles are one `syncdaemon`.
 fn sync_daemon(daemon: &SyncDaemon, place: &Place, found: &mut Found, report: &mut Report) {
-    let words = [
-        (
-            "--sync-maxlen",
-            daemon.maxlen.map(|number| number.to_string()),
-        ),
-        ("--mcast-group", daemon.group.map(|group| group.to_string())),
-        ("--mcast-port", daemon.port.map(|port| port.to_string())),
-        ("--mcast-ttl", daemon.ttl.map(|ttl| ttl.to_string())),
-    ];
-    for (option, value) in words {
-        if let Some(value) = value {
-            report.left_out(place, format!("`{option} {value}` has no directive"));
-        }
+    for (option, value) in daemon.said() {
+        report.left_out(place, format!("`{option} {value}` has no directive"));
     }
     if found.globals.iter().any(|one| one.name == "syncdaemon") {
         return;

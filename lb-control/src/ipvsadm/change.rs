@@ -67,6 +67,11 @@ pub(super) fn change(wish: &Wish, known: &mut Circumstances<'_>) -> Result<Chang
         },
         Wish::Clear => Change::Clear,
         Wish::Zero(service) => Change::Zero { service: *service },
+        Wish::StartDaemon(role, daemon) => Change::StartSyncDaemon {
+            role: *role,
+            daemon: daemon.clone(),
+        },
+        Wish::StopDaemon(role, _) => Change::StopSyncDaemon { role: *role },
         Wish::SetTimeouts { tcp, tcp_fin, udp } => Change::SetTimeouts {
             tcp: *tcp,
             tcp_fin: *tcp_fin,
@@ -174,12 +179,17 @@ pub(super) fn refusal(refused: &Refused, wish: Option<&Wish>) -> Complaint {
                 | Wish::DeleteService(_)
                 | Wish::Clear
                 | Wish::Zero(_)
+                | Wish::StartDaemon(..)
+                | Wish::StopDaemon(..)
                 | Wish::SetTimeouts { .. },
             )
             | None => "No such service",
         },
         Why::ServerExists => "Destination already exists",
         Why::NoServer => "No such destination",
+        Why::DaemonRuns => "Daemon has already run",
+        Why::NoDaemon => "No daemon is running",
+        Why::NoInterface => "No such device",
         Why::Invalid => {
             return Complaint::refused(format!(
                 "Invalid operation.  Possibly wrong module version, address not unicast, ...\n{}",

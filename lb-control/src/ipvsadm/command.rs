@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 pub use super::legality::TunnelKind;
-use crate::model::{Method, ServiceId};
+use crate::{
+    model::{Method, ServiceId},
+    sync::ipvs::daemon::{SyncDaemon, SyncRole},
+};
 
 /// What a command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,20 +24,11 @@ pub enum Command {
     },
     /// `-R`
     Restore,
-    /// A change of the table.
+    /// A change.
     Change(Wish),
-    /// `--start-daemon`
-    StartDaemon(SyncDaemon),
-    /// `--stop-daemon`
-    StopDaemon {
-        /// Which.
-        role: Role,
-        /// `--syncid`
-        syncid: u8,
-    },
 }
 
-/// A change of the table, as ipvsadm says it.
+/// A change, as ipvsadm says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     /// `-A`
@@ -53,6 +47,10 @@ pub enum Wish {
     Clear,
     /// `-Z`
     Zero(Option<ServiceId>),
+    /// `--start-daemon`
+    StartDaemon(SyncRole, SyncDaemon),
+    /// `--stop-daemon`, with `--syncid`, which IPVS does not heed.
+    StopDaemon(SyncRole, u8),
     /// `--set`, in seconds; 0 leaves one as it is.
     SetTimeouts {
         /// An established TCP connection.
@@ -173,32 +171,4 @@ pub enum Columns {
     Persistent,
     /// `--tun-info`
     Tunnels,
-}
-
-/// A daemon of IPVS that tells another director of connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncDaemon {
-    /// Whether it tells or listens.
-    pub role: Role,
-    /// `--mcast-interface`
-    pub interface: String,
-    /// `--syncid`
-    pub syncid: u8,
-    /// `--sync-maxlen`
-    pub maxlen: Option<u16>,
-    /// `--mcast-group`
-    pub group: Option<IpAddr>,
-    /// `--mcast-port`
-    pub port: Option<u16>,
-    /// `--mcast-ttl`
-    pub ttl: Option<u8>,
-}
-
-/// Whether a daemon tells or listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It tells.
-    Master,
-    /// It listens.
-    Backup,
 }

@@ -1,32 +1,13 @@
 //! `-L --daemon`: the daemons that tell another director of connections.
 
-use std::{
-    io::{self, Write},
-    net::{IpAddr, Ipv4Addr},
-};
+use std::io::{self, Write};
 
-use super::command::{Role, SyncDaemon};
+use crate::control::table::SyncDaemonRow;
 
-/// Lists daemons, with what holds where nothing was said.
-pub(super) fn list(daemons: &[SyncDaemon], out: &mut dyn Write) -> io::Result<()> {
-    const MAXLEN: u16 = 1472;
-    const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
-    const PORT: u16 = 8848;
-    const TTL: u8 = 1;
-    for daemon in daemons {
-        let role = match daemon.role {
-            Role::Master => "master",
-            Role::Backup => "backup",
-        };
-        let maxlen = daemon.maxlen.unwrap_or(MAXLEN);
-        let group = daemon.group.unwrap_or(GROUP);
-        let port = daemon.port.unwrap_or(PORT);
-        let ttl = daemon.ttl.unwrap_or(TTL);
-        writeln!(
-            out,
-            "{role} sync daemon (mcast={}, syncid={}, maxlen={maxlen}, group={group}, port={port}, ttl={ttl})",
-            daemon.interface, daemon.syncid
-        )?;
+/// Lists daemons, the one that tells first.
+pub(super) fn list(daemons: &[SyncDaemonRow], out: &mut dyn Write) -> io::Result<()> {
+    for SyncDaemonRow { role, daemon, .. } in daemons {
+        writeln!(out, "{} sync daemon ({daemon})", role.name())?;
     }
     Ok(())
 }
@@ -34,6 +15,10 @@ pub(super) fn list(daemons: &[SyncDaemon], out: &mut dyn Write) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        model::Origin,
+        sync::ipvs::daemon::{SyncDaemon, SyncRole},
+    };
 
     #[test]
     fn daemons_are_listed_as_ipvsadm_does() {
@@ -42,17 +27,12 @@ mod tests {
             .split("$ ipvsadm -L --daemon\n")
             .nth(1)
             .and_then(|rest| rest.split("[exit").next());
-        let daemon = |role| SyncDaemon {
+        let daemons = [SyncRole::Master, SyncRole::Backup].map(|role| SyncDaemonRow {
             role,
-            interface: "eth1".to_owned(),
-            syncid: 51,
-            maxlen: None,
-            group: None,
-            port: None,
-            ttl: None,
-        };
+            origin: Origin::Command,
+            daemon: SyncDaemon::on("eth1".to_owned(), 51),
+        });
         let mut out = Vec::new();
-        let daemons = [daemon(Role::Master), daemon(Role::Backup)];
         assert!(list(&daemons, &mut out).is_ok());
         assert_eq!(std::str::from_utf8(&out).ok(), listing);
     }

@@ -19,7 +19,8 @@ A command comes first:
   -Z, --zero            counters begin anew
       --set TCP TCPFIN UDP   for how long silent connections are remembered,
                         in seconds; 0 leaves one as it is
-      --start-daemon, --stop-daemon master|backup   not here
+      --start-daemon, --stop-daemon master|backup   another director is
+                        told of connections as IPVS does, or heard
   -h, --help            this text
   -v, --version         the version of ipvsadm that this does the same as
 
@@ -57,7 +58,7 @@ What is listed, and how:
   -n, --numeric         addresses and ports instead of names
   -c, --connection      connections
       --timeout         what --set has set
-      --daemon          daemons that tell of connections; there are none
+      --daemon          daemons that tell or hear of connections
       --stats, --rate   what was counted, and how much comes in a second
   -X, --exact           large numbers in full
       --thresholds, --persistent-conn, --tun-info   other columns

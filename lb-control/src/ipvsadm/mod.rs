@@ -132,20 +132,12 @@ fn carry_out(program: &str, words: &[String], world: &mut World<'_>) -> Result<(
         Command::Change(wish) => {
             make(&[Line { number: 0, wish }], world)?;
         }
-        Command::StartDaemon(_) | Command::StopDaemon { .. } => return Err(no_daemons().into()),
     }
     Ok(())
 }
 
 /// How much is written at once, in bytes.
 const BUFFER: usize = 64 << 10;
-
-/// Nobody tells another director of connections.
-fn no_daemons() -> Complaint {
-    Complaint::refused(
-        "connections are not synchronized in this release: there are no sync daemons",
-    )
-}
 
 fn show(list: &List, world: &mut World<'_>) -> Result<(), Stop> {
     let mut out = BufWriter::with_capacity(BUFFER, &mut world.out);
@@ -176,7 +168,10 @@ fn show(list: &List, world: &mut World<'_>) -> Result<(), Stop> {
             let table = world.director.table(None).map_err(unlisted)?;
             listing::timeouts(table.timeouts, &mut out)?;
         }
-        Listed::Daemons => daemons::list(&[], &mut out)?,
+        Listed::Daemons => {
+            let table = world.director.table(None).map_err(unlisted)?;
+            daemons::list(&table.sync_daemons, &mut out)?;
+        }
     }
     out.flush()?;
     Ok(())

@@ -8,14 +8,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     address,
-    command::{Columns, Command, List, Listed, Role, Service, TunnelKind, Wish},
+    command::{Columns, Command, List, Listed, Service, TunnelKind, Wish},
     complaint::Complaint,
     legality::{self, Given},
     names::Names,
     number::{ipv4, leading, within},
     option::{Kind, Scanner, Tag, Verb},
 };
-use crate::model::{Family, Method, Protocol, ServiceAddress, ServiceId};
+use crate::{
+    model::{Family, Method, Protocol, ServiceAddress, ServiceId},
+    sync::ipvs::daemon::SyncRole,
+};
 
 /// The longest that a client may stay, and a connection be remembered: 31 days, in seconds.
 const MAX_TIMEOUT: i64 = 86_400 * 31;
@@ -254,8 +257,8 @@ impl<'a> Line<'a> {
 
     fn role(&mut self, value: Option<&str>, otherwise: &str) -> Result<(), Complaint> {
         self.daemon.role = match value {
-            Some("master") => Role::Master,
-            Some("backup") => Role::Backup,
+            Some("master") => SyncRole::Master,
+            Some("backup") => SyncRole::Backup,
             _ => return Err(Complaint::usage(otherwise)),
         };
         Ok(())
@@ -307,11 +310,8 @@ impl<'a> Line<'a> {
                 return Ok(Command::Save { numeric });
             }
             Verb::Restore => return Ok(Command::Restore),
-            Verb::StartDaemon => return Ok(Command::StartDaemon(self.daemon.daemon())),
-            Verb::StopDaemon => {
-                let (role, syncid) = (self.daemon.role, self.daemon.syncid);
-                return Ok(Command::StopDaemon { role, syncid });
-            }
+            Verb::StartDaemon => Wish::StartDaemon(self.daemon.role, self.daemon.daemon()),
+            Verb::StopDaemon => Wish::StopDaemon(self.daemon.role, self.daemon.syncid),
             Verb::AddService => Wish::AddService(self.service(flags)?),
             Verb::EditService => Wish::EditService(self.service(flags)?),
             Verb::DeleteService => Wish::DeleteService(self.id()),

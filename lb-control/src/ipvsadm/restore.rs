@@ -55,7 +55,6 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 fn wish(command: Command) -> Result<Wish, Complaint> {
     match command {
         Command::Change(wish) => Ok(wish),
-        Command::StartDaemon(_) | Command::StopDaemon { .. } => Err(super::no_daemons()),
         Command::Help
         | Command::Version
         | Command::List(_)

@@ -8,12 +8,12 @@ use super::{
     names::Names,
 };
 use crate::{
-    control::table::{ServerRow, ServiceRow, Table, TimeoutsRow},
-    model::{Family, Forwarding, Protocol, ServiceId, Timeouts, Tunnel},
+    control::table::{ServerRow, ServiceRow, SyncDaemonRow, Table, TimeoutsRow},
+    model::{Family, Forwarding, Origin, Protocol, ServiceId, Timeouts, Tunnel},
 };
 
-/// Writes the table so that `-R` reads it, here and in ipvsadm. What ipvsadm leaves out, thresholds and
-/// timeouts, is written if it is not as by default.
+/// Writes the table so that `-R` reads it, here and in ipvsadm. What ipvsadm leaves out, thresholds, timeouts and
+/// sync daemons, is written if it is not as by default. Daemons that lvs.cf has run come with it by themselves.
 pub(super) fn save(
     table: &Table,
     numeric: bool,
@@ -26,6 +26,10 @@ pub(super) fn save(
     if table.timeouts != default_timeouts() {
         writeln!(out, "--set {tcp} {tcp_fin} {udp}")?;
     }
+    let by_command = |row: &&SyncDaemonRow| row.origin == Origin::Command;
+    for row in table.sync_daemons.iter().filter(by_command) {
+        daemon(row, out)?;
+    }
     for row in services {
         let name = service_option(&row.service, &labels);
         service(row, &name, out)?;
@@ -34,6 +38,19 @@ pub(super) fn save(
         }
     }
     Ok(())
+}
+
+fn daemon(row: &SyncDaemonRow, out: &mut dyn Write) -> io::Result<()> {
+    let SyncDaemonRow { role, daemon, .. } = row;
+    let (role, interface, syncid) = (role.name(), &daemon.interface, daemon.syncid);
+    write!(
+        out,
+        "--start-daemon {role} --mcast-interface {interface} --syncid {syncid}"
+    )?;
+    for (option, value) in daemon.said() {
+        write!(out, " {option} {value}")?;
+    }
+    writeln!(out)
 }
 
 /// Those of IPVS.

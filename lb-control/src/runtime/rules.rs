@@ -12,6 +12,7 @@ use crate::{
         Family, Forwarding, Method, Protocol, Scheduler, SchedulerFlags, ServiceAddress, ServiceId,
         Site,
     },
+    sync::ipvs::daemon::SyncDaemon,
 };
 
 /// The longest persistence, in seconds: 31 days, as in IPVS.
@@ -101,6 +102,22 @@ pub(super) fn server(
         return invalid(format!(
             "the lower threshold {lower} is above the upper {upper}"
         ));
+    }
+    Ok(())
+}
+
+/// Whether there can be such a sync daemon.
+pub(super) fn sync_daemon(daemon: &SyncDaemon) -> Outcome {
+    // As long as the kernel lets names be.
+    if !(1..16).contains(&daemon.interface.len()) {
+        return invalid(format!("`{}` names no interface", daemon.interface));
+    }
+    let group = daemon.group();
+    if !group.ip().is_multicast() {
+        return invalid(format!("{} is no address of multicast", group.ip()));
+    }
+    if group.port() == 0 || daemon.ttl() == 0 || daemon.maxlen == Some(0) {
+        return invalid("port, ttl and maxlen are at least 1".to_owned());
     }
     Ok(())
 }

@@ -400,3 +400,53 @@ fn timeouts_are_changed_one_by_one() {
         assert_eq!(changed.is_empty(), is_empty);
     }
 }
+
+#[test]
+fn sync_daemons_run_unless_the_file_synchronises() {
+    let start = |interface: &str| Change::StartSyncDaemon {
+        role: SyncRole::Master,
+        daemon: SyncDaemon::on(interface.to_owned(), 7),
+    };
+    let stop = || Change::StopSyncDaemon {
+        role: SyncRole::Master,
+    };
+    let file = Site::default();
+    let mut synchronised = Site::default();
+    synchronised.settings.sync = true;
+    // Lists that are made one after the other; whether they are made, and on which interface it runs then.
+    let table = [
+        (vec![stop()], Err(Why::NoDaemon), None),
+        (vec![start("")], Err(Why::Invalid), None),
+        (vec![start("an interface of 17")], Err(Why::Invalid), None),
+        (vec![start("eth0"), stop()], Ok(()), None),
+        (vec![start("eth0")], Ok(()), Some("eth0")),
+        (vec![start("eth0")], Err(Why::DaemonRuns), Some("eth0")),
+        // What a list that takes everything away says is what there is to be.
+        (vec![Change::Clear, start("eth0")], Ok(()), Some("eth0")),
+        (
+            vec![Change::Clear, start("eth1")],
+            Err(Why::DaemonRuns),
+            Some("eth0"),
+        ),
+        (vec![stop(), start("eth1")], Ok(()), Some("eth1")),
+    ];
+    let mut changed = RuntimeChanges::default();
+    for (list, expected, interface) in table {
+        let made = changed.make(&file, &list).map_err(|refused| refused.why);
+        assert_eq!(made, expected, "{list:?}");
+        let site = changed.apply(&file);
+        let runs = site.sync_daemons.get(&SyncRole::Master);
+        assert_eq!(
+            runs.map(|daemon| daemon.interface.as_str()),
+            interface,
+            "{list:?}"
+        );
+        assert_eq!(changed.is_empty(), interface.is_none());
+    }
+    // lvs.cf comes to say so itself.
+    changed.settle(&synchronised);
+    assert!(changed.is_empty());
+    for change in [start("eth0"), stop()] {
+        assert!(changed.make(&synchronised, &[change]).is_err());
+    }
+}

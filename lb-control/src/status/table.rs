@@ -33,6 +33,8 @@ pub fn table<D: Dataplane>(
             udp: seconds(timeouts.udp),
         },
         services: rows.collect(),
+        // Those are known elsewhere.
+        sync_daemons: Vec::new(),
     }
 }
 

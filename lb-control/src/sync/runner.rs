@@ -1,6 +1,7 @@
 //! The thread that synchronises: sockets, the ring of changes, the walk through the table and the clock. It is a
 //! thread of its own, so that a daemon that is busy with its tables does not delay it.
 
+mod group;
 mod local;
 mod paths;
 
@@ -29,7 +30,11 @@ pub use self::{
 };
 use super::{
     connection::{Key, Names},
-    ipvs::talker::Talker,
+    ipvs::{
+        daemon::{SyncRole, Wanted},
+        outbox::Outbox,
+        talker::{Listens, Talker},
+    },
     machine::{Datagram, Figures, Machine, Rejected, Role, Settings},
     translate,
     wire::Seal,
@@ -55,6 +60,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between a try that failed and the next one.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// Messages in the language of IPVS may be at least as long: a connection with all that can be said of it fits.
+const SHORTEST: usize = 576;
+
 /// What is spoken, and by which sockets.
 pub enum Language {
     /// Ours, with a partner of ours.
@@ -67,12 +75,7 @@ pub enum Language {
         seal: Arc<dyn Fn() -> Box<dyn Seal> + Send + Sync>,
     },
     /// That of IPVS.
-    Ipvs {
-        /// The interface for multicasts.
-        interface: String,
-        /// Which pair of directors this is.
-        syncid: u8,
-    },
+    Ipvs(Wanted),
 }
 
 /// How it goes.
@@ -308,16 +311,33 @@ impl Runner {
                 let machine = Machine::new(now, settings, seal(), Box::new(nonce));
                 (Talk::Ours(Box::new(machine)), Ways::to_partner(paths)?)
             }
-            Language::Ipvs { interface, syncid } => {
-                let (local, mtu) = multicast(interface)?;
-                // As IPVS has it: what fits a packet with the headers of IP and UDP.
-                let longest = usize::from(mtu).saturating_sub(28).max(576);
-                let talker = Talker::new(now, *syncid, longest);
-                let ways = Ways::to_group(interface, local)?;
-                (Talk::Ipvs(Box::new(talker)), ways)
+            Language::Ipvs(wanted) => {
+                let [tells, hears] =
+                    [SyncRole::Master, SyncRole::Backup].map(|role| wanted.daemon(role));
+                let outbox = tells.map_or(Outbox::new(0, SHORTEST), |daemon| {
+                    Outbox::new(daemon.syncid, usize::from(daemon.longest()).max(SHORTEST))
+                });
+                let listens = match (wanted, hears) {
+                    (Wanted::ByRole(_), _) => Listens::OnStandby,
+                    (Wanted::Said(_), Some(_)) => Listens::Always,
+                    (Wanted::Said(_), None) => Listens::Never,
+                };
+                let syncid = hears.map_or(0, |daemon| daemon.syncid);
+                let talker = Talker::new(now, outbox, listens, syncid);
+                (Talk::Ipvs(Box::new(talker)), Ways::to_groups(tells, hears)?)
             }
         };
         Ok((local, talk, ways))
+    }
+
+    /// Whether this director tells.
+    fn role(&mut self) -> Role {
+        let is_active = is_active(&self.state.borrow_and_update());
+        let tells = match &self.language {
+            Language::Ours { .. } => is_active,
+            Language::Ipvs(wanted) => wanted.running(is_active).contains_key(&SyncRole::Master),
+        };
+        if tells { Role::Active } else { Role::Standby }
     }
 
     /// Whose the numbers are that flows have.
@@ -343,7 +363,7 @@ impl Runner {
         let mut untold = local.untold();
         // A flow whose server has no name would be told as one that there is not.
         local.set_names(self.names().await?);
-        let mut role = role_of(&self.state.borrow_and_update());
+        let mut role = self.role();
         talk.set_role(now(), role);
         info!("connection synchronisation runs");
         loop {
@@ -370,7 +390,7 @@ impl Runner {
             tokio::select! {
                 changed = self.state.changed() => {
                     changed.context("nobody says any more who is active")?;
-                    let before = std::mem::replace(&mut role, role_of(&self.state.borrow_and_update()));
+                    let before = std::mem::replace(&mut role, self.role());
                     if role != before {
                         // What came until now was another's to tell, or is told by the round.
                         changes.discard();
@@ -500,34 +520,15 @@ fn begin_walk(
     Ok(receiver)
 }
 
-/// The address and the MTU of an interface for multicasts.
-fn multicast(interface: &str) -> anyhow::Result<(std::net::Ipv4Addr, u16)> {
-    use network_interface::{Addr, NetworkInterface, NetworkInterfaceConfig as _};
-    let all = NetworkInterface::show().context("reading the interfaces")?;
-    let address = all
-        .into_iter()
-        .filter(|one| one.name == interface)
-        .flat_map(|one| one.addr)
-        .find_map(|address| match address {
-            Addr::V4(address) => Some(address.ip),
-            Addr::V6(_) => None,
-        });
-    let address = address
-        .with_context(|| format!("{interface} has no IPv4 address to send multicasts from"))?;
-    let mtu = std::fs::read_to_string(format!("/sys/class/net/{interface}/mtu"))
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    Ok((address, mtu.unwrap_or(1_500)))
-}
-
 /// Who holds the addresses tells; while they come off too, and while the daemon is away for a moment.
-const fn role_of(state: &PairState) -> Role {
+#[must_use]
+pub const fn is_active(state: &PairState) -> bool {
     match state.role {
-        machine::Role::Active | machine::Role::Leaving | machine::Role::Absent => Role::Active,
+        machine::Role::Active | machine::Role::Leaving | machine::Role::Absent => true,
         machine::Role::Starting
         | machine::Role::Standby
         | machine::Role::Yielding
-        | machine::Role::Goodbye => Role::Standby,
+        | machine::Role::Goodbye => false,
     }
 }
 

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::history::{STEP, STEPS};
 
 /// The drawing, in its own units.
-const WIDTH: f32 = 600.0;
+const WIDTH: f32 = 400.0;
 const HEIGHT: f32 = 150.0;
 
 /// Room for the labels.
@@ -99,7 +99,7 @@ pub(super) fn chart(title: &str, unit: Unit, lines: &[Line]) -> Markup {
                     line class="grid-line" x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
                     text class="axis" x=(LEFT - 6.0) y=(y + 4.0) text-anchor="end" { (unit.write(ceiling * share)) }
                 }
-                @for (minutes, anchor) in [(60, "start"), (45, "middle"), (30, "middle"), (15, "middle"), (0, "end")] {
+                @for (minutes, anchor) in [(60, "start"), (40, "middle"), (20, "middle"), (0, "end")] {
                     @let x = LEFT + (WIDTH - LEFT) * (1.0 - minutes as f32 / 60.0);
                     text class="axis" x=(x) y=(HEIGHT - 4.0) text-anchor=(anchor) {
                         @if minutes == 0 { "now" } @else { "−" (minutes) " min" }

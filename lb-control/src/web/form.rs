@@ -60,7 +60,7 @@ pub(super) fn encoded(value: &str) -> String {
 /// A field of a form with its label, a hint below it, and what is wrong with what was said.
 ///
 /// ```ignore
-/// (Field::new("port", "Application port").value("80").hint("1 to 65535").error(wrong).number(1, 65_535))
+/// (Field::new("port", "Application port").value("80").hint("1 to 65535").error(wrong).text())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field<'a> {
@@ -122,15 +122,6 @@ impl<'a> Field<'a> {
         self.around(&html! {
             input id=(self.id()) name=(self.name) type="password" required[self.required]
                 autocomplete=(autocomplete)
-                aria-invalid=[self.error.map(|_| "true")] aria-describedby=[self.described()];
-        })
-    }
-
-    /// A whole number.
-    pub(super) fn number(self, least: u64, most: u64) -> Markup {
-        self.around(&html! {
-            input id=(self.id()) name=(self.name) type="number" inputmode="numeric" value=(self.value)
-                min=(least) max=(most) required[self.required]
                 aria-invalid=[self.error.map(|_| "true")] aria-describedby=[self.described()];
         })
     }
@@ -224,7 +215,6 @@ mod tests {
         let choices = [(evil, evil)];
         for markup in [
             field.text(),
-            field.number(1, 2),
             field.lines(3),
             field.choice(&choices),
             field.tick(),
@@ -237,10 +227,7 @@ mod tests {
     #[test]
     fn what_is_below_a_field_is_told_with_it() {
         let field = Field::new("port", "Port").value("80");
-        let text = field
-            .hint("1 to 65535")
-            .error(Some("too large"))
-            .number(1, 9);
+        let text = field.hint("1 to 65535").error(Some("too large")).text();
         let text = text.into_string();
         assert!(text.contains("aria-describedby=\"f-port-error f-port-hint\""));
         assert!(text.contains("for=\"f-port\""));

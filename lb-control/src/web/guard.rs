@@ -116,9 +116,9 @@ pub(super) async fn guard(
 }
 
 async fn admitted(app: App, needs: Needs, mut request: Request) -> Result<Request, Response> {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let reads = is_reading(&request);
     let Some(session) = session(&app, request.headers(), Instant::now()) else {
-        return Err(no_session(&request, reads));
+        return Err(no_session(&request));
     };
     let address = address(&app, &request);
     let visit = Visit::new(app, session, address);
@@ -146,6 +146,10 @@ async fn admitted(app: App, needs: Needs, mut request: Request) -> Result<Reques
     Ok(request)
 }
 
+fn is_reading(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
 /// The whole body, if it is not too long and does not take too long.
 pub(super) async fn complete(body: Body, longest: usize) -> Result<body::Bytes, Response> {
     let problem = match timeout(PATIENCE, body::to_bytes(body, longest)).await {
@@ -163,7 +167,8 @@ pub(super) async fn complete(body: Body, longest: usize) -> Result<body::Bytes, 
 }
 
 /// People are sent to the login and come back; programs and scripts are told.
-fn no_session(request: &Request, reads: bool) -> Response {
+pub(super) fn no_session(request: &Request) -> Response {
+    let reads = is_reading(request);
     let accept = request.headers().get("accept");
     let is_page = accept.is_none_or(|accept| {
         let accept = accept.to_str().unwrap_or("");

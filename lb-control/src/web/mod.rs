@@ -13,11 +13,6 @@
 //! - `live`, `history`: how things are now, and how they were. `part` keeps pages up to date with it, `chart` draws it,
 //!   `words` writes it.
 //! - `pages`: the pages, a file for each.
-#![allow(
-    dead_code,
-    reason = "the pages that use the rest of the frame are being written"
-)]
-
 mod app;
 mod asset;
 mod audit;
@@ -40,9 +35,12 @@ pub(crate) mod role;
 mod router;
 pub(crate) mod run;
 mod sandbox;
+mod seccomp;
 mod server;
 mod session;
 mod sheet;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod tls;
 mod token;

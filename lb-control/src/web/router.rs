@@ -2,8 +2,8 @@
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode, Uri},
+    extract::{DefaultBodyLimit, Request, State},
+    http::StatusCode,
     middleware,
     response::{IntoResponse as _, Redirect, Response},
     routing::{MethodRouter, get},
@@ -39,6 +39,11 @@ impl Page {
             methods,
             needs,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn path(&self) -> &'static str {
+        self.path
     }
 
     /// It is only for those who have at least this role.
@@ -85,19 +90,20 @@ pub(super) fn router(app: &App) -> Router {
 }
 
 /// Who is not logged in is not told what there is.
-async fn nothing_here(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
-    match guard::session(&app, &headers, Instant::now()) {
-        Some(_) => {
-            let text = format!("there is no page {}", uri.path());
-            Problem::missing(text).into_response()
-        }
-        None => Redirect::to("/login").into_response(),
-    }
+async fn nothing_here(State(app): State<App>, request: Request) -> Response {
+    let text = format!("there is no page {}", request.uri().path());
+    stranger_or(&app, &request, Problem::missing(text))
 }
 
-async fn not_so() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this page is not for sending something to it, or only for that",
-    )
+async fn not_so(State(app): State<App>, request: Request) -> Response {
+    let text = "this page is not for sending something to it, or only for that";
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, text);
+    stranger_or(&app, &request, problem)
+}
+
+fn stranger_or(app: &App, request: &Request, problem: Problem) -> Response {
+    match guard::session(app, request.headers(), Instant::now()) {
+        Some(_) => problem.into_response(),
+        None => guard::no_session(request),
+    }
 }

@@ -89,7 +89,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let port = options
         .partner
         .map_or(PORT, |Address(address)| address.port());
-    sandbox::enter(folder, port)?;
+    let has_key = app.partner().is_some_and(Partner::has_key);
+    sandbox::enter(folder, has_key.then_some(port))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

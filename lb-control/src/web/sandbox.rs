@@ -1,5 +1,5 @@
 //! What the process of the web tool may do once it serves: its own folder, connections that come, unix sockets, and
-//! connections to the port of the partner's web tool.
+//! connections to the port of the partner's web tool if there is a key for it.
 //!
 //! Landlock keeps it from files, new connections and signals, seccomp from most system calls. What a kernel does not
 //! have is told, and done without.
@@ -9,10 +9,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath,
-    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
-    Scope,
+    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
+    RulesetStatus, Scope,
 };
 use tracing::{info, warn};
+
+use super::seccomp;
 
 /// What rules are written for; an older kernel has those that it knows.
 const KNOWN: ABI = ABI::V6;
@@ -21,7 +23,7 @@ const KNOWN: ABI = ABI::V6;
 ///
 /// # Errors
 /// If the folder is not there, or the kernel refuses what it has.
-pub(super) fn enter(folder: &Path, partner: u16) -> anyhow::Result<()> {
+pub(super) fn enter(folder: &Path, partner: Option<u16>) -> anyhow::Result<()> {
     let RestrictionStatus { ruleset, .. } = restrict(folder, partner)?;
     match ruleset {
         RulesetStatus::FullyEnforced => info!("landlock: nothing but {} is open", folder.display()),
@@ -32,16 +34,24 @@ pub(super) fn enter(folder: &Path, partner: u16) -> anyhow::Result<()> {
             warn!("landlock: this kernel has none, so files are kept by their permissions only");
         }
     }
+    match seccomp::enter(partner.is_some()) {
+        Ok(()) => info!("seccomp: system calls that a server does not need are refused"),
+        Err(error) => warn!("seccomp: this kernel has none: {error:#}"),
+    }
     Ok(())
 }
 
-fn restrict(folder: &Path, partner: u16) -> anyhow::Result<RestrictionStatus> {
+fn restrict(folder: &Path, partner: Option<u16>) -> anyhow::Result<RestrictionStatus> {
     let files = AccessFs::ReadFile
         | AccessFs::ReadDir
         | AccessFs::WriteFile
         | AccessFs::Truncate
         | AccessFs::MakeReg
         | AccessFs::RemoveFile;
+    let ports = partner
+        .into_iter()
+        .map(|port| Ok(NetPort::new(port, AccessNet::ConnectTcp)));
+    let ports = ports.collect::<Vec<Result<_, RulesetError>>>();
     let folder = PathFd::new(folder).context("shutting the web tool in")?;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -50,7 +60,7 @@ fn restrict(folder: &Path, partner: u16) -> anyhow::Result<RestrictionStatus> {
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rule(PathBeneath::new(folder, files))?
-        .add_rule(NetPort::new(partner, AccessNet::ConnectTcp))?
+        .add_rules(ports)?
         .restrict_self()?;
     Ok(status)
 }
@@ -79,7 +89,7 @@ mod tests {
         let partner = partners.local_addr().unwrap();
         // The rules hold for a thread for ever, so it is one of its own.
         let shut_in = thread::spawn(move || {
-            let status = restrict(folder.path(), partner.port()).unwrap();
+            let status = restrict(folder.path(), Some(partner.port())).unwrap();
             if status.ruleset == RulesetStatus::NotEnforced {
                 eprintln!("skipped: this kernel has no landlock");
                 return;

@@ -21,7 +21,7 @@ use super::throttle::network;
 use crate::control::serve::{Limits, converse};
 
 /// What browsers may take.
-const BROWSERS: Limits = Limits {
+pub(super) const BROWSERS: Limits = Limits {
     clients: 512,
     head: Duration::from_secs(10),
     stall: Duration::from_secs(20),
@@ -31,7 +31,7 @@ const BROWSERS: Limits = Limits {
 const OF_ONE: usize = 64;
 
 /// A handshake has to be over after this time.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How listeners treat those who come.
 #[derive(Clone)]

@@ -242,7 +242,7 @@ mod tests {
         let first = begin(&sessions, "ada", start);
         for number in 0..MOST as u64 {
             let user = format!("user{}", number % 200);
-            begin(&sessions, &user, start + Duration::from_millis(number));
+            begin(&sessions, &user, start + Duration::from_millis(number + 1));
         }
         assert_eq!(sessions.kept().len(), MOST);
         assert!(sessions.find(first.as_str(), start).is_none());

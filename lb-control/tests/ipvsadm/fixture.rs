@@ -5,9 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use lb_control::{
     control::{
         connection::Connection,
-        table::{Counts, Origin, PersistenceRow, ServerRow, ServiceRow, Table, TimeoutsRow},
+        table::{
+            Counts, Origin, PersistenceRow, ServerRow, ServiceRow, SyncDaemonRow, Table,
+            TimeoutsRow,
+        },
     },
     model::{Forwarding, Scheduler, SchedulerFlags, Tunnel},
+    sync::ipvs::daemon::{SyncDaemon, SyncRole},
 };
 
 pub(crate) const V4_ONES: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -191,6 +195,13 @@ pub(crate) fn table() -> Table {
             udp: 300,
         },
         services,
+        sync_daemons: [SyncRole::Master, SyncRole::Backup]
+            .map(|role| SyncDaemonRow {
+                role,
+                origin: Origin::Command,
+                daemon: SyncDaemon::on("eth1".to_owned(), 51),
+            })
+            .into(),
     }
 }
 

@@ -38,16 +38,20 @@ fn listings_are_those_of_ipvsadm_to_the_byte() {
         director.connections = fixture::connections();
         let words: Vec<&str> = command.split_ascii_whitespace().collect();
         let ended = run(&mut director, &words);
-        // Nobody here can start a daemon, and no connection is told apart by SIP: see `daemons.rs` and
-        // `connections.rs` for these lines.
+        // No connection is told apart by SIP: see `connections.rs` for that line.
         let printed = match command {
-            "-L --daemon" => String::new(),
             "-Lnc --persistent-conn" => printed.replace(
                 "10.0.0.11:5060   sip                call-1234@host",
                 "10.0.0.11:5060",
             ),
-            // Of thresholds ipvsadm writes nothing: see `restore.rs`.
-            "-S -n" => printed.replace("-m -w 100\n", "-m -w 100 -x 1000 -y 750\n"),
+            // Of thresholds and sync daemons ipvsadm writes nothing: see `restore.rs`.
+            "-S -n" => {
+                let daemons = ["master", "backup"].map(|role| {
+                    format!("--start-daemon {role} --mcast-interface eth1 --syncid 51\n")
+                });
+                let printed = printed.replace("-m -w 100\n", "-m -w 100 -x 1000 -y 750\n");
+                daemons.concat() + &printed
+            }
             _ => printed,
         };
         assert_eq!(ended.out, printed, "{command}");

@@ -10,12 +10,11 @@ use std::{fmt::Write as _, net::IpAddr};
 use lb_control::{
     ipvsadm::{
         Complaint,
-        command::{
-            Columns, Command, List, Listed, Role, Server, Service, SyncDaemon, TunnelKind, Wish,
-        },
+        command::{Columns, Command, List, Listed, Server, Service, TunnelKind, Wish},
         parse,
     },
     model::{Family, Method, Protocol, ServiceId},
+    sync::ipvs::daemon::{SyncDaemon, SyncRole},
 };
 use serde::Deserialize;
 
@@ -66,23 +65,18 @@ fn asked(command: &Command) -> String {
         Command::Save { .. } => "GET_SERVICE\n".to_owned(),
         Command::Restore => String::new(),
         Command::Change(wish) => changed(wish),
-        Command::StartDaemon(daemon) => started(daemon),
-        Command::StopDaemon { role, syncid } => {
-            let state = state(*role);
-            format!("DEL_DAEMON daemon{{ state={state} ifn= syncid={syncid}}}\n")
-        }
     }
 }
 
-const fn state(role: Role) -> u8 {
+const fn state(role: SyncRole) -> u8 {
     match role {
-        Role::Master => 1,
-        Role::Backup => 2,
+        SyncRole::Master => 1,
+        SyncRole::Backup => 2,
     }
 }
 
-fn started(daemon: &SyncDaemon) -> String {
-    let state = state(daemon.role);
+fn started(role: SyncRole, daemon: &SyncDaemon) -> String {
+    let state = state(role);
     let mut text = format!(
         "NEW_DAEMON daemon{{ state={state} ifn={} syncid={}",
         daemon.interface, daemon.syncid
@@ -158,6 +152,11 @@ fn changed(wish: &Wish) -> String {
         Wish::Zero(Some(id)) => format!("ZERO {}\n", plain(id)),
         Wish::SetTimeouts { tcp, tcp_fin, udp } => {
             format!("SET_CONFIG {{t4={tcp}}} {{t5={tcp_fin}}} {{t6={udp}}}\n")
+        }
+        Wish::StartDaemon(role, daemon) => started(*role, daemon),
+        Wish::StopDaemon(role, syncid) => {
+            let state = state(*role);
+            format!("DEL_DAEMON daemon{{ state={state} ifn= syncid={syncid}}}\n")
         }
     }
 }

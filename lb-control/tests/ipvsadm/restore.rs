@@ -42,6 +42,7 @@ fn what_is_as_by_default_is_saved_as_ipvsadm_saves_it() {
     let saved = golden.split("$ ipvsadm -S -n\n").nth(1).unwrap();
     let saved = saved.split("[exit").next().unwrap();
     let mut table = fixture::table();
+    table.sync_daemons.clear();
     for server in table.services.iter_mut().flat_map(|row| &mut row.servers) {
         (server.upper, server.lower) = (0, 0);
     }

@@ -1,14 +1,14 @@
 //! What a line says of a daemon that tells another director of connections.
 
-use super::{Complaint, IpAddr, Kind, Role, within};
-use crate::ipvsadm::command::SyncDaemon;
+use super::{Complaint, IpAddr, Kind, within};
+use crate::sync::ipvs::daemon::{SyncDaemon, SyncRole};
 
 /// The most that a message holds, in bytes: what fits into a datagram.
 const MAX_MESSAGE: i64 = 65_507;
 
 /// What a line says of a daemon.
 pub(super) struct Said {
-    pub(super) role: Role,
+    pub(super) role: SyncRole,
     pub(super) syncid: u8,
     interface: Option<String>,
     maxlen: Option<u16>,
@@ -20,7 +20,7 @@ pub(super) struct Said {
 impl Default for Said {
     fn default() -> Self {
         Self {
-            role: Role::Master,
+            role: SyncRole::Master,
             syncid: 0,
             interface: None,
             maxlen: None,
@@ -53,12 +53,10 @@ impl Said {
     }
 
     pub(super) fn daemon(self) -> SyncDaemon {
+        let interface = self.interface.filter(|name| !name.is_empty());
+        let interface = interface.unwrap_or_else(|| "eth0".to_owned());
         SyncDaemon {
-            role: self.role,
-            interface: self
-                .interface
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| "eth0".to_owned()),
+            interface,
             syncid: self.syncid,
             maxlen: self.maxlen,
             group: self.group,

@@ -1,6 +1,7 @@
 //! The language of the kernel's balancer (`ip_vs_sync.c`), for a pair of which one is not ours: multicasts without
 //! acknowledgement, key or full transfer. It promises as much as IPVS does.
 
+pub mod daemon;
 pub mod mapping;
 pub mod message;
 pub mod outbox;

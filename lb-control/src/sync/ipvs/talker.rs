@@ -19,10 +19,23 @@ const PACE: f64 = 20_000.0;
 /// How long a partner counts as heard of.
 const HEARD: Duration = Duration::from_secs(120);
 
+/// When messages of others are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listens {
+    /// While this director does not tell.
+    OnStandby,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// One end.
 #[derive(Debug)]
 pub struct Talker {
     role: Role,
+    listens: Listens,
+    /// The messages of others that are heeded have this.
     syncid: u8,
     outbox: Outbox,
     round: u64,
@@ -36,13 +49,14 @@ pub struct Talker {
 }
 
 impl Talker {
-    /// One that listens.
+    /// One that does not tell yet. What it tells goes by the outbox, what it hears has the syncid.
     #[must_use]
-    pub fn new(now: Duration, syncid: u8, longest: usize) -> Self {
+    pub fn new(now: Duration, outbox: Outbox, listens: Listens, syncid: u8) -> Self {
         Self {
             role: Role::Standby,
+            listens,
             syncid,
-            outbox: Outbox::new(syncid, longest),
+            outbox,
             round: 0,
             is_walking: false,
             due: now,
@@ -117,7 +131,12 @@ impl Talker {
         let decoded = message::decode(self.syncid, datagram);
         let (entries, end) = decoded.inspect_err(|_| self.figures.rejected += 1)?;
         self.heard = Some(now);
-        if self.role == Role::Standby {
+        let is_believed = match self.listens {
+            Listens::OnStandby => self.role == Role::Standby,
+            Listens::Always => true,
+            Listens::Never => false,
+        };
+        if is_believed {
             for entry in &entries {
                 match mapping::connection(entry, names) {
                     Ok(connection) => {

@@ -10,12 +10,15 @@ use lb_common::{record::Record, state::State};
 use tracing::warn;
 
 use crate::{
+    control::table::SyncDaemonRow,
     dataplane::{
         connections::{Entry, FlowTables},
         learn::{Learned, Outcome},
     },
+    model::Origin,
     sync::{
         connection::{Connection, Key, Names},
+        ipvs::daemon::Wanted,
         machine::{Sink, Source, Told},
         translate,
     },
@@ -230,13 +233,16 @@ pub(super) fn key_of(entry: &Entry, names: &Names) -> Option<Key> {
 
 /// Where others see how it goes.
 #[derive(Debug, Clone, Default)]
-pub struct Shown(Arc<Mutex<super::Status>>);
+pub struct Shown {
+    status: Arc<Mutex<super::Status>>,
+    daemons: Arc<Mutex<Option<Wanted>>>,
+}
 
 impl Shown {
     /// How it goes.
     #[must_use]
     pub fn get(&self) -> super::Status {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It does not run.
@@ -245,6 +251,30 @@ impl Shown {
     }
 
     pub(super) fn set(&self, status: super::Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// These daemons are to speak the language of IPVS.
+    pub fn want(&self, daemons: Option<Wanted>) {
+        *self.daemons.lock().unwrap_or_else(PoisonError::into_inner) = daemons;
+    }
+
+    /// Those that do.
+    #[must_use]
+    pub fn daemons(&self, is_active: bool) -> Vec<SyncDaemonRow> {
+        let daemons = self.daemons.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(wanted) = &*daemons else {
+            return Vec::new();
+        };
+        let origin = match wanted {
+            Wanted::ByRole(_) => Origin::File,
+            Wanted::Said(_) => Origin::Command,
+        };
+        let row = |(role, daemon)| SyncDaemonRow {
+            role,
+            origin,
+            daemon,
+        };
+        wanted.running(is_active).into_iter().map(row).collect()
     }
 }

@@ -1,18 +1,13 @@
 //! The sockets.
 
-use std::{
-    future::poll_fn,
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    task::Poll,
-};
+use std::{future::poll_fn, io, net::SocketAddr, task::Poll};
 
 use anyhow::Context;
-use nix::net::if_::if_nametoindex;
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{io::ReadBuf, net::UdpSocket};
 
-use crate::sync::ipvs;
+use super::group;
+use crate::sync::ipvs::daemon::SyncDaemon;
 
 /// How many bytes the kernel keeps for us of what has come.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -61,46 +56,33 @@ impl Ways {
         Self::of(paths.iter().map(way).collect::<Result<_, _>>()?)
     }
 
-    /// Sockets for IPVS's multicasts on an interface that has this address.
-    pub(super) fn to_group(interface: &str, local: Ipv4Addr) -> anyhow::Result<Self> {
-        let IpAddr::V4(group) = ipvs::GROUP else {
-            anyhow::bail!("the group is one of IPv4")
+    /// Sockets for IPVS's multicasts: those that are sent, and those that are heard.
+    pub(super) fn to_groups(
+        tells: Option<&SyncDaemon>,
+        hears: Option<&SyncDaemon>,
+    ) -> anyhow::Result<Self> {
+        let about = |daemon: &SyncDaemon| {
+            let SyncDaemon { interface, .. } = daemon;
+            format!("{} on {interface}", daemon.group())
         };
-        let about = || format!("{}:{} on {interface}", group, ipvs::PORT);
-        let index = if_nametoindex(interface)
-            .with_context(|| format!("there is no interface {interface}"))?;
-        let to = SocketAddr::new(ipvs::GROUP, ipvs::PORT);
-        let receiving = (|| {
-            let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-            socket.set_reuse_address(true)?;
-            socket.bind_device(Some(interface.as_bytes()))?;
-            socket.bind(&to.into())?;
-            socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))?;
-            asynchronous(socket)
-        })();
-        let sending = (|| {
-            let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-            socket.set_multicast_if_v4(&local)?;
-            socket.set_multicast_loop_v4(false)?;
-            socket.set_multicast_ttl_v4(1)?;
-            socket.bind(&SocketAddr::new(local.into(), 0).into())?;
-            socket.connect(&to.into())?;
-            asynchronous(socket)
-        })();
-        Self::of(vec![
-            Way {
-                socket: receiving.with_context(about)?,
+        let mut ways = Vec::new();
+        if let Some(daemon) = hears {
+            ways.push(Way {
+                socket: asynchronous(group::receiving(daemon).with_context(|| about(daemon))?)?,
                 partner: None,
                 receives: true,
                 sends: false,
-            },
-            Way {
-                socket: sending.with_context(about)?,
+            });
+        }
+        if let Some(daemon) = tells {
+            ways.push(Way {
+                socket: asynchronous(group::sending(daemon).with_context(|| about(daemon))?)?,
                 partner: None,
                 receives: false,
                 sends: true,
-            },
-        ])
+            });
+        }
+        Self::of(ways)
     }
 
     fn of(ways: Vec<Way>) -> anyhow::Result<Self> {

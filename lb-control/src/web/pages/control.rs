@@ -28,8 +28,8 @@ use super::{
 use crate::{
     model::ServiceId,
     status::{
-        ServerStatus, ServiceStatus, StatusReport, columns::Tone, connections::SyncStatus,
-        pair::PairStatus,
+        ServerState, ServerStatus, ServiceStatus, StatusReport, columns::Tone,
+        connections::SyncStatus, pair::PairStatus,
     },
     watch::{rates::Counts, rows},
 };
@@ -417,7 +417,8 @@ fn service_rows(
         let servers = service.servers.iter();
         servers.map(|server| u64::from(value(server))).sum::<u64>()
     };
-    let up = service.servers.len() - rows::troubled(service);
+    let is_up = |server: &&ServerStatus| server.state == ServerState::Up;
+    let up = service.servers.iter().filter(is_up).count();
     let more = service.servers.len().saturating_sub(SERVERS);
     html! {
         tr class="service" id=(id) {

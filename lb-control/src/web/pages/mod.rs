@@ -40,6 +40,7 @@ mod editing;
 pub(super) mod events;
 pub(super) mod failover;
 mod fields;
+pub(super) mod help;
 pub(super) mod history;
 pub(super) mod login;
 pub(super) mod partner;
@@ -71,6 +72,7 @@ pub(super) fn all() -> Vec<Page> {
         drops::pages(),
         events::pages(),
         audit::pages(),
+        help::pages(),
     ];
     pages.into_iter().flatten().collect()
 }

@@ -7,12 +7,12 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::super::{
     app::App,
@@ -110,8 +110,11 @@ async fn take(State(app): State<App>, request: Request) -> Result<Response, Resp
     let address = guard::address(&app, &request);
     let (parts, body) = request.into_parts();
     let digest = proven(&app, &parts.headers).map_err(|No(status, text)| {
-        let what = "push lvs.cf from the partner";
-        app.audit.write("", address, what, Err(&text));
+        let complains = |partner: &Partner| partner.complains(Instant::now());
+        if app.partner().is_some_and(complains) {
+            let what = "push lvs.cf from the partner";
+            app.audit.write("", address, what, Err(&text));
+        }
         no(status, text).into_response()
     })?;
     let Ok(_turn) = TURN.try_acquire() else {

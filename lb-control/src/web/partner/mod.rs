@@ -26,10 +26,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 pub(super) use self::{
     challenges::Challenges,
@@ -67,7 +70,12 @@ pub(super) struct Partner {
     /// Where the partner is, if that was said.
     pub(super) address: Option<Address>,
     pub(super) challenges: Challenges,
+    /// When it was last written down that somebody proved nothing.
+    complained: Mutex<Option<Instant>>,
 }
+
+/// Anybody may send something wrong; it is written down so seldom that nothing else is pushed out of the audit log.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 impl Partner {
     pub(super) fn new(
@@ -80,12 +88,32 @@ impl Partner {
             fingerprint,
             address,
             challenges: Challenges::new(random()?),
+            complained: Mutex::default(),
         })
+    }
+
+    /// Whether it is to be written down that somebody proved nothing.
+    pub(super) fn complains(&self, now: Instant) -> bool {
+        // Whoever panicked with it in hand left it whole.
+        let mut last = self
+            .complained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.duration_since(last) >= COMPLAIN_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+
+    /// Whether there is a file of keys.
+    pub(super) fn has_key(&self) -> bool {
+        self.key.exists()
     }
 
     /// The keys; none if there is no file of them. The first one signs.
     pub(super) fn keys(&self) -> Result<Vec<Key>, String> {
-        match self.key.exists() {
+        match self.has_key() {
             true => key::read(&self.key),
             false => Ok(Vec::new()),
         }
