@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, Semaphore, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -81,6 +81,7 @@ pub(super) struct Live {
     /// How many look on.
     looking: AtomicUsize,
     streams: Arc<Semaphore>,
+    began: Instant,
 }
 
 impl Default for Live {
@@ -91,6 +92,7 @@ impl Default for Live {
             wish: Notify::new(),
             looking: AtomicUsize::new(0),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            began: Instant::now(),
         }
     }
 }
@@ -209,24 +211,24 @@ pub(super) async fn keep(app: App) {
     loop {
         let asked = Instant::now();
         let answer = ask(&app).await;
-        let took = asked.elapsed();
+        // One that does not answer costs nothing.
+        let took = answer.as_ref().map_or(Duration::ZERO, |_| asked.elapsed());
         let last = app.live.now.borrow().clone();
-        let now = next(last.as_deref(), answer, asked);
+        let now = next(last.as_deref(), answer, asked, asked - app.live.began);
         write_down(&app, &now, &mut written, asked);
         app.live.now.send_replace(Some(Arc::new(now)));
-        pause(&app, asked + took, took).await;
+        pause(&app, took).await;
     }
 }
 
 /// Waits until it is time to ask again.
-async fn pause(app: &App, since: Instant, took: Duration) {
+async fn pause(app: &App, took: Duration) {
     let live = &app.live;
     let is_watched = || live.looking.load(Ordering::Relaxed) > 0;
     let usual = if is_watched() { OFTEN } else { SELDOM };
-    let until = since + usual.max(took * SHARE);
     tokio::select! {
-        () = sleep_until(until) => {}
-        () = live.wish.notified() => sleep(took * HASTE).await,
+        () = sleep(usual.max(took * SHARE).min(SELDOM)) => {}
+        () = live.wish.notified() => sleep((took * HASTE).min(OFTEN)).await,
     }
 }
 
@@ -247,7 +249,12 @@ async fn ask(app: &App) -> Result<Answer, String> {
 }
 
 /// What is known after an answer.
-fn next(last: Option<&Snapshot>, answer: Result<Answer, String>, asked: Instant) -> Snapshot {
+fn next(
+    last: Option<&Snapshot>,
+    answer: Result<Answer, String>,
+    asked: Instant,
+    clock: Duration,
+) -> Snapshot {
     let unknown;
     let last = match last {
         Some(last) => last,
@@ -275,14 +282,13 @@ fn next(last: Option<&Snapshot>, answer: Result<Answer, String>, asked: Instant)
         let old = events.len().saturating_sub(KEPT);
         events.drain(..old);
     }
-    let at = milliseconds();
     let mut rates = Rates::clone(&last.rates);
-    rates.add(&report, Duration::from_millis(at));
+    // By a clock that does not step.
+    rates.add(&report, clock);
     let before = last.report.as_ref().filter(|_| last.gone.is_none());
-    let passed = Duration::from_millis(at.saturating_sub(last.at));
-    let drops = before.map(|before| drops(before, &report, passed));
+    let drops = before.map(|before| drops(before, &report, asked - last.asked));
     Snapshot {
-        at,
+        at: milliseconds(),
         report: Some(Arc::new(report)),
         rates: Arc::new(rates),
         drops: Arc::new(drops.unwrap_or_default()),
@@ -312,7 +318,7 @@ fn drops(before: &StatusReport, now: &StatusReport, time: Duration) -> HashMap<S
 /// Into the history, if it is time to.
 fn write_down(app: &App, now: &Snapshot, written: &mut Option<Instant>, asked: Instant) {
     let passed = written.map(|written| asked - written);
-    if passed.is_some_and(|passed| passed < SELDOM) {
+    if passed.is_some_and(|passed| passed < SELDOM - OFTEN / 2) {
         return;
     }
     *written = Some(asked);

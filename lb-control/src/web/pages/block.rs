@@ -40,7 +40,7 @@ pub(in crate::web) fn pages() -> Vec<Page> {
         Page::new("/block", get(show_block).post(accept_block)),
         Page::new("/block/scripts", get(show_scripts).post(accept_scripts)),
         Page::new("/block/servers", get(show_servers).post(add_server)),
-        Page::new("/block/test", post(test)),
+        Page::new("/block/test", post(test)).written_by(Role::Operator),
     ]
 }
 
@@ -204,7 +204,9 @@ fn show(
                 }
             }
         }
-        @if may && kind_of(place) == ServiceKind::Virtual { (tests(visit, desk, &document, tab, place)) }
+        @if visit.may(Role::Operator) && kind_of(place) == ServiceKind::Virtual {
+            (tests(visit, desk, &document, tab, place))
+        }
     };
     let title = match place {
         Place::Server(..) => "Edit real server",

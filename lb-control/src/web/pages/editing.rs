@@ -670,7 +670,6 @@ async fn only_admins_change_lvs_cf() {
         "/block/add",
         "/block/switch",
         "/block/delete",
-        "/block/test",
         "/config",
         "/config/discard",
         "/config/apply",
@@ -702,6 +701,14 @@ async fn only_admins_change_lvs_cf() {
             assert!(!page.text.contains("nobody has to know"), "{path}");
         }
     }
+    // Operators may test a check as lvs.cf says it; viewers may not.
+    let fields = [("at", "virtual/shop/server/two")];
+    let tested = tool.browser("operator").send("/block/test", &fields).await;
+    assert_eq!(tested.status, StatusCode::SEE_OTHER);
+    let page = tool.browser("operator").get("/block?at=virtual/shop").await;
+    assert!(page.status == StatusCode::OK, "{}", page.text);
+    let refused = tool.browser("viewer").send("/block/test", &fields).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert_eq!(tool.text(), FILE);
 }
 
