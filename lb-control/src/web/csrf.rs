@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn only_our_own_pages_may_send() {
         let host = ("host", "lb1:3636");
-        let table: [(&str, &[(&str, &str)], bool); 9] = [
+        type Row<'a> = (&'a str, &'a [(&'static str, &'a str)], bool);
+        let table: [Row; 9] = [
             ("no browser", &[host], true),
             ("own page", &[host, ("origin", "https://lb1:3636")], true),
             (

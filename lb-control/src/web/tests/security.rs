@@ -108,7 +108,8 @@ async fn what_does_not_come_from_a_page_of_the_session_is_refused() {
         browser.request(Method::POST, "/server", form(&fields))
     };
     let own = &browser.csrf;
-    let table: [(&str, &str, &[(&str, &str)]); 6] = [
+    type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let table: [Row; 6] = [
         ("without a token", "", &[]),
         ("with that of another session", &other.csrf, &[]),
         ("with a wrong one", &"0".repeat(64), &[]),

@@ -16,7 +16,7 @@ fn the_tool_works_in_its_sandbox() {
             .build()
             .unwrap();
         let tool = runtime.block_on(async { Tool::new(Scheme::Https) });
-        sandbox::enter(tool.folder.path()).unwrap();
+        sandbox::enter(tool.folder.path(), None).unwrap();
         runtime.block_on(async {
             let browser = tool.browser(Role::Admin).await;
             let (status, page) = browser.read("/control").await;
