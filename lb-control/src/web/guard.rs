@@ -97,7 +97,11 @@ pub(super) fn address(app: &App, request: &Request) -> IpAddr {
     if app.proxy != Some(peer) {
         return peer;
     }
-    let said = request.headers().get_all("x-forwarded-for").iter().last();
+    let said = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back();
     let said = said.and_then(|said| said.to_str().ok()?.rsplit(',').next());
     said.and_then(|said| said.trim().parse().ok())
         .unwrap_or(peer)
