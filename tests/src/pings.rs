@@ -3,6 +3,7 @@
 use std::{
     io::Read,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,6 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::{
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::host::Host;
@@ -45,6 +50,7 @@ impl Pings {
         let socket = host.inside(|| {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4))?;
             socket.connect(&SocketAddr::new(address, 0).into())?;
+            socket.set_nonblocking(true)?;
             Ok(socket)
         })?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -122,7 +128,9 @@ fn listen(
         if left.is_zero() {
             return Ok(());
         }
-        socket.set_read_timeout(Some(left.max(Duration::from_micros(100))))?;
+        // The time that a socket waits by itself is counted in ticks of the kernel, which are longer than the pace.
+        let mut waits = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        ppoll(&mut waits, Some(TimeSpec::from_duration(left)), None)?;
         // Else time is over; or nobody is there, says an ICMP error.
         let mut socket = socket;
         if let Ok(12..) = socket.read(&mut answer)

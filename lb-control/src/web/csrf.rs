@@ -56,11 +56,13 @@ mod tests {
             .collect()
     }
 
+    /// What it is, its headers, and whether it may.
+    type Row<'a> = (&'a str, &'a [(&'static str, &'a str)], bool);
+
     #[test]
     fn only_our_own_pages_may_send() {
         let host = ("host", "lb1:3636");
-        type Row<'a> = (&'a str, &'a [(&'static str, &'a str)], bool);
-        let table: [Row; 9] = [
+        let table: [Row<'_>; 9] = [
             ("no browser", &[host], true),
             ("own page", &[host, ("origin", "https://lb1:3636")], true),
             (

@@ -95,6 +95,9 @@ async fn cookies_are_for_this_host_only_and_new_at_each_login() {
     }
 }
 
+/// What it is, its token, and its headers.
+type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[tokio::test]
 async fn what_does_not_come_from_a_page_of_the_session_is_refused() {
     let tool = Tool::new(Scheme::Https);
@@ -108,8 +111,7 @@ async fn what_does_not_come_from_a_page_of_the_session_is_refused() {
         browser.request(Method::POST, "/server", form(&fields))
     };
     let own = &browser.csrf;
-    type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
-    let table: [Row; 6] = [
+    let table: [Row<'_>; 6] = [
         ("without a token", "", &[]),
         ("with that of another session", &other.csrf, &[]),
         ("with a wrong one", &"0".repeat(64), &[]),
