@@ -78,6 +78,8 @@ pub enum Kind {
     Changed,
     /// Counters begin anew.
     Zeroed,
+    /// lvs.cf was written by the daemon, for a client.
+    Written,
     /// lvs.cf was read again.
     Reloaded,
     /// lvs.cf was read again, and is not fit to be used.
@@ -98,7 +100,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Started,
         Self::Stopping,
         Self::Attached,
@@ -112,6 +114,7 @@ impl Kind {
         Self::Sorry,
         Self::Changed,
         Self::Zeroed,
+        Self::Written,
         Self::Reloaded,
         Self::ReloadRefused,
         Self::Logging,
@@ -139,6 +142,7 @@ impl Kind {
             Self::Sorry => "sorry",
             Self::Changed => "changed",
             Self::Zeroed => "zeroed",
+            Self::Written => "written",
             Self::Reloaded => "reloaded",
             Self::ReloadRefused => "reload-refused",
             Self::Logging => "logging",
@@ -164,6 +168,7 @@ impl Kind {
             | Self::Left
             | Self::Changed
             | Self::Zeroed
+            | Self::Written
             | Self::Reloaded
             | Self::Logging
             | Self::Active

@@ -40,3 +40,4 @@ pub mod sync;
 pub mod turnover;
 pub mod waiting_room;
 pub mod watch;
+pub mod web;

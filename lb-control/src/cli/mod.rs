@@ -29,6 +29,7 @@ mod stats;
 mod status;
 mod terms;
 mod watch;
+mod web;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -60,6 +61,8 @@ enum Verb {
     Status(status::Status),
     /// Shows services and real servers live, on the whole terminal, with keys to drain a server or bring it back.
     Watch(watch::Watch),
+    /// The web tool: a page for everything that is shown and configured, by https on port 3636.
+    Web(web::Web),
     /// Tells what the data plane would do with a packet, step by step, without doing it; exit status 0 if
     /// all packets could be tried.
     Explain(explain::Explain),
@@ -112,6 +115,7 @@ impl Command {
             Verb::Config(config) => config.run(),
             Verb::Status(status) => status.run(),
             Verb::Watch(watch) => watch.run(),
+            Verb::Web(web) => web.run(),
             Verb::Explain(explain) => explain.run(),
             Verb::Log(log) => log.run(),
             Verb::Drops(drops) => drops.run(),

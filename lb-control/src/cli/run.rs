@@ -78,7 +78,7 @@ enum Xdp {
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     /// A line for people.
     #[default]
     Text,
@@ -119,7 +119,7 @@ impl Run {
     }
 }
 
-fn log_to_stderr(format: LogFormat) {
+pub(super) fn log_to_stderr(format: LogFormat) {
     // A single level is meant for what this program says, not for the libraries below it.
     let wanted = std::env::var("LB_LOG").unwrap_or_else(|_| "info".to_owned());
     let wanted = match wanted.parse::<tracing::Level>() {

@@ -1,12 +1,12 @@
 //! `lb check FILE`.
 
-use std::{io::Write, path::Path};
+use std::{borrow::Cow, io::Write, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Colour, Severity, bytes,
+    Colour, Outcome, Severity, bytes,
     diagnostic::Located,
     interfaces::{self, Interfaces, SystemInterfaces},
     parse,
@@ -66,16 +66,7 @@ pub fn check_with(
     let loadable = outcome.site.is_some();
     match format {
         Format::Json => {
-            let answer = Answer {
-                ok: loadable,
-                file: source.name(),
-                diagnostics: outcome
-                    .diagnostics
-                    .iter()
-                    .map(|one| one.located(source))
-                    .collect(),
-            };
-            serde_json::to_writer_pretty(&mut *out, &answer)?;
+            serde_json::to_writer_pretty(&mut *out, &Answer::of(&outcome))?;
             writeln!(out)?;
         }
         Format::Text(colour) => {
@@ -110,13 +101,47 @@ pub fn check_with(
 }
 
 /// The answer to `lb check --json`.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = CheckReport)]
-pub(crate) struct Answer<'a> {
+pub struct Answer<'a> {
     /// Whether it can be loaded.
-    ok: bool,
+    pub ok: bool,
     /// The file.
-    file: &'a str,
+    #[schema(value_type = String)]
+    pub file: Cow<'a, str>,
     /// What is wrong with it, or may be.
-    diagnostics: Vec<Located<'a>>,
+    pub diagnostics: Vec<Located<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    /// What there is to say about a file.
+    #[must_use]
+    pub fn of(outcome: &'a Outcome) -> Self {
+        let source = &outcome.document.source;
+        let diagnostics = outcome.diagnostics.iter();
+        Self {
+            ok: outcome.site.is_some(),
+            file: source.name().into(),
+            diagnostics: diagnostics.map(|one| one.located(source)).collect(),
+        }
+    }
+
+    /// The same, of nobody else.
+    #[must_use]
+    pub fn owned(self) -> Answer<'static> {
+        Answer {
+            ok: self.ok,
+            file: self.file.into_owned().into(),
+            diagnostics: self.diagnostics.into_iter().map(Located::owned).collect(),
+        }
+    }
+}
+
+/// Everything that there is to say about the bytes of a file on this machine: which of its interfaces are not
+/// there, too.
+#[must_use]
+pub(crate) fn examine(name: &str, bytes: &[u8]) -> Outcome {
+    let mut outcome = parse(name, bytes);
+    interfaces::look(&mut outcome, &mut SystemInterfaces);
+    outcome
 }

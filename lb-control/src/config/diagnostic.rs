@@ -1,6 +1,8 @@
 //! What is to be said about a file: errors and warnings with their place.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::source::{Position, Source, Span};
@@ -9,7 +11,7 @@ use super::source::{Position, Source, Span};
 const MOST: usize = 500;
 
 /// Whether the file can be used in spite of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file is refused.
@@ -82,34 +84,63 @@ impl Diagnostic {
     #[must_use]
     pub fn located<'a>(&'a self, source: &'a Source) -> Located<'a> {
         let Position { line, column } = source.position(self.span);
+        let (_, rest) = source.line_of(self.span);
+        let rest = rest.chars().skip(column - 1).count();
         Located {
-            file: source.name(),
+            file: source.name().into(),
             line,
             column,
+            width: source
+                .slice(self.span)
+                .chars()
+                .count()
+                .clamp(1, rest.max(1)),
             severity: self.severity,
-            message: &self.message,
-            help: self.help.as_deref(),
+            message: self.message.as_str().into(),
+            help: self.help.as_deref().map(Cow::Borrowed),
         }
     }
 }
 
 /// A diagnostic as machines read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Diagnostic)]
 pub struct Located<'a> {
     /// The file.
-    file: &'a str,
+    #[schema(value_type = String)]
+    pub file: Cow<'a, str>,
     /// The line, from 1.
-    line: usize,
+    pub line: usize,
     /// The character in it, from 1.
-    column: usize,
+    pub column: usize,
+    /// How many characters of the line it is about, from 1.
+    #[serde(default)]
+    pub width: usize,
     /// Whether the file can be used in spite of it.
-    severity: Severity,
+    pub severity: Severity,
     /// What is wrong.
-    message: &'a str,
+    #[schema(value_type = String)]
+    pub message: Cow<'a, str>,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub help: Option<Cow<'a, str>>,
+}
+
+impl Located<'_> {
+    /// The same, of nobody else.
+    #[must_use]
+    pub fn owned(self) -> Located<'static> {
+        Located {
+            file: self.file.into_owned().into(),
+            line: self.line,
+            column: self.column,
+            width: self.width,
+            severity: self.severity,
+            message: self.message.into_owned().into(),
+            help: self.help.map(|help| help.into_owned().into()),
+        }
+    }
 }
 
 /// Everything said so far; bounded, for a file may be 64 MiB of nonsense.

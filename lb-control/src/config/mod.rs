@@ -16,10 +16,12 @@ pub mod diagnostic;
 pub mod directives;
 pub mod document;
 pub mod edit;
+pub mod excerpt;
 mod failovers;
 pub mod format;
 mod forwarding;
 mod global;
+mod highlight;
 pub mod interfaces;
 mod kinds;
 pub mod lexer;
@@ -34,6 +36,7 @@ mod read;
 mod render;
 pub mod reread;
 mod scheduling;
+pub mod secrets;
 mod selectors;
 mod servers;
 pub mod settings;
@@ -42,6 +45,7 @@ mod source;
 pub mod store;
 mod strict;
 mod suggest;
+pub mod text;
 pub mod values;
 
 use std::{
@@ -55,6 +59,7 @@ pub use self::{
     check::{Format, Verdict, check, check_with},
     diagnostic::{Diagnostic, Severity},
     global::{ConnectionSync, Director, Global},
+    highlight::{Class, highlight},
     probe::{expect, unescape},
     render::{Colour, render},
     settings::Mode,
@@ -135,7 +140,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 }
 
 /// FNV-1a: nothing that keeps anybody from making two files with the same.
-fn digest(bytes: &[u8]) -> u64 {
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
@@ -192,6 +197,12 @@ pub fn parse_with(name: &str, bytes: &[u8], names: &mut dyn Names) -> Outcome {
         diagnostics: diagnostics.finish(),
         document,
     }
+}
+
+/// What is written in `bytes`, whatever it means and whatever is wrong with it.
+#[must_use]
+pub fn written(name: &str, bytes: &[u8]) -> document::Document {
+    document(name, bytes, &mut diagnostic::Diagnostics::default())
 }
 
 impl Outcome {

@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+pub use self::listed::Listed;
 use super::LoadError;
+
+mod listed;
 
 /// How many versions stay.
 pub const VERSIONS: usize = 10;

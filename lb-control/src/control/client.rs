@@ -1,6 +1,9 @@
 //! The commands' side of the socket.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,16 +19,24 @@ use serde_json::Value;
 use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
 use super::{
-    CHANGES, CONNECTIONS, DIFF, EVENTS, FAILOVER, METRICS, PROC, RELOAD, SERVER, STATUS, TABLE,
+    CHANGES, CONFIG, CONFIG_CHECK, CONFIG_VERSION, CONFIG_VERSIONS, CONNECTIONS, DIFF, EVENTS,
+    FAILOVER, METRICS, ON_BEHALF_OF, PROBE, PROC, RELOAD, SERVER, STATUS, TABLE,
     change::{Changes, Made, Refused},
+    configuration::{Current, Examined, Kept, KeptOne, Outdated, Replaced, Replacement},
     connection::Wanted,
     metrics::Compat,
     order::{Answer, Order},
+    probe::{Trial, Tried},
     proc,
     request::{Comparison, Failover, Reloaded},
     table::Table,
 };
-use crate::{journal, model::ServiceId, status::StatusReport};
+use crate::{
+    config::{check::Answer as Report, text::Text},
+    journal,
+    model::ServiceId,
+    status::StatusReport,
+};
 
 /// No answer is longer, in bytes.
 const MAX_ANSWER: usize = 1 << 30;
@@ -39,6 +50,30 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 /// No line of an answer is longer, in bytes.
 const MAX_LINE: usize = 64 << 10;
 
+/// A daemon, and for whom it is asked to change something.
+#[derive(Debug, Clone, Copy)]
+pub struct Daemon<'a> {
+    /// Where it listens.
+    pub socket: &'a Path,
+    /// Whoever asks asks for somebody else, who is called so ([`super::ON_BEHALF_OF`]).
+    pub on_behalf_of: Option<&'a str>,
+}
+
+impl<'a> From<&'a Path> for Daemon<'a> {
+    fn from(socket: &'a Path) -> Self {
+        Self {
+            socket,
+            on_behalf_of: None,
+        }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for Daemon<'a> {
+    fn from(socket: &'a PathBuf) -> Self {
+        Self::from(socket.as_path())
+    }
+}
+
 /// Asks the daemon how things are.
 ///
 /// # Errors
@@ -51,8 +86,8 @@ pub async fn status(socket: &Path) -> anyhow::Result<StatusReport> {
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or it knows no such server.
-pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
-    let body = ask(socket, post(SERVER), serde_json::to_vec(order)?).await?;
+pub async fn order(daemon: impl Into<Daemon<'_>>, order: &Order) -> anyhow::Result<String> {
+    let body = ask(daemon, post(SERVER), serde_json::to_vec(order)?).await?;
     let Answer { text } = read(&body.or_else(Problem::raise)?)?;
     Ok(text)
 }
@@ -61,8 +96,8 @@ pub async fn order(socket: &Path, order: &Order) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or the partner would not take over.
-pub async fn failover(socket: &Path, asked: &Failover) -> anyhow::Result<String> {
-    let body = ask(socket, post(FAILOVER), serde_json::to_vec(asked)?).await?;
+pub async fn failover(daemon: impl Into<Daemon<'_>>, asked: &Failover) -> anyhow::Result<String> {
+    let body = ask(daemon, post(FAILOVER), serde_json::to_vec(asked)?).await?;
     let Answer { text } = read(&body.or_else(Problem::raise)?)?;
     Ok(text)
 }
@@ -83,9 +118,12 @@ pub async fn table(socket: &Path, which: Option<ServiceId>) -> anyhow::Result<Ta
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or its answer is not understood. A refusal is an answer.
-pub async fn change(socket: &Path, changes: &Changes) -> anyhow::Result<Result<Made, Refused>> {
+pub async fn change(
+    daemon: impl Into<Daemon<'_>>,
+    changes: &Changes,
+) -> anyhow::Result<Result<Made, Refused>> {
     Ok(
-        match ask(socket, post(CHANGES), serde_json::to_vec(changes)?).await? {
+        match ask(daemon, post(CHANGES), serde_json::to_vec(changes)?).await? {
             Ok(made) => Ok(read(&made)?),
             Err(problem) => match serde_json::from_slice(&problem.body) {
                 Ok(refused) => Err(refused),
@@ -106,7 +144,7 @@ pub async fn connections(
     mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let path = format!("{CONNECTIONS}?{}", query(wanted)?);
-    let (response, connection) = send(socket, Request::get(path), Vec::new()).await?;
+    let (response, connection) = send(socket.into(), Request::get(path), Vec::new()).await?;
     if !response.status().is_success() {
         return collect(response).await?.or_else(Problem::raise).map(drop);
     }
@@ -135,9 +173,9 @@ pub async fn connections(
 ///
 /// # Errors
 /// If no daemon listens at `socket`, or it does not take the file.
-pub async fn reload(socket: &Path, discard: bool) -> anyhow::Result<Reloaded> {
+pub async fn reload(daemon: impl Into<Daemon<'_>>, discard: bool) -> anyhow::Result<Reloaded> {
     let path = format!("{RELOAD}?discard={discard}");
-    let body = ask(socket, post(&path), Vec::new()).await?;
+    let body = ask(daemon, post(&path), Vec::new()).await?;
     read(&body.or_else(Problem::raise)?)
 }
 
@@ -147,6 +185,87 @@ pub async fn reload(socket: &Path, discard: bool) -> anyhow::Result<Reloaded> {
 /// If no daemon listens at `socket`, or it would not take the file.
 pub async fn compare(socket: &Path) -> anyhow::Result<Comparison> {
     get(socket, DIFF).await
+}
+
+/// Asks for lvs.cf as it stands.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or it cannot read the file.
+pub async fn config(socket: &Path) -> anyhow::Result<Current> {
+    get(socket, CONFIG).await
+}
+
+/// Has a text checked that may become lvs.cf.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or the text cannot be one. That it has errors is an answer.
+pub async fn check_config(socket: &Path, text: &Text) -> anyhow::Result<Examined> {
+    let body = ask(socket, post(CONFIG_CHECK), serde_json::to_vec(text)?).await?;
+    read(&body.or_else(Problem::raise)?)
+}
+
+/// Why lvs.cf was not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotReplaced {
+    /// It is another than the one that the text was made of.
+    Outdated(Outdated),
+    /// The text has errors.
+    Errors(Report<'static>),
+}
+
+/// Has lvs.cf written.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or it cannot write the file. A refusal is an answer.
+pub async fn replace_config(
+    daemon: impl Into<Daemon<'_>>,
+    replacement: &Replacement,
+) -> anyhow::Result<Result<Replaced, NotReplaced>> {
+    let request = Request::put(CONFIG).header("content-type", "application/json");
+    let answer = ask(daemon, request, serde_json::to_vec(replacement)?).await?;
+    let Problem { status, body } = match answer {
+        Ok(body) => return Ok(Ok(read(&body)?)),
+        Err(problem) => problem,
+    };
+    let refused = match status {
+        StatusCode::CONFLICT => serde_json::from_slice(&body)
+            .map(NotReplaced::Outdated)
+            .ok(),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            serde_json::from_slice(&body).map(NotReplaced::Errors).ok()
+        }
+        _ => None,
+    };
+    match refused {
+        Some(refused) => Ok(Err(refused)),
+        None => Problem { status, body }.raise(),
+    }
+}
+
+/// Asks for the versions of lvs.cf that were replaced, the newest first.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or it cannot read them.
+pub async fn config_versions(socket: &Path) -> anyhow::Result<Kept> {
+    get(socket, CONFIG_VERSIONS).await
+}
+
+/// Asks for one of them.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or there is no such version.
+pub async fn config_version(socket: &Path, number: u64) -> anyhow::Result<KeptOne> {
+    let path = CONFIG_VERSION.replace("{number}", &number.to_string());
+    get(socket, &path).await
+}
+
+/// Has a real server checked once.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or the server is not known, not checked, or not decided in time.
+pub async fn probe(daemon: impl Into<Daemon<'_>>, trial: &Trial) -> anyhow::Result<Tried> {
+    let body = ask(daemon, post(PROBE), serde_json::to_vec(trial)?).await?;
+    read(&body.or_else(Problem::raise)?)
 }
 
 /// Asks for events: those after a number, else the newest ones; if there are none, it waits so many seconds
@@ -249,12 +368,13 @@ fn encoded(value: &str) -> String {
 }
 
 async fn ask(
-    socket: &Path,
+    daemon: impl Into<Daemon<'_>>,
     request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<Result<Bytes, Problem>> {
-    let (response, connection) = send(socket, request, body).await?;
-    let answer = while_alive(socket, collect(response)).await;
+    let daemon = daemon.into();
+    let (response, connection) = send(daemon, request, body).await?;
+    let answer = while_alive(daemon.socket, collect(response)).await;
     connection.abort();
     answer?
 }
@@ -289,11 +409,17 @@ async fn while_alive<T>(socket: &Path, answer: impl Future<Output = T>) -> anyho
 /// # Errors
 /// If no daemon answers.
 pub(crate) async fn send(
-    socket: &Path,
-    request: request::Builder,
+    Daemon {
+        socket,
+        on_behalf_of,
+    }: Daemon<'_>,
+    mut request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
     let (mut sender, connection) = connect(socket).await?;
+    if let Some(name) = on_behalf_of {
+        request = request.header(ON_BEHALF_OF, name);
+    }
     let sent = sender.send_request(self::request(request, body)?);
     let response = while_alive(socket, sent).await?;
     Ok((response.context("asking the daemon")?, connection))

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use axum::{
     body::Body,
-    extract::{ConnectInfo, State as Shared},
+    extract::State as Shared,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
@@ -24,7 +24,8 @@ use super::{
     LOG,
     order::Answer,
     routes::{Failure, Problem, ending, read},
-    server::{Peer, Sources},
+    server::Sources,
+    who::Who,
 };
 
 /// No refusal is longer, in bytes.
@@ -76,7 +77,7 @@ pub struct Log {
 )]
 pub(super) async fn on(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let wish: Wish = read(&body)?;
@@ -100,7 +101,7 @@ pub(super) async fn on(
 )]
 pub(super) async fn off(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
 ) -> Result<Response, Failure> {
     ask(&sources.log, None, who).await
 }

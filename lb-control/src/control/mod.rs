@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod client;
+pub mod configuration;
 pub mod connection;
 pub mod events;
 mod listing;
@@ -10,15 +11,20 @@ pub mod metrics;
 pub mod name;
 pub mod openapi;
 pub mod order;
+pub mod probe;
 pub mod proc;
 pub mod request;
 mod routes;
-mod serve;
+pub(crate) mod serve;
 pub mod server;
 pub mod table;
+mod who;
 
 /// Where the daemon listens unless told otherwise.
 pub const SOCKET: &str = "/run/lb/lb.sock";
+
+/// The header of a question that says for whom it is asked, for the journal: whoever may use the socket is believed.
+pub const ON_BEHALF_OF: &str = "lb-on-behalf-of";
 
 /// The path of the status.
 const STATUS: &str = "/v1/status";
@@ -44,6 +50,21 @@ const FAILOVER: &str = "/v1/failover";
 /// The path that tells what a reload would change.
 const DIFF: &str = "/v1/config/diff";
 
+/// The path of lvs.cf.
+const CONFIG: &str = "/v1/config";
+
+/// The path where a text is checked that may become lvs.cf.
+const CONFIG_CHECK: &str = "/v1/config/check";
+
+/// The path of the versions of lvs.cf that were replaced.
+const CONFIG_VERSIONS: &str = "/v1/config/versions";
+
+/// The path of one of them.
+const CONFIG_VERSION: &str = "/v1/config/versions/{number}";
+
+/// The path where a real server is checked by hand.
+const PROBE: &str = "/v1/probe";
+
 /// The path of what happened, page by page.
 const EVENTS: &str = "/v1/events";
 
@@ -63,4 +84,4 @@ const PROC: &str = "/v1/proc/{file}";
 const OPENAPI: &str = "/v1/openapi.json";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@ use axum::Json;
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use super::{events, log, metrics, proc, routes};
+use super::{configuration, events, log, metrics, probe, proc, routes};
 use crate::{config, doctor, explain, status};
 
 /// What is described.
@@ -33,6 +33,12 @@ use crate::{config, doctor, explain, status};
         routes::change,
         routes::reload,
         routes::compare,
+        configuration::current,
+        configuration::replace,
+        configuration::check,
+        configuration::kept,
+        configuration::kept_one,
+        probe::probe,
         routes::failover,
         events::page,
         events::follow,

@@ -8,7 +8,9 @@ use super::{
     change::{Changes, Made, Refused},
     order::{Order, Unknown},
 };
-use crate::{difference::Difference, heartbeat::machine::Refused as Refusal};
+use crate::{
+    difference::Difference, health::Target, heartbeat::machine::Refused as Refusal, model::Site,
+};
 
 /// What a command asks for.
 #[derive(Debug)]
@@ -50,7 +52,21 @@ pub enum Request {
         reply: oneshot::Sender<Result<String, Refusal>>,
     },
     /// What a reload would change is to be told.
-    Compare(oneshot::Sender<Result<Comparison, String>>),
+    Compare {
+        /// If lvs.cf meant this; else as it stands.
+        site: Option<Box<Site>>,
+        /// The differences, or why there are none.
+        reply: oneshot::Sender<Result<Comparison, String>>,
+    },
+    /// How a real server of the table is checked is to be told.
+    Target {
+        /// The service, as in an order.
+        service: String,
+        /// The real server, as in an order.
+        server: String,
+        /// How; nothing if it is not.
+        reply: oneshot::Sender<Result<Option<Target>, Unknown>>,
+    },
 }
 
 /// The question of `POST /v1/failover`.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Query, State as Shared},
+    extract::{DefaultBodyLimit, FromRequestParts, Query, State as Shared},
     http::{StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
@@ -16,17 +16,20 @@ use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    CHANGES, CONNECTIONS, DIFF, EVENT_STREAM, EVENTS, FAILOVER, LOG, METRICS, OPENAPI, PROC,
-    RELOAD, SERVER, STATUS, TABLE,
+    CHANGES, CONFIG, CONFIG_CHECK, CONFIG_VERSION, CONFIG_VERSIONS, CONNECTIONS, DIFF,
+    EVENT_STREAM, EVENTS, FAILOVER, LOG, METRICS, OPENAPI, PROBE, PROC, RELOAD, SERVER, STATUS,
+    TABLE,
     change::{Changes, Made, Refused, Why},
+    configuration,
     connection::{Connection, Wanted},
     events, listing, log, metrics, openapi,
     order::{Answer, Order},
-    proc,
+    probe, proc,
     request::{Comparison, Failover, Reloaded, Request},
     serve::{Room, bounded},
-    server::{Peer, Sources},
+    server::Sources,
     table::Table,
+    who::Who,
 };
 use crate::{
     event::Event, heartbeat::runner, model::ServiceId, status::StatusReport,
@@ -44,6 +47,14 @@ pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
         (RELOAD, post(reload)),
         (DIFF, get(compare)),
         (FAILOVER, post(failover)),
+        (
+            CONFIG,
+            get(configuration::current).put(configuration::replace),
+        ),
+        (CONFIG_CHECK, post(configuration::check)),
+        (CONFIG_VERSIONS, get(configuration::kept)),
+        (CONFIG_VERSION, get(configuration::kept_one)),
+        (PROBE, post(probe::probe)),
         (EVENTS, get(events::page)),
         (EVENT_STREAM, get(events::follow)),
         (LOG, get(log::follow).post(log::on).delete(log::off)),
@@ -236,7 +247,7 @@ pub(super) async fn connections(
 )]
 pub(super) async fn order(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let order: Order = read(&body)?;
@@ -268,7 +279,7 @@ pub(super) async fn order(
 )]
 pub(super) async fn change(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let changes: Changes = match read(&body) {
@@ -330,16 +341,9 @@ pub(super) struct Besides {
 pub(super) async fn reload(
     Shared(sources): Shared<Sources>,
     Said(Besides { discard }): Said<Besides>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
 ) -> Result<Response, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Reload {
-        discard,
-        who,
-        reply,
-    };
-    sources.requests.send(request).await.map_err(ending)?;
-    match answer.await.map_err(ending)? {
+    match configuration::reload_now(&sources, discard, who).await? {
         Ok(reloaded) => Ok(Json(reloaded).into_response()),
         Err(text) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, text)),
     }
@@ -360,7 +364,7 @@ pub(super) async fn reload(
 )]
 pub(super) async fn failover(
     Shared(sources): Shared<Sources>,
-    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Who(who): Who,
     body: Bytes,
 ) -> Result<Response, Failure> {
     let asked: Failover = read(&body)?;
@@ -386,8 +390,8 @@ pub(super) async fn failover(
 )]
 pub(super) async fn compare(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
     let (reply, answer) = oneshot::channel();
-    let asked = sources.requests.send(Request::Compare(reply)).await;
-    asked.map_err(ending)?;
+    let request = Request::Compare { site: None, reply };
+    sources.requests.send(request).await.map_err(ending)?;
     match answer.await.map_err(ending)? {
         Ok(comparison) => Ok(Json(comparison).into_response()),
         Err(text) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, text)),

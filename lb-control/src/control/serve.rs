@@ -41,14 +41,14 @@ use super::routes::Failure;
 
 /// What a listener takes upon itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// So many clients at once; others wait until one has gone.
-    pub(super) clients: usize,
+    pub(crate) clients: usize,
     /// A client that has not sent the head of a question after this time is let go; so is one that has
     /// nothing to ask.
-    pub(super) head: Duration,
+    pub(crate) head: Duration,
     /// A client that takes nothing of an answer for so long is let go.
-    pub(super) stall: Duration,
+    pub(crate) stall: Duration,
 }
 
 /// The longest head of a question, in bytes.
@@ -72,24 +72,34 @@ pub(super) async fn serve<L, P>(
         };
         let (stream, _) = listener.accept().await;
         while connections.try_join_next().is_some() {}
-        let peer = ConnectInfo(peer(&stream));
-        let router = TowerToHyperService::new(router.clone());
-        let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            router.call(request)
-        });
-        let stream = TokioIo::new(Impatient::new(stream, limits.stall));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
-            .max_buf_size(LONGEST_HEAD)
-            .serve_connection(stream, answer);
+        let peer = peer(&stream);
+        let router = router.clone();
         connections.spawn(async move {
             let _place = place;
-            // A client that went away or was let go is no news.
-            let _ = connection.await;
+            converse(stream, router, limits, peer).await;
         });
     }
+}
+
+/// Answers one client until it goes away or is let go, neither of which is news.
+pub(crate) async fn converse<S, P>(stream: S, router: Router, limits: Limits, peer: P)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Clone + Send + Sync + 'static,
+{
+    let peer = ConnectInfo(peer);
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.call(request)
+    });
+    let stream = TokioIo::new(Impatient::new(stream, limits.stall));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(stream, answer);
+    let _ = connection.await;
 }
 
 /// A stream that fails if nothing can be written to it for too long.

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    configuration::Desk,
     metrics,
     request::Request,
     routes::{public, routes},
@@ -54,6 +55,8 @@ pub struct Sources {
     pub journal: Journal,
     /// What was measured last.
     pub measured: metrics::Last,
+    /// Who reads and writes lvs.cf.
+    pub desk: Desk,
 }
 
 /// What commands may take.

@@ -15,10 +15,15 @@ use tokio::{
     time::timeout,
 };
 
+mod configuration;
+
 use super::{
-    client, log,
+    client,
+    configuration::Desk,
+    log,
     metrics::Compat,
     openapi,
+    request::Request,
     routes::{paths, routes},
     serve::{Limits, serve},
     server::{Peer, Sources, serve_metrics},
@@ -35,8 +40,8 @@ use crate::{
 const SOON: Duration = Duration::from_secs(20);
 
 /// A daemon without a data plane.
-struct Daemon {
-    folder: tempfile::TempDir,
+pub(crate) struct Daemon {
+    pub(crate) folder: tempfile::TempDir,
     sources: Sources,
     tasks: JoinSet<()>,
 }
@@ -50,13 +55,23 @@ const LIMITS: Limits = Limits {
 
 impl Daemon {
     /// One whose reconciler is this.
-    fn new(mut answer: impl FnMut(Event) + Send + 'static) -> Self {
+    fn new(answer: impl FnMut(Event) + Send + 'static) -> Self {
+        Self::with(answer, drop)
+    }
+
+    /// One that obeys requests besides.
+    pub(crate) fn with(
+        mut answer: impl FnMut(Event) + Send + 'static,
+        mut obey: impl FnMut(Request) + Send + 'static,
+    ) -> Self {
         let (events, mut queue) = mpsc::channel(8);
-        let (requests, _) = mpsc::channel(1);
+        let (requests, mut orders) = mpsc::channel(1);
         let (wishes, _) = mpsc::channel(1);
         let (reports, _) = mpsc::channel(1);
         let (_, interfaces) = watch::channel(Vec::new());
         let (lines, _) = broadcast::channel(1);
+        let folder = tempfile::tempdir().unwrap();
+        let (_, loaded) = watch::channel(0);
         let sources = Sources {
             events,
             requests,
@@ -69,14 +84,19 @@ impl Daemon {
             failovers: watch::channel(crate::fos::Report::default()).1,
             journal: Journal::default(),
             measured: Arc::default(),
+            desk: Desk::new(&folder.path().join("lvs.cf"), loaded),
         };
-        let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("lb.sock")).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, routes(sources.clone()), LIMITS, Peer::of));
         tasks.spawn(async move {
             while let Some(event) = queue.recv().await {
                 answer(event);
+            }
+        });
+        tasks.spawn(async move {
+            while let Some(request) = orders.recv().await {
+                obey(request);
             }
         });
         Self {
@@ -86,7 +106,7 @@ impl Daemon {
         }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("lb.sock")
     }
 
@@ -116,7 +136,7 @@ async fn is_let_go(stream: &mut UnixStream) -> bool {
 }
 
 /// Nobody answers.
-fn nobody(_: Event) {}
+pub(crate) fn nobody(_: Event) {}
 
 fn counts(connections: u64) -> Value {
     json!({"connections": connections, "packets_in": 5, "packets_out": 6, "bytes_in": 7, "bytes_out": 8})
@@ -208,7 +228,7 @@ async fn what_is_answered_is_described_and_what_is_described_is_answered() {
     assert_eq!(known, named);
     for (path, methods) in described {
         for method in ["get", "post", "put", "delete", "patch"] {
-            let question = path.replace("{file}", "ip_vs");
+            let question = path.replace("{file}", "ip_vs").replace("{number}", "1");
             let answer = daemon.ask(&method.to_uppercase(), &question).await;
             let is_refused = answer.starts_with("HTTP/1.1 405");
             let is_described = methods.get(method).is_some();

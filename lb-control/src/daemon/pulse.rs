@@ -32,7 +32,8 @@ use crate::{
     config::Loaded,
     control::{
         change::{Change, Changes, Made, Refused, Why},
-        order::{Order, Unknown},
+        configuration::Desk,
+        order::{Order, Unknown, Verb},
         request::{Comparison, Failover, Reloaded, Request},
         server::{Socket, Sources, serve_metrics},
     },
@@ -79,6 +80,8 @@ pub(super) struct Pulse {
     reader: Reader,
     /// What lvs.cf says.
     file: Site,
+    /// What the bytes of that come down to.
+    loaded_digest: watch::Sender<u64>,
     /// What commands say besides.
     kept: Kept,
     /// What is served: both together.
@@ -132,6 +135,7 @@ impl Pulse {
         links: &Links,
     ) -> anyhow::Result<Self> {
         let setup = pair::setup(&loaded)?;
+        let loaded_digest = watch::Sender::new(loaded.digest);
         let file = loaded.site;
         let mut kept = Kept::open(&options.changes, pins.exist());
         let mut changes = kept.changes.clone();
@@ -198,6 +202,7 @@ impl Pulse {
             sync: connections.shown(),
             journal: journal.clone(),
             measured: Arc::default(),
+            desk: Desk::new(&options.config, loaded_digest.subscribe()),
         };
         let mut commands = JoinSet::new();
         if let Some(listener) = metrics {
@@ -210,6 +215,7 @@ impl Pulse {
             options,
             reader,
             file,
+            loaded_digest,
             kept,
             site: Site::default(),
             journal,
@@ -372,10 +378,18 @@ impl Pulse {
                 reply,
             } => drop(reply.send(self.reload(discard, &who).await)),
             Request::Failover { asked, who, reply } => self.fail_over(asked, who, reply),
-            Request::Compare(reply) => {
-                let compared = self.compare().await;
+            Request::Compare { site, reply } => {
+                let compared = match site {
+                    Some(site) => Ok(self.compare_with(*site, Vec::new())),
+                    None => self.compare().await,
+                };
                 drop(reply.send(compared.map_err(|error| format!("{error:#}"))));
             }
+            Request::Target {
+                service,
+                server,
+                reply,
+            } => drop(reply.send(self.target(&service, &server))),
         }
     }
 
@@ -513,6 +527,7 @@ impl Pulse {
         let Loaded {
             mut site,
             global,
+            digest,
             warnings,
             ..
         } = loaded;
@@ -544,24 +559,43 @@ impl Pulse {
         self.connections
             .amend(&global, &self.setup, &self.site.sync_daemons);
         self.file = site;
+        self.loaded_digest.send_replace(digest);
         self.kept.set(changes, &self.site);
         Ok((changed, warnings))
     }
 
     /// What a reload would change, and what commands have changed.
     async fn compare(&self) -> anyhow::Result<Comparison> {
-        let Loaded {
-            mut site, warnings, ..
-        } = load(&self.options.config, &self.reader).await?;
+        let Loaded { site, warnings, .. } = load(&self.options.config, &self.reader).await?;
+        Ok(self.compare_with(site, warnings))
+    }
+
+    /// The same if lvs.cf meant this.
+    fn compare_with(&self, mut site: Site, warnings: Vec<String>) -> Comparison {
         turnover(&self.file.services, &mut site.services);
         let mut changes = self.kept.changes.clone();
         changes.settle(&site);
-        Ok(Comparison {
+        Comparison {
             file: self.options.config.display().to_string(),
             reload: differences(&self.site, &changes.apply(&site)),
             commands: differences(&self.file, &self.site),
             warnings,
-        })
+        }
+    }
+
+    /// How a real server is checked, if it is.
+    fn target(&self, service: &str, server: &str) -> Result<Option<Target>, Unknown> {
+        let asked = Order {
+            verb: Verb::Auto,
+            service: service.to_owned(),
+            server: server.to_owned(),
+            deadline: None,
+        };
+        let (service, server) = asked.find(&self.site)?;
+        let mut services = self.site.services.iter();
+        let found = services.find(|one| one.key == service);
+        let targets = found.map(|one| targets_of(one)).unwrap_or_default();
+        Ok(targets.into_iter().find(|one| one.server == server))
     }
 
     /// The program also has to be where the real servers are, for their replies.

@@ -12,7 +12,7 @@ const DAY: i64 = 86_400;
 
 /// How many whole days a certificate is still good; negative if it is not any more. `None` if it cannot
 /// be read. `now` is the time since 1970.
-pub(super) fn days_left(certificate: &[u8], now: Duration) -> Option<i64> {
+pub(crate) fn days_left(certificate: &[u8], now: Duration) -> Option<i64> {
     let left = ends(certificate)?.checked_sub(i64::try_from(now.as_secs()).ok()?)?;
     Some(left.div_euclid(DAY))
 }

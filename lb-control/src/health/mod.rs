@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use crate::model::{Probe, Protocol, ServiceId};
 
 pub mod agent;
-mod certificate;
+pub(crate) mod certificate;
 pub mod check;
 mod dns;
 mod failure;
@@ -36,6 +36,7 @@ pub mod replies;
 mod runner;
 mod sctp;
 mod tls;
+pub mod trial;
 mod visit;
 pub mod weighing;
 pub mod witness;
@@ -44,6 +45,7 @@ pub use failure::{Failure, Step, quoted};
 pub use machine::{Health, LastFailure, Nanny, State, Timing};
 pub use probe::{probe_once, probe_told};
 pub use runner::{Handle, Status, Watch};
+pub(crate) use tls::of_anybody;
 
 /// One real server of one virtual service, and how to find out whether it is well.
 #[derive(Debug, Clone, PartialEq)]

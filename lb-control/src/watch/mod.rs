@@ -9,8 +9,8 @@
 //! Only this file and `screen` know the daemon, the terminal and the clock.
 
 pub mod model;
-mod rates;
-mod rows;
+pub(crate) mod rates;
+pub(crate) mod rows;
 mod screen;
 mod view;
 

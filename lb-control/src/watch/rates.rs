@@ -9,15 +9,15 @@ use crate::{
 
 /// What was counted, or what of it comes in a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) connections: u64,
-    pub(super) packets: u64,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
+pub(crate) struct Counts {
+    pub(crate) connections: u64,
+    pub(crate) packets: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
 }
 
 impl Counts {
-    fn of_service(service: &ServiceStatus) -> Self {
+    pub(crate) fn of_service(service: &ServiceStatus) -> Self {
         Self {
             connections: service.connections,
             packets: service.packets_in.saturating_add(service.packets_out),
@@ -35,7 +35,7 @@ impl Counts {
         }
     }
 
-    pub(super) fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             connections: self.connections.saturating_add(other.connections),
             packets: self.packets.saturating_add(other.packets),
@@ -60,11 +60,11 @@ impl Counts {
 }
 
 /// What is counted: for a service, and for each of its servers.
-pub(super) type Key = (ServiceId, Option<SocketAddr>);
+pub(crate) type Key = (ServiceId, Option<SocketAddr>);
 
 /// What comes in a second.
-#[derive(Debug, Default)]
-pub(super) struct Rates {
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Rates {
     counted: HashMap<Key, Counts>,
     at: Option<Duration>,
     rates: HashMap<Key, Counts>,
@@ -72,7 +72,7 @@ pub(super) struct Rates {
 
 impl Rates {
     /// Takes in an answer of the time `at`.
-    pub(super) fn add(&mut self, report: &StatusReport, at: Duration) {
+    pub(crate) fn add(&mut self, report: &StatusReport, at: Duration) {
         let counted: HashMap<_, _> = report
             .services
             .iter()
@@ -101,16 +101,16 @@ impl Rates {
     }
 
     /// The daemon is gone: what comes next is not compared with what was before.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    pub(super) fn of(&self, key: &Key) -> Option<Counts> {
+    pub(crate) fn of(&self, key: &Key) -> Option<Counts> {
         self.rates.get(key).copied()
     }
 
     /// Of all services together.
-    pub(super) fn sum(&self) -> Option<Counts> {
+    pub(crate) fn sum(&self) -> Option<Counts> {
         self.rates
             .iter()
             .filter(|((_, server), _)| server.is_none())

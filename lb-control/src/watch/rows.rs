@@ -62,7 +62,7 @@ impl Row<'_> {
 }
 
 /// Servers of a service that are not as they should be.
-pub(super) fn troubled(service: &ServiceStatus) -> usize {
+pub(crate) fn troubled(service: &ServiceStatus) -> usize {
     let is_troubled = |server: &&ServerStatus| {
         server.unreachable.is_some()
             || matches!(server.state, ServerState::Down | ServerState::Quiesced)
@@ -134,7 +134,7 @@ pub(super) fn rows<'a>(
 }
 
 /// Whether a text of a service or of one of its servers has this in it.
-fn has(service: &ServiceStatus, filter: &str) -> bool {
+pub(crate) fn has(service: &ServiceStatus, filter: &str) -> bool {
     let contains = |text: String| text.to_lowercase().contains(filter);
     contains(service.name.clone())
         || contains(service.service.to_string())

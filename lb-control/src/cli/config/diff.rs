@@ -4,7 +4,7 @@ use std::io::Write;
 
 use similar::TextDiff;
 
-use crate::config::directives::{GLOBALS, Kind};
+use crate::config::secrets::veiled_line;
 
 /// Writes how two texts differ, as `diff -u` does. Secrets are asterisks.
 pub(super) fn write(
@@ -34,17 +34,11 @@ fn lines(bytes: &[u8]) -> String {
 
 /// A line without what is secret, and without what a terminal would obey.
 fn shown(line: &str) -> String {
-    let mut secrets = GLOBALS
-        .iter()
-        .filter(|entry| matches!(entry.kind, Kind::Secret | Kind::Keys));
-    let open = secrets.find_map(|entry| Some(line.find(entry.name)? + entry.name.len()));
-    let mask = |(at, c): (usize, char)| match c {
+    let visible = |c: char| match c {
         c if c.is_control() && c != '\t' => '\u{fffd}',
-        ' ' | '\t' | '=' | '"' | '\'' => c,
-        c if open.is_none_or(|open| at < open) => c,
-        _ => '*',
+        c => c,
     };
-    line.char_indices().map(mask).collect()
+    veiled_line(line).chars().map(visible).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,167 @@
+//! A real server: how it is written, and what an operator may do with it.
+
+use std::net::SocketAddr;
+
+use axum::{response::Response, routing::post};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::super::{
+    form::Form,
+    problem::Problem,
+    role::Role,
+    router::Page,
+    visit::{Visit, own_path},
+    words,
+};
+use crate::{
+    control::{
+        client,
+        order::{Order, Verb},
+    },
+    status::{ServerState, ServerStatus, ServiceStatus},
+};
+
+pub(in crate::web) fn pages() -> Vec<Page> {
+    vec![Page::new("/server", post(order)).written_by(Role::Operator)]
+}
+
+/// Whether it gets connections; while it drains, how far it is.
+pub(super) fn state(server: &ServerStatus) -> Markup {
+    html! {
+        (words::state(server.state))
+        @if let (Some(open), Some(left)) = (server.open, server.seconds_left) {
+            " " small class="soft" { (open) " left, " (words::span(left)) " at most" }
+        } @else if let Some(said) = &server.overridden {
+            @if said != server.state.word() { " " small class="soft" { "by order: " (said) } }
+            @else { " " small class="soft" { "by order" } }
+        }
+        @if let Some(held) = server.held_seconds {
+            " " small class="soft" { "held back for " (words::span(held)) }
+        }
+        @if server.local { " " small class="soft" { "local" } }
+    }
+}
+
+pub(super) fn weight(server: &ServerStatus) -> Markup {
+    html! {
+        (server.effective_weight)
+        @if server.effective_weight != server.weight { small class="soft" { " of " (server.weight) } }
+    }
+}
+
+/// Why it gets none, if it ought to.
+pub(super) fn trouble(server: &ServerStatus) -> Option<Markup> {
+    let is_well = matches!(
+        server.state,
+        ServerState::Up | ServerState::Draining | ServerState::Drained
+    );
+    if is_well && server.unreachable.is_none() {
+        return None;
+    }
+    match (&server.unreachable, &server.last_error) {
+        (Some(why), _) => Some(html! { (why) }),
+        (None, Some(why)) => Some(html! {
+            (why)
+            @if let Some(at) = server.last_error_time { " " small class="soft" { "at " (words::time(at)) } }
+        }),
+        (None, None) => None,
+    }
+}
+
+/// The buttons of an operator: those that make a difference now.
+pub(super) fn actions(
+    visit: &Visit,
+    service: &ServiceStatus,
+    server: &ServerStatus,
+    back: &str,
+) -> Markup {
+    let verbs: &[Verb] = match server.overridden.as_deref() {
+        Some("drain") => &[Verb::Auto, Verb::Down],
+        Some("down") => &[Verb::Auto, Verb::Up],
+        Some(_) => &[Verb::Auto, Verb::Drain],
+        None if server.state == ServerState::Up => &[Verb::Drain, Verb::Down],
+        None => &[Verb::Up, Verb::Down],
+    };
+    html! { (buttons(visit, service, server, back, verbs, None)) }
+}
+
+/// A form with a button for each verb.
+pub(super) fn buttons(
+    visit: &Visit,
+    service: &ServiceStatus,
+    server: &ServerStatus,
+    back: &str,
+    verbs: &[Verb],
+    deadline: Option<&Markup>,
+) -> Markup {
+    let socket = SocketAddr::new(server.address, server.port);
+    html! {
+        form method="post" action="/server" class="order" {
+            (visit.token())
+            input type="hidden" name="service" value=(service.service);
+            input type="hidden" name="server" value=(socket);
+            input type="hidden" name="back" value=(back);
+            @if let Some(deadline) = deadline { (deadline) }
+            @for verb in verbs {
+                button type="submit" name="verb" value=(verb) class="small"
+                    aria-label={ (name(*verb)) " " (server.name) " " (socket) }
+                    title=(meaning(*verb))
+                    data-confirm=[(*verb == Verb::Down).then(|| format!("Take {} out at once? Its connections end.", server.name))]
+                    { (name(*verb)) }
+            }
+        }
+    }
+}
+
+const fn name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Drain => "Drain",
+        Verb::Up => "Up",
+        Verb::Down => "Down",
+        Verb::Auto => "Auto",
+    }
+}
+
+pub(super) const fn meaning(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Drain => "It gets nothing new and leaves when it has finished",
+        Verb::Up => "It gets connections, whatever its checks say",
+        Verb::Down => "It leaves at once, and its connections end",
+        Verb::Auto => "Its checks decide again",
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Said {
+    verb: Verb,
+    service: String,
+    server: String,
+    #[serde(default)]
+    deadline: String,
+    back: Option<String>,
+}
+
+async fn order(visit: Visit, Form(said): Form<Said>) -> Result<Response, Problem> {
+    let deadline = match said.deadline.trim() {
+        "" => None,
+        text => {
+            let wrong = |_| Problem::unclear("the deadline is a whole number of seconds");
+            Some(text.parse().map_err(wrong)?)
+        }
+    };
+    let order = Order {
+        verb: said.verb,
+        service: said.service,
+        server: said.server,
+        deadline,
+    };
+    let answer = client::order(visit.daemon(), &order).await;
+    let what = format!("{} {} of {}", order.verb, order.server, order.service);
+    match answer {
+        Ok(text) => visit.done(&what, Ok(&text)),
+        Err(error) => visit.done(&what, Err(&format!("{error:#}"))),
+    }
+    visit.app.live.refresh().await;
+    Ok(visit.go(own_path(said.back.as_deref())))
+}
