@@ -17,6 +17,7 @@ pub mod directives;
 pub mod document;
 pub mod edit;
 pub mod excerpt;
+mod failovers;
 pub mod format;
 mod forwarding;
 mod global;

@@ -10,14 +10,13 @@ use std::{
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
-use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use super::{
     Options, Reader, Signals,
@@ -25,7 +24,9 @@ use super::{
     connections::{self, Connections},
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
-    load, pair, secret,
+    load,
+    manager::{Manager, Phase},
+    pair, secret,
 };
 use crate::{
     config::Loaded,
@@ -45,6 +46,7 @@ use crate::{
     difference::{Difference, differences},
     event::Event,
     floating::{Floating, Wish},
+    fos,
     health::{self, Health, Target, Watch},
     heartbeat::{
         machine::{Refused as Refusal, Role},
@@ -88,10 +90,12 @@ pub(super) struct Pulse {
     program: Program,
     interfaces: Interfaces,
     floating: Floating,
+    failovers: fos::Handle,
     /// Who says whether this node is active.
     pair: runner::Handle,
     state: watch::Receiver<PairState>,
     setup: Setup,
+    manager: Manager,
     connections: Connections,
     events: mpsc::Sender<Event>,
     ways: mpsc::Receiver<Resolved>,
@@ -130,7 +134,7 @@ impl Pulse {
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
-        let setup = pair::setup(&loaded.global, loaded.digest)?;
+        let setup = pair::setup(&loaded)?;
         let loaded_digest = watch::Sender::new(loaded.digest);
         let file = loaded.site;
         let mut kept = Kept::open(&options.changes, pins.exist());
@@ -164,7 +168,7 @@ impl Pulse {
         // The data plane knows whether it may steer before the first packet comes.
         let keeper = pair::keeper(pins)?;
         let is_forced = options.force_active;
-        let (pair, floating) =
+        let (pair, floating, failovers) =
             runner::start(setup.clone(), is_forced, keeper, journal.clone()).await?;
         floating.wish(Wish::Commands(pair::hooks(&loaded.global)));
         let state = pair.state();
@@ -194,6 +198,7 @@ impl Pulse {
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
             pair: pair.state(),
+            failovers: failovers.report(),
             sync: connections.shown(),
             journal: journal.clone(),
             measured: Arc::default(),
@@ -217,9 +222,11 @@ impl Pulse {
             program,
             interfaces,
             floating,
+            failovers,
             pair,
             state,
             setup,
+            manager: Manager::of_this_daemon(),
             connections,
             events,
             ways,
@@ -246,7 +253,8 @@ impl Pulse {
         let role = pulse.role();
         let text = format!("STARTING PULSE: {}", role.name());
         pulse.journal.tell(Kind::Started, About::ALL, text);
-        notify(&[NotifyState::Ready, NotifyState::Status(role.name())]);
+        pulse.manager.status(role.name());
+        pulse.manager.phase(Phase::Ready);
         Ok(pulse)
     }
 
@@ -270,6 +278,7 @@ impl Pulse {
         // The addresses are what the kernel may refuse, so they come first.
         let kept = self.floating.keep(site.addresses.clone()).await;
         kept.map_err(anyhow::Error::msg)?;
+        self.failovers.amend(site.failovers.clone());
         self.serve(site).await
     }
 
@@ -314,7 +323,7 @@ impl Pulse {
                     let role = self.state.borrow_and_update().role;
                     // Whatever else changes there, the service manager is told of nothing more.
                     if std::mem::replace(&mut told, role) != role {
-                        notify(&[NotifyState::Status(role.name())]);
+                        self.manager.status(role.name());
                     }
                 }
                 _ = looks.tick() => {
@@ -393,7 +402,7 @@ impl Pulse {
     ) {
         let (pair, mut state, journal) =
             (self.pair.clone(), self.state.clone(), self.journal.clone());
-        let patience = self.setup.rules.deadtime * 2;
+        let patience = self.setup.rules.deadtime * 2 + self.setup.rules.letting_go;
         tokio::spawn(async move {
             let done = match back_within_ms.map(Duration::from_millis) {
                 Some(time) => pair.back_within(time).await.map(|()| {
@@ -488,10 +497,7 @@ impl Pulse {
     /// lvs.cf is read again, and changes by command are forgotten if that is asked for. One that is not fit to
     /// be used changes nothing.
     async fn reload(&mut self, discard: bool, who: &str) -> Result<Reloaded, String> {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
+        self.manager.phase(Phase::Reloading);
         let file = self.options.config.display().to_string();
         let about = About::ALL.by(who);
         let reloaded = match self.reloaded(discard).await {
@@ -511,17 +517,20 @@ impl Pulse {
                 Err(text)
             }
         };
-        notify(&[NotifyState::Ready]);
+        self.manager.phase(Phase::Ready);
         reloaded
     }
 
     async fn reloaded(&mut self, discard: bool) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
+        let loaded = load(&self.options.config, &self.reader).await?;
+        let setup = pair::setup(&loaded)?;
         let Loaded {
             mut site,
             global,
             digest,
             warnings,
-        } = load(&self.options.config, &self.reader).await?;
+            ..
+        } = loaded;
         // What has not changed is known by being the same, from here on.
         turnover(&self.file.services, &mut site.services);
         let links = Links::read().await?;
@@ -538,7 +547,6 @@ impl Pulse {
         changes.settle(&site);
         let effective = changes.apply(&site);
         let changed = differences(&self.site, &effective);
-        let setup = pair::setup(&global, digest)?;
         let amended = self.pair.amend(setup.clone()).await;
         amended.map_err(anyhow::Error::msg)?;
         if let Err(error) = self.configure(effective).await {
@@ -643,7 +651,7 @@ impl Pulse {
 
     /// Takes off what was put on the machine. The data plane stays.
     pub(super) async fn stop(&mut self) {
-        notify(&[NotifyState::Stopping]);
+        self.manager.phase(Phase::Stopping);
         if let Err(error) = self.program.end_log() {
             error!("{error:#}");
         }
@@ -651,6 +659,7 @@ impl Pulse {
         self.connections.stop();
         // With it goes the socket.
         self.commands.shutdown().await;
+        self.manager.last_words();
     }
 }
 
@@ -760,11 +769,4 @@ fn targets_that_differ(turnover: &Turnover) -> BTreeMap<ServiceId, Vec<Target>> 
     let gone = turnover.gone.iter().map(|it| (it.key, Vec::new()));
     let come = turnover.come.iter().map(|it| (it.key, targets_of(it)));
     gone.chain(come).collect()
-}
-
-/// Tells systemd. Without it there is nobody to tell.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd was not told");
-    }
 }
