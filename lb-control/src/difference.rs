@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 
 use crate::{
     model::{
-        Check, Expect, FloatingAddress, Forwarding, Greeting, Grpc, Http, Persistence, Probe,
-        Question, RealServer, Settings, Site, Timeouts, Tls, Tunnel, VirtualService,
+        Check, Expect, FailoverService, FloatingAddress, Forwarding, Greeting, Grpc, Http,
+        Persistence, Probe, Question, RealServer, Settings, Site, Timeouts, Tls, Tunnel,
+        VirtualService,
     },
     sync::ipvs::daemon::{SyncDaemon, SyncDaemons, SyncRole},
 };
@@ -22,7 +23,7 @@ use crate::{
 pub struct Difference {
     /// Whether it came, went, or became different.
     pub kind: Kind,
-    /// What it is: `service`, `server`, `address`, `settings` or `sync daemon`.
+    /// What it is: `service`, `server`, `address`, `failover`, `settings` or `sync daemon`.
     pub what: What,
     /// The service, or for a server the service that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,8 @@ pub enum What {
     Server,
     /// A floating address.
     Address,
+    /// A failover service.
+    Failover,
     /// What holds for all.
     Settings,
     /// Who tells or hears of connections in the language of IPVS.
@@ -82,6 +85,7 @@ pub fn differences(before: &Site, after: &Site) -> Vec<Difference> {
     settings(before, after, &mut found);
     sync_daemons(&before.sync_daemons, &after.sync_daemons, &mut found);
     addresses(&before.addresses, &after.addresses, &mut found);
+    failovers(&before.failovers, &after.failovers, &mut found);
     let known: HashMap<_, _> = before
         .services
         .iter()
@@ -193,6 +197,65 @@ fn addresses(before: &[FloatingAddress], after: &[FloatingAddress], found: &mut 
     for address in after.iter().filter(|one| !known.contains(one)) {
         tell(address, Kind::Added);
     }
+}
+
+fn failovers(
+    before: &[Arc<FailoverService>],
+    after: &[Arc<FailoverService>],
+    found: &mut Vec<Difference>,
+) {
+    let mut tell = |service: &FailoverService, kind, terms| {
+        found.push(Difference {
+            kind,
+            what: What::Failover,
+            service: None,
+            name: format!("{} ({})", service.name, service.id()),
+            terms,
+        });
+    };
+    let of = |list: &[Arc<FailoverService>], service: &FailoverService| {
+        let is_same =
+            |one: &&Arc<FailoverService>| (&one.name, one.id()) == (&service.name, service.id());
+        list.iter().find(is_same).map(Arc::clone)
+    };
+    for service in before.iter().filter(|one| of(after, one).is_none()) {
+        tell(service, Kind::Removed, Vec::new());
+    }
+    for service in after {
+        match of(before, service) {
+            None => tell(service, Kind::Added, said(failover_terms(service))),
+            Some(known) => {
+                let terms = changed(failover_terms(&known), failover_terms(service));
+                if !terms.is_empty() {
+                    tell(service, Kind::Changed, terms);
+                }
+            }
+        }
+    }
+}
+
+fn failover_terms(service: &FailoverService) -> Vec<Said> {
+    let FailoverService {
+        name: _,
+        address: _,
+        protocol: _,
+        start,
+        stop,
+        limit,
+        check_port,
+        check_protocol,
+        probe,
+        held,
+    } = service;
+    vec![
+        ("start_cmd", start.join(" ")),
+        ("stop_cmd", stop.join(" ")),
+        ("command_timeout", format!("{limit:?}")),
+        ("check port", check_port.to_string()),
+        ("check protocol", check_protocol.to_string()),
+        ("check", check(probe)),
+        ("held", format!("{held:?}")),
+    ]
 }
 
 fn settings(before: &Site, after: &Site, found: &mut Vec<Difference>) {
@@ -586,6 +649,7 @@ impl fmt::Display for Difference {
             (What::Server, Some(service)) => write!(f, "server {} of {service}", self.name)?,
             (What::Service | What::Server, None) => write!(f, "{}", self.name)?,
             (What::Address, _) => write!(f, "address {}", self.name)?,
+            (What::Failover, _) => write!(f, "failover {}", self.name)?,
             (What::Settings, _) => write!(f, "{}", self.name)?,
             (What::SyncDaemon, _) => write!(f, "sync daemon {}", self.name)?,
         }

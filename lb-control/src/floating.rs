@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashSet,
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,14 +11,13 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncReadExt,
-    process::Command,
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{interval, timeout},
+    time::interval,
 };
 
 use crate::{
+    errand,
     heartbeat::{lease::Lease, runner, wire::nanoseconds},
     journal::{About, Journal, Kind},
     model::FloatingAddress,
@@ -31,9 +29,6 @@ use crate::{
 
 /// When what the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// So much of what a command says is told.
-const OUTPUT: u64 = 4096;
 
 /// What is to become of the addresses.
 #[derive(Debug)]
@@ -48,6 +43,8 @@ pub enum Wish {
     Keep(Vec<FloatingAddress>, oneshot::Sender<Result<(), String>>),
     /// These programs run when the part changes.
     Commands(Hooks),
+    /// Tell when all that was wished before has been done.
+    Done(oneshot::Sender<()>),
 }
 
 /// Programs that run when a node becomes active, or no longer is.
@@ -226,6 +223,11 @@ impl Kept {
                 self.commands = commands;
                 false
             }
+            Wish::Done(reply) => {
+                // Whoever waited may be gone.
+                let _ = reply.send(());
+                false
+            }
             Wish::Keep(addresses, reply) => {
                 let kept = self.keep(addresses).await;
                 // Whoever wished may be gone.
@@ -333,74 +335,10 @@ impl Kept {
 async fn run_hooks(mut orders: mpsc::UnboundedReceiver<(Vec<String>, Duration)>, journal: Journal) {
     while let Some((command, limit)) = orders.recv().await {
         let name = command.join(" ");
-        let text = match run_hook(&command, limit).await {
+        let text = match errand::run(&command, limit).await {
             Ok(text) => format!("{name}: {text}"),
             Err(text) => format!("{name} failed: {text}"),
         };
         journal.tell(Kind::Command, About::ALL, text);
-    }
-}
-
-async fn run_hook(command: &[String], limit: Duration) -> Result<String, String> {
-    let (program, arguments) = command.split_first().ok_or("there is no program")?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let ended = timeout(limit, async {
-        // What is above the limit is read too, or the program would wait for a reader.
-        let (out, err) = tokio::join!(said(out), said(err));
-        (child.wait().await, out + &err)
-    });
-    let Ok((status, said)) = ended.await else {
-        return Err(format!("it was ended after {} s", limit.as_secs_f64()));
-    };
-    let status = status.map_err(|error| error.to_string())?;
-    let said = said.trim().replace('\n', "; ");
-    let text = match said.is_empty() {
-        true => status.to_string(),
-        false => format!("{status}: {said}"),
-    };
-    match status.success() {
-        true => Ok(text),
-        false => Err(text),
-    }
-}
-
-async fn said(stream: Option<impl AsyncReadExt + Unpin>) -> String {
-    let Some(mut stream) = stream else {
-        return String::new();
-    };
-    let mut bytes = Vec::new();
-    // A stream that breaks has said what it has said.
-    let _ = (&mut stream).take(OUTPUT).read_to_end(&mut bytes).await;
-    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn programs_are_told_about_and_ended_in_time() {
-        let limit = Duration::from_secs(60);
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let run = |text: &'static str, limit| async move { run_hook(&words(text), limit).await };
-        assert_eq!(
-            run("echo two words", limit).await,
-            Ok("exit status: 0: two words".into())
-        );
-        assert_eq!(run("false", limit).await, Err("exit status: 1".into()));
-        assert!(run("/no/such/program", limit).await.is_err());
-        let late = run("sleep 1000", Duration::from_millis(20)).await;
-        assert_eq!(late, Err("it was ended after 0.02 s".into()));
-        let much = run("head -c 1000000 /dev/zero", limit).await.unwrap();
-        assert!(much.len() < 5_000);
     }
 }

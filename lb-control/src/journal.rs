@@ -62,9 +62,9 @@ pub enum Kind {
     NotAttached,
     /// A virtual address was put on an interface, or taken off.
     Address,
-    /// A real server's check is good.
+    /// A real server's check is good, or a failover service runs.
     ServerUp,
-    /// A real server's check fails.
+    /// A real server's check fails, or a failover service does.
     ServerDown,
     /// An operator says what is to become of a real server.
     Ordered,
@@ -90,7 +90,7 @@ pub enum Kind {
     Standby,
     /// The partner, a path to it, or what keeps this node from being active.
     Pair,
-    /// A program ran that lvs.cf names for a change of part.
+    /// A program ran that lvs.cf names for a change of part, or for a failover service.
     Command,
     /// Something that is wanted cannot be done now; it is tried again.
     Trouble,

@@ -25,6 +25,8 @@ use crate::sync::ipvs::daemon::SyncDaemons;
 pub struct Site {
     /// The virtual services that are switched on, in the order of the file.
     pub services: Vec<Arc<VirtualService>>,
+    /// The failover services that are switched on, in the order of the file; none unless `service = fos`.
+    pub failovers: Vec<Arc<FailoverService>>,
     /// The floating addresses that the active director holds, each once.
     pub addresses: Vec<FloatingAddress>,
     /// How long a silent connection is remembered.
@@ -690,6 +692,43 @@ impl RealServer {
             upper: 0,
             lower: 0,
             origin: Origin::File,
+        }
+    }
+}
+
+/// One `failover` block: a service of the directors themselves, which runs on the active one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailoverService {
+    /// The name of the block.
+    pub name: String,
+    /// Where clients reach it.
+    pub address: SocketAddr,
+    /// By which protocol.
+    pub protocol: Protocol,
+    /// The program that starts it, and its arguments; none if that is empty.
+    pub start: Vec<String>,
+    /// The same to stop it.
+    pub stop: Vec<String>,
+    /// How long each of them may take.
+    pub limit: Duration,
+    /// At which port it is checked.
+    pub check_port: u16,
+    /// By which protocol.
+    pub check_protocol: Protocol,
+    /// How it is checked.
+    pub probe: Probe,
+    /// For how long a node where it failed is not to take over from a partner that is heard.
+    pub held: Duration,
+}
+
+impl FailoverService {
+    /// What it is known by to people.
+    #[must_use]
+    pub fn id(&self) -> ServiceAddress {
+        ServiceAddress {
+            address: self.address.ip(),
+            port: self.address.port(),
+            protocol: self.protocol,
         }
     }
 }

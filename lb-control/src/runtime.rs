@@ -114,6 +114,7 @@ impl RuntimeChanges {
         services.extend(own.into_iter().map(|(_, service)| service));
         Site {
             services,
+            failovers: file.failovers.clone(),
             timeouts: self.timeouts.apply(file.timeouts),
             addresses: file.addresses.clone(),
             settings: file.settings.clone(),

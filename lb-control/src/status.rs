@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod connections;
+pub mod failover;
 pub mod measured;
 pub mod pair;
 pub mod table;
@@ -51,6 +52,9 @@ pub struct StatusReport {
     pub interfaces: Vec<InterfaceStatus>,
     /// The virtual services, in the order of lvs.cf.
     pub services: Vec<ServiceStatus>,
+    /// The failover services, in the order of lvs.cf; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failovers: Vec<failover::FailoverStatus>,
     /// Servers that are no longer asked for and finish what they have.
     pub leaving: Vec<LeavingStatus>,
     /// The flow tables.
@@ -345,6 +349,7 @@ pub fn overall<D: Dataplane>(dataplane: &D) -> StatusReport {
         sync: None,
         interfaces: Vec::new(),
         services: Vec::new(),
+        failovers: Vec::new(),
         leaving: Vec::new(),
         flows: FlowStatus {
             ipv4,

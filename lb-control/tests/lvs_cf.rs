@@ -455,7 +455,7 @@ fn what_is_said() {
         // Directives without effect.
         (
             "service = fos",
-            &["1:1 warning: `service` has no effect yet"],
+            &["1:1 warning: no failover block is active"],
         ),
         ("keepalive = 1", &[]),
         (
@@ -468,7 +468,34 @@ fn what_is_said() {
         ),
         (
             "failover f {|active = 1|}",
-            &["1:10 warning: failover `f` has no effect yet"],
+            &["1:10 warning: failover `f` has no effect: `service` is lvs"],
+        ),
+        // Failover services.
+        (
+            "service = fos|failover f {|active = 1|}",
+            &["2:10 error: failover `f` is active and has no address"],
+        ),
+        (
+            "service = fos|failover f {|active = 1|address = 192.0.2.1 eth0:1|vip_nmask = 255.255.255.0|}",
+            &[
+                "2:10 warning: failover `f` has no `start_cmd`",
+                "2:10 warning: failover `f` has no `stop_cmd`",
+            ],
+        ),
+        (
+            "service = fos|network = nat|nat_router = 10.0.0.1 eth1|failover f {|active = 1|address = 192.0.2.1 eth0:1|\
+             port = 0|scheduler = rr|start_cmd = a|stop_cmd = b|server s {|active = 1|}|}|virtual v {|active = 1|}",
+            &[
+                "3:14 warning: `nat_router` is ignored",
+                "7:8 error: a failover service has one port",
+                "8:13 warning: `scheduler` has no effect in a failover block",
+                "11:8 warning: servers of a failover block have no effect",
+                "15:9 warning: virtual `v` has no effect: `service` is fos",
+            ],
+        ),
+        (
+            "virtual v {|active = 1|address = 192.0.2.1 eth0:1|start_cmd = a|server s {|active = 1|address = 10.0.0.1|weight = 1|}|}",
+            &["4:13 warning: `start_cmd` has no effect in a virtual block"],
         ),
         (
             "virtual v {|persistent = 300|pmask = x|load_monitor = rup|}",
@@ -1621,7 +1648,6 @@ fn markdown<K>(table: &[Entry<K>]) -> String {
         let effect = match entry.effect {
             Effect::Works if entry.extension => "yes; ours".to_owned(),
             Effect::Works => "yes".to_owned(),
-            Effect::NotYet { instead, .. } => format!("not yet: {instead}"),
             Effect::Never { because, .. } => format!("none: {because}"),
             Effect::Note => "none: a note for tools".to_owned(),
         };

@@ -12,10 +12,21 @@ pub struct Status {
     pub role: String,
     /// The routing table.
     pub services: Vec<ServiceStatus>,
+    /// The failover services.
+    pub failovers: Vec<FailoverStatus>,
     /// Servers that are no longer asked for and finish what they have.
     pub leaving: Vec<LeavingStatus>,
     /// How many flows there are.
     pub flows: Flows,
+}
+
+/// A failover service.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct FailoverStatus {
+    /// `running`, `stopped` and so on.
+    pub state: String,
+    /// How often it was started.
+    pub starts: u64,
 }
 
 /// A server that finishes what it has.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     path::Path,
     thread,
     time::Duration,
@@ -109,10 +109,15 @@ fn survives(
             let mut pair = pair(lab, lb, *method)?;
             let clients = Clients::start(&pair)?;
             await_known(&pair, &clients.addresses()?)?;
+            if *method == Method::Nat {
+                await_way(&pair, FAMILY.client())?;
+            }
             happens(&mut pair)?;
             pair.await_active(1)?;
             clients.go_on().with_context(|| method.to_string())?;
             pair.all_answered(FAMILY, 40)?;
+            let drops = pair.directors[1].lb(["drops"])?;
+            ensure!(!drops.contains("next-hop-unknown"), "{drops}");
             ensure!(
                 pair.neighbour_of_client(FAMILY)? == 1,
                 "the client asks the other"
@@ -136,6 +141,15 @@ fn await_known(pair: &Pair, clients: &[SocketAddr]) -> Result<()> {
         let known = pair.directors[1].lb(["connections"])?;
         let is_known = |client: &SocketAddr| known.contains(&format!(" {client} "));
         Ok(clients.iter().all(is_known).then_some(()))
+    })
+}
+
+/// Waits until the kernel of the second director, which has never sent this client anything, knows the way to it.
+fn await_way(pair: &Pair, client: IpAddr) -> Result<()> {
+    wait::until("the backup knows the client's neighbour", LIMIT, || {
+        let client = client.to_string();
+        let shown = pair.network.routers[1].run("ip", ["neighbour", "show", &client])?;
+        Ok(shown.contains("lladdr").then_some(()))
     })
 }
 

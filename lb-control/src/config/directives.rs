@@ -111,13 +111,6 @@ impl Kind {
 pub enum Effect {
     /// It does what it says.
     Works,
-    /// It is read and checked; until it works, this happens instead.
-    NotYet {
-        /// What happens instead.
-        instead: &'static str,
-        /// Values besides the default that ask for just that, and so need no warning.
-        harmless: &'static [&'static str],
-    },
     /// It will never do anything, for this reason.
     Never {
         /// Why not.
@@ -127,13 +120,6 @@ pub enum Effect {
     },
     /// A note of people and tools to each other; Piranha's daemons did not look at it either.
     Note,
-}
-
-const fn not_yet(instead: &'static str) -> Effect {
-    Effect::NotYet {
-        instead,
-        harmless: &[],
-    }
 }
 
 const fn never(because: &'static str) -> Effect {
@@ -193,7 +179,6 @@ use Kind::{
 };
 
 const NO_SHARED_DISK: Effect = never("shared SCSI disks are not supported");
-const NO_FAILOVER: Effect = not_yet("`failover` blocks are not carried out");
 
 /// The schedulers of Piranha, then those that IPVS has besides.
 const SCHEDULERS: &[&str] = &[
@@ -253,8 +238,7 @@ table! {
     HeartbeatPort "heartbeat_port" Port, "539", Works, "UDP port of the heartbeat.";
     Keepalive "keepalive" Time, "2", Works, "Time between two heartbeats. If neither this nor `deadtime` is written and `heartbeat_format` is `own`: 200ms.";
     Deadtime "deadtime" Time, "5", Works, "Silence after which the partner is dead. If neither this nor `keepalive` is written and `heartbeat_format` is `own`: 700ms.";
-    Service "service" Choice(&["lvs", "fos"]), "lvs", not_yet("with `fos` no service runs: `virtual` blocks are not live and `failover` blocks are not carried out"),
-        "Which blocks are live: `virtual` (lvs) or `failover` (fos).";
+    Service "service" Choice(&["lvs", "fos"]), "lvs", Works, "Which blocks are live: `virtual` (lvs), or `failover` (fos): services that run on the active director itself.";
     Network "network" Choice(&["nat", "direct", "tunnel"]), "nat", Works, "How packets reach the real servers of all services.";
     NatRouter "nat_router" HostAndDevice, "", Works, "Floating address that is the real servers' gateway; only with `network = nat`.";
     NatNmask "nat_nmask" Mask, "0.0.0.0", Works, "Netmask of `nat_router`; without it /32.";
@@ -266,7 +250,7 @@ table! {
     TcpfinTimeout "tcpfin_timeout" Time, "0", Works, "The same in the state FIN_WAIT; 0 means 120. After both FINs it is TIME_WAIT, always 120.";
     UdpTimeout "udp_timeout" Time, "0", Works, "The same for UDP; 0 means 300.";
     HardShutdown "hard_shutdown" Boolean, "1",
-        never("nannies are not processes that could die alone"),
+        never("nannies are no processes that could die alone: what breaks one ends the daemon, and the partner takes over, as with 1"),
         "The death of one nanny stops the director.";
     ActiveCmd "active_cmd" Text, "", Works, "Program that runs when the director becomes active, and its arguments; no shell.";
     InactiveCmd "inactive_cmd" Text, "", Works, "The same when it no longer is.";
@@ -294,7 +278,7 @@ table! {
     HeartbeatKeyFile "heartbeat_key_file" Text, "", "File with such keys, a line each, that only its owner may read.";
     HeartbeatAuth "heartbeat_auth" Choice(&["receive", "permissive", "enforce"]), "enforce", "With keys: `enforce` signs and believes signed heartbeats only; `permissive` signs and believes all; `receive` does not sign and believes all.";
     TrackGateway "track_gateway" Host, "0.0.0.0", "A router that has to answer pings: a node that does not hear it does not become active, and gives way to a partner; 0.0.0.0 for none.";
-    CommandTimeout "command_timeout" Time, "10", "How long `active_cmd` and `inactive_cmd` may run before they are ended.";
+    CommandTimeout "command_timeout" Time, "10", "How long `active_cmd`, `inactive_cmd`, and each `start_cmd` and `stop_cmd` may run before they are ended.";
     FlowTable "flow_table" Entries, "", "How many connections each address family's table holds, 64 to 67108864; a masqueraded one takes two places. Without it, what `lb run --flows` says. Read at the start.";
     HalfOpen "half_open" Entries, "", "How many of them may be waiting for the client's handshake or first answer; at most `flow_table`. Read at the start.";
     SyncdPort "syncd_port" Port, "8849", "UDP port by which directors tell each other of their connections.";
@@ -319,12 +303,12 @@ table! {
     UseRegex "use_regex" Boolean, "0", Works, "`expect` is a regular expression.";
     SendProgram "send_program" Text, "", Works, "Program that checks a server; %h and %p are its address and port. Used instead of `send`.";
     Timeout "timeout" Time, "10", Works, "Time between two checks, and the limit of each step of one; 50ms or more.";
-    Reentry "reentry" Time, "180", Works, "How long a failed server must be well to come back; 0 means 180.";
+    Reentry "reentry" Time, "180", Works, "How long a failed server must be well to come back; 0 means 180. Of a failover service: how long the node where it failed is not to take over.";
     QuiesceServer "quiesce_server" Boolean, "0", Works, "A failed server gets weight 0 instead of being removed.";
     LoadMonitor "load_monitor" Text, "", Works, "Program that tells the load of a server: none, rup, ruptime, uptime or another.";
     ClientMonitor "client_monitor" Text, "/usr/sbin/nanny", never("servers are checked by the director itself"), "Program that checks a server in Piranha's place of nanny.";
-    StartCmd "start_cmd" Text, "", NO_FAILOVER, "How a failover service is started.";
-    StopCmd "stop_cmd" Text, "", NO_FAILOVER, "How a failover service is stopped.";
+    StartCmd "start_cmd" Text, "", Works, "Program that starts a failover service, and its arguments; no shell. It ends when the service runs.";
+    StopCmd "stop_cmd" Text, "", Works, "The same to stop it. It has to end well too if the service does not run.";
     Master "master" Host, "", never("Piranha ignored it too"), "Mirroring of files, before 0.7.";
     Dirs "dirs" List, "", never("Piranha ignored it too"), "Mirroring of files, before 0.7.";
 

@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod directives;
 pub mod document;
 pub mod edit;
+mod failovers;
 pub mod format;
 mod forwarding;
 mod global;

@@ -9,7 +9,7 @@ use super::{
     diagnostic::{Diagnostic, Diagnostics, quote},
     directives::{GlobalKey, ServiceKey},
     document::Document,
-    forwarding,
+    failovers, forwarding,
     global::{self, Global, place},
     lexer::Word,
     probe::probe,
@@ -20,7 +20,9 @@ use super::{
     source::Span,
     values::Netmask,
 };
-use crate::model::{Family, Forwarding, Method, Selector, ServiceId, Site, VirtualService};
+use crate::model::{
+    FailoverService, Family, Forwarding, Method, Selector, ServiceId, Site, VirtualService,
+};
 
 /// What a file means. With errors among the diagnostics the result is not to be used.
 pub(super) fn understand(
@@ -39,22 +41,30 @@ pub(super) fn understand(
         rsh: &settings.global.rsh_command,
         addresses: Addresses::new(&document.source),
         services: Vec::new(),
+        failovers: Vec::new(),
         claims: Claims::new(&document.source),
-        masquerades: global.method == Method::Nat,
+        masquerades: global.method == Method::Nat && global.mode == Mode::Lvs,
         diagnostics,
     };
     site.tell_dead_blocks(settings);
-    // In the other mode Piranha did not look at the virtual blocks.
-    if global.mode == Mode::Lvs {
-        let live = || settings.virtuals.iter().filter(|service| service.active);
-        live().for_each(|service| site.service(service));
-        live()
-            .filter(|service| service.fwmark != 0)
-            .for_each(|group| site.group_addresses(group));
+    let live = |blocks| <[ServiceSettings<'_>]>::iter(blocks).filter(|service| service.active);
+    // Blocks of the other kind are not looked at, as with Piranha.
+    match global.mode {
+        Mode::Lvs => {
+            live(&settings.virtuals).for_each(|service| site.service(service));
+            live(&settings.virtuals)
+                .filter(|service| service.fwmark != 0)
+                .for_each(|group| site.group_addresses(group));
+        }
+        Mode::Fos => {
+            let limit = global.command_timeout;
+            live(&settings.failovers).for_each(|service| site.failover(service, limit));
+        }
     }
     site.nat_router(&settings.global);
     let Building {
         services,
+        failovers,
         addresses,
         ..
     } = site;
@@ -62,6 +72,7 @@ pub(super) fn understand(
         global,
         Site {
             services,
+            failovers,
             addresses: addresses.into_vec(),
             timeouts,
             settings: balancing,
@@ -77,6 +88,7 @@ struct Building<'a> {
     rsh: &'a str,
     addresses: Addresses<'a>,
     services: Vec<Arc<VirtualService>>,
+    failovers: Vec<Arc<FailoverService>>,
     claims: Claims<'a>,
     /// Real servers have the director for their gateway.
     masquerades: bool,
@@ -86,6 +98,7 @@ struct Building<'a> {
 impl Building<'_> {
     fn service(&mut self, settings: &ServiceSettings<'_>) {
         let diagnostics = &mut *self.diagnostics;
+        failovers::tell_strangers(settings, diagnostics);
         let forwarding = forwarding::forwarding(settings, self.method, diagnostics);
         let scheduler = scheduling::scheduler(settings);
         let flags = scheduling::flags(settings, scheduler, diagnostics);
@@ -142,23 +155,41 @@ impl Building<'_> {
         self.services.push(Arc::new(service));
     }
 
+    fn failover(&mut self, settings: &ServiceSettings<'_>, limit: Duration) {
+        if !self.floats("failover", settings) {
+            return;
+        }
+        let source = &self.document.source;
+        let others = &self.failovers;
+        let service = failovers::service(settings, limit, others, source, self.diagnostics);
+        self.failovers.extend(service.map(Arc::new));
+    }
+
     /// What clients connect to; the block's address becomes a floating one.
     fn wanted(&mut self, settings: &ServiceSettings<'_>) -> Option<Vec<Matched>> {
+        if !self.floats("virtual", settings) {
+            return None;
+        }
+        placeholder("virtual", &settings.block.name, self.diagnostics);
+        selectors::selectors(settings, self.diagnostics)
+    }
+
+    /// Makes the addresses of a block floating ones; whether it has some, and a port and protocol.
+    fn floats(&mut self, kind: &str, settings: &ServiceSettings<'_>) -> bool {
         let span = settings.block.place(ServiceKey::Address);
         let parts = [ServiceKey::Address, ServiceKey::Port, ServiceKey::Protocol];
         if settings.unread.iter().any(|key| parts.contains(key)) {
-            return None;
+            return false;
         }
         if settings.vip().is_unspecified() {
             let message = format!(
-                "virtual {} is active and has no address",
+                "{kind} {} is active and has no address",
                 quote(settings.name)
             );
             let help = "add `address = VIP DEVICE`, or `active = 0`";
             self.diagnostics.error(span, message, help);
-            return None;
+            return false;
         }
-        placeholder("virtual", &settings.block.name, self.diagnostics);
         for (index, address) in settings.ours.addresses.iter().enumerate() {
             if index > 0 {
                 let message = "another address of this service; Piranha took the last one alone";
@@ -175,7 +206,7 @@ impl Building<'_> {
             };
             self.addresses.add(&wanted, self.diagnostics);
         }
-        selectors::selectors(settings, self.diagnostics)
+        true
     }
 
     fn drain(&mut self, settings: &ServiceSettings<'_>) -> Duration {
@@ -221,7 +252,7 @@ impl Building<'_> {
             return;
         }
         if !self.masquerades {
-            let message = "`nat_router` is ignored: it is for `network = nat`";
+            let message = "`nat_router` is ignored: it is for `service = lvs` with `network = nat`";
             self.diagnostics.push(Diagnostic::warning(span, message));
             return;
         }
@@ -237,20 +268,30 @@ impl Building<'_> {
     }
 
     fn tell_dead_blocks(&mut self, settings: &Settings<'_>) {
-        for failover in settings.failovers.iter().filter(|failover| failover.active) {
+        let active = |blocks| <[ServiceSettings<'_>]>::iter(blocks).filter(|block| block.active);
+        let (live, dead, [kind, other], mode) = match settings.global.service {
+            Mode::Lvs => {
+                let (live, dead) = (&settings.virtuals, &settings.failovers);
+                (live, dead, ["virtual", "failover"], "lvs")
+            }
+            Mode::Fos => {
+                let (live, dead) = (&settings.failovers, &settings.virtuals);
+                (live, dead, ["failover", "virtual"], "fos")
+            }
+        };
+        for block in active(dead) {
             let message = format!(
-                "failover {} has no effect yet: the service is not run",
-                quote(failover.name)
+                "{other} {} has no effect: `service` is {mode}",
+                quote(block.name)
             );
             self.diagnostics
-                .push(Diagnostic::warning(failover.block.name.span, message));
+                .push(Diagnostic::warning(block.block.name.span, message));
         }
-        let live = settings.virtuals.iter().any(|service| service.active);
-        if settings.global.service == Mode::Lvs && !live {
+        if active(live).next().is_none() {
             let first = self.document.services.first();
             let span = first.map_or(Span::default(), |block| block.name.span);
             self.diagnostics.push(
-                Diagnostic::warning(span, "no virtual block is active")
+                Diagnostic::warning(span, format!("no {kind} block is active"))
                     .help("Piranha would not start; a block needs `active = 1`"),
             );
         }

@@ -38,31 +38,40 @@ pub(super) fn probe(
         checked,
         diagnostics,
     };
-    maker.tell_foreign_quotes();
-    let interval = maker.interval();
-    let ours = &settings.ours;
-    let mut number =
-        |key, number, bounds| number_of(settings, key, number, bounds, maker.diagnostics);
-    let retries = number(ServiceKey::CheckRetries, ours.check.retries, (0, 10));
-    let jitter = number(ServiceKey::CheckJitter, ours.check.jitter, (0, 50));
-    let rise = number(ServiceKey::Rise, ours.rise.unwrap_or(1), (1, 1_000));
-    let fall = number(ServiceKey::Fall, ours.fall, (1, 1_000));
-    let agent = ours
-        .agent_port
-        .map(|port| number(ServiceKey::AgentPort, port, (1, 65_535)));
+    let probe = maker.probe();
     Probe {
-        reentry: maker.reentry(interval),
-        rise,
-        fall,
-        retries,
-        limit: maker.limit(),
-        jitter: u8::try_from(jitter).unwrap_or(0),
+        reentry: maker.reentry(probe.interval),
         damping: maker.damping(),
-        slow_start: ours.slow_start,
+        slow_start: settings.ours.slow_start,
         load: maker.load(rsh),
-        agent: agent.and_then(|port| u16::try_from(port).ok()),
-        ..Probe::new(maker.check(), interval, interval)
+        agent: maker.agent(),
+        ..probe
     }
+}
+
+/// The probe of a failover service: it is well again with the first good checks.
+pub(super) fn failover_probe(
+    settings: &ServiceSettings<'_>,
+    checked: &Checked,
+    diagnostics: &mut Diagnostics,
+) -> Probe {
+    let mut maker = Maker {
+        settings,
+        checked,
+        diagnostics,
+    };
+    maker.probe()
+}
+
+/// For how long the node on which a failover service failed is not to take over again (`reentry`).
+pub(super) fn held(settings: &ServiceSettings<'_>, diagnostics: &mut Diagnostics) -> Duration {
+    let checked = Checked::new(settings, None, diagnostics);
+    let mut maker = Maker {
+        settings,
+        checked: &checked,
+        diagnostics,
+    };
+    maker.long_reentry()
 }
 
 struct Maker<'a, 'd> {
@@ -72,6 +81,34 @@ struct Maker<'a, 'd> {
 }
 
 impl Maker<'_, '_> {
+    /// What servers and failover services have in common.
+    fn probe(&mut self) -> Probe {
+        self.tell_foreign_quotes();
+        let interval = self.interval();
+        let ours = &self.settings.ours;
+        let retries = self.number(ServiceKey::CheckRetries, ours.check.retries, (0, 10));
+        let jitter = self.number(ServiceKey::CheckJitter, ours.check.jitter, (0, 50));
+        Probe {
+            reentry: Duration::ZERO,
+            rise: self.number(ServiceKey::Rise, ours.rise.unwrap_or(1), (1, 1_000)),
+            fall: self.number(ServiceKey::Fall, ours.fall, (1, 1_000)),
+            retries,
+            limit: self.limit(),
+            jitter: u8::try_from(jitter).unwrap_or(0),
+            ..Probe::new(self.check(), interval, interval)
+        }
+    }
+
+    fn number(&mut self, key: ServiceKey, number: i32, bounds: (u32, u32)) -> u32 {
+        number_of(self.settings, key, number, bounds, self.diagnostics)
+    }
+
+    /// The port at which the server itself says what is to become of it.
+    fn agent(&mut self) -> Option<u16> {
+        let port = self.settings.ours.agent_port?;
+        u16::try_from(self.number(ServiceKey::AgentPort, port, (1, 65_535))).ok()
+    }
+
     fn check(&mut self) -> Check {
         if let Some(kind) = self.settings.ours.check.kind {
             let expect = self.expect();
@@ -174,7 +211,20 @@ impl Maker<'_, '_> {
         if self.settings.ours.rise.is_some() && !self.settings.block.says(ServiceKey::Reentry) {
             return Duration::ZERO;
         }
-        let reentry = match self.settings.reentry.duration() {
+        let reentry = self.long_reentry();
+        if reentry < interval {
+            self.warn(
+                ServiceKey::Reentry,
+                "`reentry` is shorter than `timeout`: a failed server returns with its first good check",
+                "a multiple of `timeout`",
+            );
+        }
+        reentry
+    }
+
+    /// As it is said; 0 is Piranha's own.
+    fn long_reentry(&mut self) -> Duration {
+        match self.settings.reentry.duration() {
             Some(Duration::ZERO) => REENTRY,
             Some(time) => time,
             None => {
@@ -185,15 +235,7 @@ impl Maker<'_, '_> {
                 );
                 REENTRY
             }
-        };
-        if reentry < interval {
-            self.warn(
-                ServiceKey::Reentry,
-                "`reentry` is shorter than `timeout`: a failed server returns with its first good check",
-                "a multiple of `timeout`",
-            );
         }
-        reentry
     }
 
     fn limit(&mut self) -> Option<Duration> {

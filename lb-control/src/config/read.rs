@@ -529,9 +529,6 @@ fn tell_effect<K: Copy>(directive: &Directive<K>, reader: &mut Reader<'_>) {
     let value = directive.value();
     let (message, harmless) = match entry.effect {
         Effect::Works | Effect::Note => return,
-        Effect::NotYet { instead, harmless } => {
-            (format!("{name} has no effect yet: {instead}"), harmless)
-        }
         Effect::Never { because, harmless } => {
             (format!("{name} has no effect: {because}"), harmless)
         }

@@ -1,6 +1,9 @@
 //! The commands' side of the socket.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,7 +16,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::{net::UnixStream, task::JoinHandle};
+use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
 use super::{
     CHANGES, CONNECTIONS, DIFF, EVENTS, FAILOVER, METRICS, ON_BEHALF_OF, PROC, RELOAD, SERVER,
@@ -30,6 +33,12 @@ use crate::{journal, model::ServiceId, status::StatusReport};
 
 /// No answer is longer, in bytes.
 const MAX_ANSWER: usize = 1 << 30;
+
+/// When an answer takes so long, it is looked whether the daemon gets on at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it has to show that.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// No line of an answer is longer, in bytes.
 const MAX_LINE: usize = 64 << 10;
@@ -128,7 +137,7 @@ pub async fn connections(
     mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let path = format!("{CONNECTIONS}?{}", query(wanted)?);
-    let (response, connection) = send(socket.into(), Request::get(path), Vec::new()).await?;
+    let (response, connection) = send(socket, Request::get(path), Vec::new()).await?;
     if !response.status().is_success() {
         return collect(response).await?.or_else(Problem::raise).map(drop);
     }
@@ -275,37 +284,73 @@ async fn ask(
     request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<Result<Bytes, Problem>> {
-    let (response, connection) = send(daemon.into(), request, body).await?;
-    let answer = collect(response).await;
+    let daemon = daemon.into();
+    let (response, connection) = send(daemon, request, body).await?;
+    let answer = while_alive(daemon.socket, collect(response)).await;
     connection.abort();
-    answer
+    answer?
+}
+
+/// Waits for the daemon for as long as it takes, if it gets on. An order may take a while, and an event may never come;
+/// but one that is frozen answers nobody.
+async fn while_alive<T>(socket: &Path, answer: impl Future<Output = T>) -> anyhow::Result<T> {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        if let Ok(answer) = timeout(PATIENCE, &mut answer).await {
+            return Ok(answer);
+        }
+        let question = Request::get(format!("{EVENTS}?limit=0&wait=0"));
+        let asked = async {
+            let (mut sender, connection) = connect(socket).await?;
+            let response = sender.send_request(request(question, Vec::new())?).await;
+            connection.abort();
+            anyhow::Ok(response.map(drop)?)
+        };
+        // If that breaks, so does what is waited for, with a reason of its own.
+        if timeout(SIGN_OF_LIFE, asked).await.is_err() {
+            bail!(
+                "the daemon at {} does not answer: its process is there, but does not get on",
+                socket.display()
+            );
+        }
+    }
 }
 
 /// The head of the answer, and what brings the rest of it.
-async fn send(
-    Daemon {
-        socket,
-        on_behalf_of,
-    }: Daemon<'_>,
+///
+/// # Errors
+/// If no daemon answers.
+pub(crate) async fn send(
+    daemon: impl Into<Daemon<'_>>,
     mut request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .with_context(|| format!("no daemon answers at {}", socket.display()))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
+    let Daemon {
+        socket,
+        on_behalf_of,
+    } = daemon.into();
     if let Some(name) = on_behalf_of {
         request = request.header(ON_BEHALF_OF, name);
     }
-    let request = request
-        .header("host", "lb")
-        .body(Full::new(Bytes::from(body)))?;
-    let response = sender
-        .send_request(request)
+    let (mut sender, connection) = connect(socket).await?;
+    let sent = sender.send_request(self::request(request, body)?);
+    let response = while_alive(socket, sent).await?;
+    Ok((response.context("asking the daemon")?, connection))
+}
+
+type Asking = http1::SendRequest<Full<Bytes>>;
+
+async fn connect(socket: &Path) -> anyhow::Result<(Asking, JoinHandle<hyper::Result<()>>)> {
+    let stream = UnixStream::connect(socket)
         .await
-        .context("asking the daemon")?;
-    Ok((response, connection))
+        .with_context(|| format!("no daemon answers at {}", socket.display()))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    Ok((sender, tokio::spawn(connection)))
+}
+
+fn request(request: request::Builder, body: Vec<u8>) -> anyhow::Result<Request<Full<Bytes>>> {
+    let body = Full::new(Bytes::from(body));
+    Ok(request.header("host", "lb").body(body)?)
 }
 
 async fn collect(response: Response<Incoming>) -> anyhow::Result<Result<Bytes, Problem>> {
@@ -319,4 +364,65 @@ async fn collect(response: Response<Incoming>) -> anyhow::Result<Result<Bytes, P
         true => Ok(body),
         false => Err(Problem { status, body }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::UnixListener,
+        time::sleep,
+    };
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// A frozen daemon: the kernel takes connections for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_daemon_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("lb.sock");
+        let _frozen = UnixListener::bind(&socket).unwrap();
+        let error = status(&socket).await.unwrap_err().to_string();
+        assert!(
+            error.ends_with("its process is there, but does not get on"),
+            "{error}"
+        );
+        let error = connections(&socket, &Wanted::default(), |_| Ok(()))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("does not answer"), "{error}");
+    }
+
+    /// One that takes an hour for its answer, and a second for anything else.
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_gets_on_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("lb.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let is_first = ASKED.fetch_add(1, Ordering::Relaxed) == 0;
+                tokio::spawn(async move {
+                    let mut question = [0; 1024];
+                    assert!(stream.read(&mut question).await.unwrap() > 0);
+                    sleep(if is_first {
+                        HOUR
+                    } else {
+                        Duration::from_secs(1)
+                    })
+                    .await;
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+                    stream.write_all(answer).await.unwrap();
+                });
+            }
+        });
+        let answer = metrics(&socket, None).await.unwrap();
+        assert_eq!(&answer[..], b"hi");
+        assert!(ASKED.load(Ordering::Relaxed) > 100);
+    }
 }

@@ -91,6 +91,7 @@ impl Measures {
         let mut overall = answer.await.map_err(ending)?;
         overall.add_interfaces(&sources.interfaces.borrow());
         overall.add_pair(&sources.pair.borrow(), runner::now());
+        overall.add_failovers(&sources.failovers.borrow().services, Instant::now());
         overall.add_sync(&sources.sync.get());
 
         let (mut services, mut known) = (Vec::new(), HashSet::new());

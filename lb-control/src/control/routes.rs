@@ -1,5 +1,7 @@
 //! What the daemon answers on its socket: a function for each path and method.
 
+use std::time::Instant;
+
 use axum::{
     Json, Router,
     body::Bytes,
@@ -154,6 +156,7 @@ pub(super) async fn status(Shared(sources): Shared<Sources>) -> Result<Response,
     report.add_probes(&sources.nannies.snapshot().await);
     report.add_interfaces(&sources.interfaces.borrow());
     report.add_pair(&sources.pair.borrow(), runner::now());
+    report.add_failovers(&sources.failovers.borrow().services, Instant::now());
     report.add_sync(&sources.sync.get());
     Ok(Json(report).into_response())
 }

@@ -25,7 +25,7 @@ use super::{
     serve::{Limits, serve},
 };
 use crate::{
-    dataplane::connections::FlowTables, event::Event, health, heartbeat::runner::PairState,
+    dataplane::connections::FlowTables, event::Event, fos, health, heartbeat::runner::PairState,
     journal::Journal, status::InterfaceStatus,
 };
 
@@ -48,6 +48,8 @@ pub struct Sources {
     pub sync: crate::sync::runner::Shown,
     /// The pair.
     pub pair: tokio::sync::watch::Receiver<PairState>,
+    /// The failover services.
+    pub failovers: tokio::sync::watch::Receiver<fos::Report>,
     /// What happened.
     pub journal: Journal,
     /// What was measured last.

@@ -66,6 +66,7 @@ impl Daemon {
             interfaces,
             sync: crate::sync::runner::Shown::default(),
             pair: watch::channel(alone()).1,
+            failovers: watch::channel(crate::fos::Report::default()).1,
             journal: Journal::default(),
             measured: Arc::default(),
         };

@@ -4,6 +4,7 @@ mod changes;
 mod connections;
 mod decisions;
 mod interfaces;
+mod manager;
 mod orders;
 mod pair;
 mod pulse;

@@ -6,7 +6,7 @@ use anyhow::bail;
 use tracing::warn;
 
 use crate::{
-    config::{Director, Global},
+    config::{Director, Global, Loaded, Mode},
     dataplane::{
         bpffs::Pins,
         lease::{self as pinned, PinnedLease},
@@ -17,19 +17,22 @@ use crate::{
         key,
         lease::{Keeper, Lease},
         machine::Node,
+        piranha::Services,
         runner::Setup,
         watch::own_addresses,
         wire::nanoseconds,
     },
+    model::Site,
 };
 
 /// What the pair is to know.
-pub(super) fn setup(global: &Global, digest: u64) -> anyhow::Result<Setup> {
+pub(super) fn setup(loaded: &Loaded) -> anyhow::Result<Setup> {
     let own: Vec<_> = own_addresses()
         .into_iter()
         .map(|(_, address)| address)
         .collect();
-    let setup = setup_on(global, digest, &own)?;
+    let mut setup = setup_on(&loaded.global, loaded.digest, &own)?;
+    setup.rules.letting_go = letting_go(&loaded.site);
     let is_open = setup.rules.keys.is_empty() && setup.rules.format == Format::Own;
     if setup.rules.pair && is_open {
         warn!(
@@ -38,6 +41,11 @@ pub(super) fn setup(global: &Global, digest: u64) -> anyhow::Result<Setup> {
         );
     }
     Ok(setup)
+}
+
+/// How long failover services may take to stop: one after the other, each up to its limit.
+fn letting_go(site: &Site) -> Duration {
+    site.failovers.iter().map(|service| service.limit).sum()
 }
 
 /// The same on a node with these addresses.
@@ -92,6 +100,11 @@ fn setup_on(global: &Global, digest: u64, own: &[IpAddr]) -> anyhow::Result<Setu
         keys,
         authentication: global.authentication,
         config: digest,
+        services: match global.mode {
+            Mode::Lvs => Services::Virtual,
+            Mode::Fos => Services::Failover,
+        },
+        letting_go: Duration::ZERO,
     };
     Ok(Setup {
         rules,

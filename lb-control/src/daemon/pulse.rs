@@ -10,14 +10,13 @@ use std::{
 use anyhow::{Context, anyhow};
 use lb_common::maps::Vlan;
 use network_interface::{NetworkInterface, NetworkInterfaceConfig as _};
-use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use super::{
     Options, Reader, Signals,
@@ -25,7 +24,9 @@ use super::{
     connections::{self, Connections},
     decisions::Decisions,
     interfaces::{Interfaces, first_interfaces, way_back},
-    load, pair, secret,
+    load,
+    manager::{Manager, Phase},
+    pair, secret,
 };
 use crate::{
     config::Loaded,
@@ -44,6 +45,7 @@ use crate::{
     difference::{Difference, differences},
     event::Event,
     floating::{Floating, Wish},
+    fos,
     health::{self, Health, Target, Watch},
     heartbeat::{
         machine::{Refused as Refusal, Role},
@@ -85,10 +87,12 @@ pub(super) struct Pulse {
     program: Program,
     interfaces: Interfaces,
     floating: Floating,
+    failovers: fos::Handle,
     /// Who says whether this node is active.
     pair: runner::Handle,
     state: watch::Receiver<PairState>,
     setup: Setup,
+    manager: Manager,
     connections: Connections,
     events: mpsc::Sender<Event>,
     ways: mpsc::Receiver<Resolved>,
@@ -127,7 +131,7 @@ impl Pulse {
         loaded: Loaded,
         links: &Links,
     ) -> anyhow::Result<Self> {
-        let setup = pair::setup(&loaded.global, loaded.digest)?;
+        let setup = pair::setup(&loaded)?;
         let file = loaded.site;
         let mut kept = Kept::open(&options.changes, pins.exist());
         let mut changes = kept.changes.clone();
@@ -160,7 +164,7 @@ impl Pulse {
         // The data plane knows whether it may steer before the first packet comes.
         let keeper = pair::keeper(pins)?;
         let is_forced = options.force_active;
-        let (pair, floating) =
+        let (pair, floating, failovers) =
             runner::start(setup.clone(), is_forced, keeper, journal.clone()).await?;
         floating.wish(Wish::Commands(pair::hooks(&loaded.global)));
         let state = pair.state();
@@ -190,6 +194,7 @@ impl Pulse {
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
             pair: pair.state(),
+            failovers: failovers.report(),
             sync: connections.shown(),
             journal: journal.clone(),
             measured: Arc::default(),
@@ -211,9 +216,11 @@ impl Pulse {
             program,
             interfaces,
             floating,
+            failovers,
             pair,
             state,
             setup,
+            manager: Manager::of_this_daemon(),
             connections,
             events,
             ways,
@@ -240,7 +247,8 @@ impl Pulse {
         let role = pulse.role();
         let text = format!("STARTING PULSE: {}", role.name());
         pulse.journal.tell(Kind::Started, About::ALL, text);
-        notify(&[NotifyState::Ready, NotifyState::Status(role.name())]);
+        pulse.manager.status(role.name());
+        pulse.manager.phase(Phase::Ready);
         Ok(pulse)
     }
 
@@ -264,6 +272,7 @@ impl Pulse {
         // The addresses are what the kernel may refuse, so they come first.
         let kept = self.floating.keep(site.addresses.clone()).await;
         kept.map_err(anyhow::Error::msg)?;
+        self.failovers.amend(site.failovers.clone());
         self.serve(site).await
     }
 
@@ -308,7 +317,7 @@ impl Pulse {
                     let role = self.state.borrow_and_update().role;
                     // Whatever else changes there, the service manager is told of nothing more.
                     if std::mem::replace(&mut told, role) != role {
-                        notify(&[NotifyState::Status(role.name())]);
+                        self.manager.status(role.name());
                     }
                 }
                 _ = looks.tick() => {
@@ -379,7 +388,7 @@ impl Pulse {
     ) {
         let (pair, mut state, journal) =
             (self.pair.clone(), self.state.clone(), self.journal.clone());
-        let patience = self.setup.rules.deadtime * 2;
+        let patience = self.setup.rules.deadtime * 2 + self.setup.rules.letting_go;
         tokio::spawn(async move {
             let done = match back_within_ms.map(Duration::from_millis) {
                 Some(time) => pair.back_within(time).await.map(|()| {
@@ -474,10 +483,7 @@ impl Pulse {
     /// lvs.cf is read again, and changes by command are forgotten if that is asked for. One that is not fit to
     /// be used changes nothing.
     async fn reload(&mut self, discard: bool, who: &str) -> Result<Reloaded, String> {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
+        self.manager.phase(Phase::Reloading);
         let file = self.options.config.display().to_string();
         let about = About::ALL.by(who);
         let reloaded = match self.reloaded(discard).await {
@@ -497,17 +503,19 @@ impl Pulse {
                 Err(text)
             }
         };
-        notify(&[NotifyState::Ready]);
+        self.manager.phase(Phase::Ready);
         reloaded
     }
 
     async fn reloaded(&mut self, discard: bool) -> anyhow::Result<(Vec<Difference>, Vec<String>)> {
+        let loaded = load(&self.options.config, &self.reader).await?;
+        let setup = pair::setup(&loaded)?;
         let Loaded {
             mut site,
             global,
-            digest,
             warnings,
-        } = load(&self.options.config, &self.reader).await?;
+            ..
+        } = loaded;
         // What has not changed is known by being the same, from here on.
         turnover(&self.file.services, &mut site.services);
         let links = Links::read().await?;
@@ -524,7 +532,6 @@ impl Pulse {
         changes.settle(&site);
         let effective = changes.apply(&site);
         let changed = differences(&self.site, &effective);
-        let setup = pair::setup(&global, digest)?;
         let amended = self.pair.amend(setup.clone()).await;
         amended.map_err(anyhow::Error::msg)?;
         if let Err(error) = self.configure(effective).await {
@@ -610,7 +617,7 @@ impl Pulse {
 
     /// Takes off what was put on the machine. The data plane stays.
     pub(super) async fn stop(&mut self) {
-        notify(&[NotifyState::Stopping]);
+        self.manager.phase(Phase::Stopping);
         if let Err(error) = self.program.end_log() {
             error!("{error:#}");
         }
@@ -618,6 +625,7 @@ impl Pulse {
         self.connections.stop();
         // With it goes the socket.
         self.commands.shutdown().await;
+        self.manager.last_words();
     }
 }
 
@@ -727,11 +735,4 @@ fn targets_that_differ(turnover: &Turnover) -> BTreeMap<ServiceId, Vec<Target>> 
     let gone = turnover.gone.iter().map(|it| (it.key, Vec::new()));
     let come = turnover.come.iter().map(|it| (it.key, targets_of(it)));
     gone.chain(come).collect()
-}
-
-/// Tells systemd. Without it there is nobody to tell.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd was not told");
-    }
 }

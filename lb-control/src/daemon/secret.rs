@@ -1,18 +1,15 @@
 //! The key of mh's hash where lvs.cf gives none.
 
-use std::{fs::File, io::Read};
-
 use tracing::info;
 
-use crate::model::{Scheduler, Site};
+use crate::{
+    model::{Scheduler, Site},
+    random,
+};
 
 /// A key that nobody can guess.
 pub(super) fn draw() -> std::io::Result<[u64; 2]> {
-    let mut bytes = [[0; 8]; 2];
-    for half in &mut bytes {
-        File::open("/dev/urandom")?.read_exact(half)?;
-    }
-    Ok(bytes.map(u64::from_ne_bytes))
+    Ok([random::draw()?, random::draw()?])
 }
 
 /// Tells those who may have two directors that these have to agree.

@@ -64,7 +64,7 @@ pub(super) async fn ask(visit: &mut Visit<'_>) -> Result<Said, Failure> {
 }
 
 /// What is said, if it is anything.
-fn parse(said: &[u8]) -> Option<Said> {
+pub(super) fn parse(said: &[u8]) -> Option<Said> {
     let text = std::str::from_utf8(said).ok()?.trim();
     if text.starts_with('{') {
         return parse_json(text);

@@ -85,6 +85,11 @@ fn query(question: &Question, id: u16) -> Vec<u8> {
     query
 }
 
+/// Whether these bytes answer a question as they ought to, whatever its number was.
+pub(super) fn answers(bytes: &[u8], question: &Question) -> bool {
+    Message::read(bytes).is_some_and(|message| judge(question, &message).is_ok())
+}
+
 fn judge(question: &Question, message: &Message) -> Outcome {
     if question.rcode.is_some_and(|wanted| wanted != message.rcode) {
         let expected = question.rcode.map_or_else(String::new, rcode);

@@ -13,11 +13,20 @@ const MOST: usize = 4096;
 /// Exchanges the first words.
 pub(super) async fn greet(visit: &mut Visit<'_>, greeting: &Greeting) -> Outcome {
     let mut stream = visit.connect().await?;
+    converse(visit, &mut stream, greeting).await
+}
+
+/// The same over a stream that is there.
+pub(super) async fn converse(
+    visit: &mut Visit<'_>,
+    stream: &mut impl Duplex,
+    greeting: &Greeting,
+) -> Outcome {
     match greeting {
-        Greeting::Smtp { name } => smtp(visit, &mut stream, name.as_deref()).await,
-        Greeting::MySql { user } => mysql(visit, &mut stream, user).await,
-        Greeting::PostgreSql { user } => postgresql(visit, &mut stream, user).await,
-        Greeting::Redis => redis(visit, &mut stream).await,
+        Greeting::Smtp { name } => smtp(visit, stream, name.as_deref()).await,
+        Greeting::MySql { user } => mysql(visit, stream, user).await,
+        Greeting::PostgreSql { user } => postgresql(visit, stream, user).await,
+        Greeting::Redis => redis(visit, stream).await,
     }
 }
 

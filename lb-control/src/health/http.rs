@@ -41,6 +41,16 @@ struct Answer {
 
 /// Asks for a page.
 pub(super) async fn page(visit: &mut Visit<'_>, http: &Http) -> Outcome {
+    let stream = open(visit, http.tls.as_ref(), http.is_two).await?;
+    page_over(visit, stream, http).await
+}
+
+/// The same over a stream that is there.
+pub(super) async fn page_over(
+    visit: &mut Visit<'_>,
+    stream: Box<dyn Duplex>,
+    http: &Http,
+) -> Outcome {
     let scheme = if http.tls.is_some() { "https" } else { "http" };
     let host = authority(visit, http.host.as_deref());
     let method = if http.is_head {
@@ -58,7 +68,6 @@ pub(super) async fn page(visit: &mut Visit<'_>, http: &Http) -> Outcome {
         request.uri(&*http.path).header(header::HOST, &*host)
     };
     let appetite = http.body.as_ref().map_or(0, |_| BODY);
-    let stream = open(visit, http.tls.as_ref(), http.is_two).await?;
     let answer = if http.is_two {
         let request = request.body(()).map_err(untried)?;
         two(visit, stream, request, None, appetite).await?
@@ -88,6 +97,16 @@ pub(super) async fn page(visit: &mut Visit<'_>, http: &Http) -> Outcome {
 
 /// Asks `grpc.health.v1.Health/Check` (the protocol of health checks of gRPC).
 pub(super) async fn health(visit: &mut Visit<'_>, grpc: &Grpc) -> Outcome {
+    let stream = open(visit, grpc.tls.as_ref(), true).await?;
+    health_over(visit, stream, grpc).await
+}
+
+/// The same over a stream that is there.
+pub(super) async fn health_over(
+    visit: &mut Visit<'_>,
+    stream: Box<dyn Duplex>,
+    grpc: &Grpc,
+) -> Outcome {
     let scheme = if grpc.tls.is_some() { "https" } else { "http" };
     let host = authority(visit, grpc.host.as_deref());
     let request = Request::builder()
@@ -98,7 +117,6 @@ pub(super) async fn health(visit: &mut Visit<'_>, grpc: &Grpc) -> Outcome {
         .header(header::USER_AGENT, "lvs-xdp nanny")
         .body(())
         .map_err(untried)?;
-    let stream = open(visit, grpc.tls.as_ref(), true).await?;
     let message = health_request(&grpc.service);
     let answer = two(visit, stream, request, Some(message), MESSAGE).await?;
     if answer.status != StatusCode::OK {

@@ -80,7 +80,7 @@ fn request(is_v4: bool, lot: u64) -> Vec<u8> {
 }
 
 /// Whether this is the answer, with the IPv4 header before it (raw socket) or without.
-fn is_answer(came: &[u8], is_v4: bool, lot: u64) -> bool {
+pub(super) fn is_answer(came: &[u8], is_v4: bool, lot: u64) -> bool {
     let header = match came.first() {
         Some(first) if is_v4 && first >> 4 == 4 => usize::from(first & 0xf) * 4,
         Some(_) | None => 0,

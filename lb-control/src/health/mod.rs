@@ -9,6 +9,7 @@
 //!   long) and `tls` give them; `certificate` reads how long one is good.
 //! - `agent`: what a server says of itself; `load`: what a program says of its load.
 //! - `witness`: what happens during a check, for those who look on.
+//! - `replies`: what any bytes come to as an answer, for those who look for bad ones.
 //! - `runner`: all nannies in one task, on a thread of its own: starts the checks that are due, hands outcomes to the
 //!   machines and reports what changed.
 //!
@@ -31,6 +32,7 @@ mod load;
 pub mod machine;
 mod probe;
 mod program;
+pub mod replies;
 mod runner;
 mod sctp;
 mod tls;

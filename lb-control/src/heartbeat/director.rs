@@ -45,6 +45,10 @@ pub struct Rules {
     pub authentication: Authentication,
     /// What the file comes down to.
     pub config: u64,
+    /// Which services both have; Piranha's heartbeats tell.
+    pub services: piranha::Services,
+    /// How long failover services may take to stop.
+    pub letting_go: Duration,
 }
 
 impl Rules {
@@ -56,6 +60,7 @@ impl Rules {
             deadtime: self.deadtime,
             failback: self.failback,
             acknowledged: self.format == Format::Own,
+            letting_go: self.letting_go,
         }
     }
 
@@ -218,7 +223,11 @@ impl Director {
 
     fn understand(&mut self, path: Path, bytes: &[u8], now: Duration) -> Result<(), String> {
         if self.rules.format == Format::Piranha {
-            let role = piranha::decode(bytes).map_err(|error| error.to_string())?;
+            let said = piranha::decode(bytes, self.rules.services);
+            let (role, gives_way) = match said.map_err(|error| error.to_string())? {
+                piranha::Said::Part(role) => (role, false),
+                piranha::Said::GiveWay => (Role::Standby, true),
+            };
             let heard = Heard {
                 role,
                 fit: true,
@@ -229,6 +238,11 @@ impl Director {
                 answers: None,
             };
             self.machine.heard(&heard, now);
+            // It says so until this node has given way. If it cannot, the other one takes what it wants.
+            if gives_way && self.machine.hand_over(now).is_ok() {
+                let text = "PARTNER HAS TOLD US TO GO INACTIVE!".to_owned();
+                self.told.push(Told::Partner(text));
+            }
             return Ok(());
         }
         match self
@@ -345,7 +359,9 @@ impl Director {
                     self.note_lease(&mut outputs);
                     Output::Send(match self.rules.format {
                         Format::Own => self.session.write(&say, hears, now),
-                        Format::Piranha => [piranha::encode(say.role); 2].map(Vec::from),
+                        Format::Piranha => {
+                            [piranha::encode(say.role, self.rules.services); 2].map(Vec::from)
+                        }
                     })
                 }
                 Deed::Raise(why) => Output::Raise(why),
@@ -417,11 +433,17 @@ fn fitness_told(before: Option<&Unfit>, now: Option<&Unfit>) -> Option<String> {
         (_, Some(Unfit::Gateway(gateway))) => {
             format!("the gateway {gateway} does not answer: this node does not become active")
         }
+        (_, Some(Unfit::Service(what))) => {
+            format!("failover service {what}: the partner would do better")
+        }
         (_, Some(Unfit::Hung)) => "the daemon does not get on: this node gives way".to_owned(),
         (_, Some(Unfit::NotReady)) | (None, None) => return None,
         (Some(Unfit::Link(_)), None) => "Local NIC link(s) restored: Pulse enabled".to_owned(),
         (Some(Unfit::Gateway(gateway)), None) => format!("the gateway {gateway} answers"),
         (Some(Unfit::Hung), None) => "the daemon gets on again".to_owned(),
+        (Some(Unfit::Service(_)), None) => {
+            "no failure of a failover service keeps this node from being active".to_owned()
+        }
         (Some(Unfit::NotReady), None) => return None,
     })
 }

@@ -80,6 +80,8 @@ pub enum Unfit {
     Hung,
     /// The daemon has not read everything yet.
     NotReady,
+    /// A failover service does not run here: its name, and what is wrong.
+    Service(String),
 }
 
 /// What holds for a machine.
@@ -97,6 +99,8 @@ pub struct Terms {
     pub failback: bool,
     /// The partner says what it has heard of this node; Piranha's does not.
     pub acknowledged: bool,
+    /// How much longer than `deadtime` letting go may take: failover services are stopped before the addresses come off.
+    pub letting_go: Duration,
 }
 
 impl Terms {
@@ -759,7 +763,7 @@ impl Machine {
         }
         let partner = self.partner.filter(|_| self.is_heard(now));
         let is_unfit = match self.unfit {
-            Some(Unfit::Link(_) | Unfit::Gateway(_) | Unfit::Hung) => true,
+            Some(Unfit::Link(_) | Unfit::Gateway(_) | Unfit::Hung | Unfit::Service(_)) => true,
             // It holds what the daemon before it held.
             Some(Unfit::NotReady) | None => false,
         };
@@ -853,7 +857,7 @@ impl Machine {
 
     fn leave(&mut self, why: Why, then: Then, now: Duration) {
         self.state = State::Leaving {
-            end: now + self.terms.deadtime,
+            end: now + self.terms.deadtime + self.terms.letting_go,
             then,
         };
         self.conflict = None;

@@ -7,6 +7,7 @@ use super::{
     key::Key,
     lease::Lease,
     machine::{Begin, Node, Refused, Role, Unfit, Why},
+    piranha::Services,
     wire::{Authentication, Path},
 };
 
@@ -50,6 +51,8 @@ struct Host {
     ahead: Duration,
     ran: Duration,
     inbox: VecDeque<(Path, Vec<u8>)>,
+    /// How long it takes to let go of everything.
+    lowering: Duration,
     lowered: Option<Duration>,
     log: Vec<(Duration, Output)>,
     /// When it heard the partner say something last, and when that was said.
@@ -87,6 +90,8 @@ fn rules(node: Node) -> Rules {
         keys: vec![Key::parse("1:000102030405060708090a0b0c0d0e0f").unwrap()],
         authentication: Authentication::Enforce,
         config: 7,
+        services: Services::Virtual,
+        letting_go: Duration::ZERO,
     }
 }
 
@@ -101,6 +106,7 @@ impl World {
             ahead,
             ran: Duration::ZERO,
             inbox: VecDeque::new(),
+            lowering: LOWERING,
             lowered: None,
             log: Vec::new(),
             heard: None,
@@ -232,7 +238,7 @@ impl World {
             match output {
                 Output::Lease(lease) => host.lease = lease,
                 Output::Raise(_) => (host.is_raised, host.lowered) = (true, None),
-                Output::Lower(_) => host.lowered = Some(now + LOWERING),
+                Output::Lower(_) => host.lowered = Some(now + host.lowering),
                 Output::End => host.director = None,
                 Output::Announce(_) | Output::Tell(_) => {}
                 Output::Send(messages) => {
@@ -506,6 +512,45 @@ fn who_is_told_to_hands_over_at_once_and_does_not_take_it_back() {
     assert_eq!(world.order(BACKUP), Err(Refused::Silent));
 }
 
+/// With failover services, which are stopped first.
+#[test]
+fn nobody_takes_over_before_everything_is_let_go() {
+    let (long, most) = (Duration::from_secs(3), Duration::from_secs(5));
+    for (limit, after) in [(most, long), (Duration::ZERO, DEADTIME)] {
+        let mut world = World::settled();
+        for which in [PRIMARY, BACKUP] {
+            world.hosts[which].lowering = long;
+            world.hosts[which].rules.letting_go = limit;
+            let rules = world.hosts[which].rules.clone();
+            world.with(which, |director, now| director.amend(rules, now));
+        }
+        assert_eq!(world.order(PRIMARY), Ok(()));
+        world.pass(after - 5 * MS);
+        assert_eq!(world.role(PRIMARY), Some(Role::Leaving), "{limit:?}");
+        assert_ne!(world.role(BACKUP), Some(Role::Active), "{limit:?}");
+        world.pass(10 * MS);
+        assert_eq!(world.role(BACKUP), Some(Role::Active), "{limit:?}");
+        assert_eq!(world.two_longest, Duration::ZERO);
+    }
+}
+
+/// A failover service fails here; the other node takes it, and gives it back when it fails there, but no sooner.
+#[test]
+fn a_service_that_fails_moves_once() {
+    let mut world = World::settled();
+    let fails = || Some(Unfit::Service("web: it does not answer".into()));
+    world.with(PRIMARY, |director, now| director.fitness(fails(), now));
+    world.pass(LOWERING + 2 * MS);
+    assert_eq!(world.owners(), [false, true]);
+    world.with(BACKUP, |director, now| director.fitness(fails(), now));
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.owners(), [false, true], "nobody is better");
+    world.with(PRIMARY, |director, now| director.fitness(None, now));
+    world.pass(DEADTIME);
+    assert_eq!(world.owners(), [true, false]);
+    assert_eq!(world.two_longest, Duration::ZERO);
+}
+
 #[test]
 fn who_hands_over_to_one_that_dies_takes_over_again() {
     let mut world = World::settled();
@@ -743,6 +788,42 @@ fn an_old_pulse_on_the_other_side_is_understood() {
     world.pass(Duration::from_secs(3));
     assert_eq!(world.owners(), [false, true]);
     assert_eq!(world.two_longest, Duration::ZERO);
+}
+
+/// Piranha's standby looks at the services itself.
+#[test]
+fn an_old_pulse_that_wants_failover_services_gets_them() {
+    let rules = Rules {
+        format: Format::Piranha,
+        services: Services::Failover,
+        ..rules(Node::Primary)
+    };
+    let mut now = Duration::from_secs(1);
+    let mut director = Director::new(rules, Begin::Forced, None, 1, now);
+    let mut say = |director: &mut Director, bytes: u32| {
+        now += MS;
+        director
+            .receive(Path::Public, &bytes.to_le_bytes(), now)
+            .unwrap();
+        director.run(now)
+    };
+    let is_lowered = |outputs: &[Output]| outputs.contains(&Output::Lower(Why::Ordered));
+    assert!(!is_lowered(&say(&mut director, 0xdead_beef)));
+    assert!(is_lowered(&say(&mut director, 0xdead_dada)));
+    director.let_go(now + MS);
+    let said = director
+        .run(now + MS)
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Send([first, _]) => Some(first),
+            Output::Lease(_)
+            | Output::Raise(_)
+            | Output::Lower(_)
+            | Output::Announce(_)
+            | Output::Tell(_)
+            | Output::End => None,
+        });
+    assert_eq!(said, Some(0xdead_beef_u32.to_le_bytes().to_vec()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! reload keep it from its time.
 
 use std::{
-    io::{self, Read as _},
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -32,7 +32,9 @@ use super::{
 };
 use crate::{
     floating::{Floating, Wish},
+    fos,
     journal::{About, Journal, Kind},
+    random,
 };
 
 /// How long the rest of the daemon may say nothing. A large reload takes seconds, and the data plane goes on meanwhile.
@@ -182,13 +184,19 @@ pub async fn start(
     is_forced: bool,
     keeper: Box<dyn lease::Keeper>,
     journal: Journal,
-) -> anyhow::Result<(Handle, Floating)> {
+) -> anyhow::Result<(Handle, Floating, fos::Handle)> {
     let (commands, asked) = mpsc::channel(QUEUE);
     let alive = Arc::new(AtomicU64::new(super::wire::nanoseconds(now())));
     let (told, started) = oneshot::channel();
     let (floating, wishes) = Floating::new(journal.clone());
+    let (services, orders) = fos::Handle::new(floating.clone(), journal.clone());
     let thread = thread::Builder::new().name("heartbeat".to_owned());
-    let (raise, is_alive) = (floating.clone(), Arc::clone(&alive));
+    let holding = Holding {
+        floating: floating.clone(),
+        report: services.report(),
+        services: services.clone(),
+    };
+    let is_alive = Arc::clone(&alive);
     thread.spawn(move || {
         let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -196,13 +204,16 @@ pub async fn start(
         };
         runtime.block_on(async {
             let (let_go, gone) = mpsc::channel(1);
-            let begun = Runner::new(setup, is_forced, keeper, journal, raise, is_alive, epoch());
+            // Nobody guesses it, and it is not 0.
+            let epoch = random::number().max(1);
+            let begun = Runner::new(setup, is_forced, keeper, journal, holding, is_alive, epoch);
             let runner = match begun {
                 Ok(runner) => runner,
                 Err(error) => return drop(told.send(Err(error))),
             };
-            let mut addresses = JoinSet::new();
-            addresses.spawn(wishes.run(let_go));
+            let mut held = JoinSet::new();
+            held.spawn(wishes.run(let_go));
+            held.spawn(orders.run());
             runner.run(asked, gone, told).await;
         });
     })?;
@@ -215,17 +226,15 @@ pub async fn start(
         alive,
         state,
     };
-    Ok((handle, floating))
+    Ok((handle, floating, services))
 }
 
-/// Nobody guesses it, and it is not 0.
-fn epoch() -> u64 {
-    let mut bytes = [0; 8];
-    let drawn = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
-    match drawn {
-        Ok(()) => u64::from_ne_bytes(bytes).max(1),
-        Err(_) => super::wire::nanoseconds(now()).max(1),
-    }
+/// What an active node has: addresses and services.
+struct Holding {
+    floating: Floating,
+    services: fos::Handle,
+    /// How these are.
+    report: watch::Receiver<fos::Report>,
 }
 
 struct Runner {
@@ -233,7 +242,7 @@ struct Runner {
     director: Director,
     keeper: Box<dyn lease::Keeper>,
     journal: Journal,
-    floating: Floating,
+    holding: Holding,
     alive: Arc<AtomicU64>,
     sockets: [Option<UdpSocket>; 2],
     watches: JoinSet<()>,
@@ -254,6 +263,7 @@ enum Woken {
     Command(Option<Command>),
     Seen(Option<Seen>),
     LetGo,
+    Services,
     Time,
 }
 
@@ -263,7 +273,7 @@ impl Runner {
         is_forced: bool,
         keeper: Box<dyn lease::Keeper>,
         journal: Journal,
-        floating: Floating,
+        holding: Holding,
         alive: Arc<AtomicU64>,
         epoch: u64,
     ) -> Result<Self, String> {
@@ -279,7 +289,7 @@ impl Runner {
             director,
             keeper,
             journal,
-            floating,
+            holding,
             alive,
             sockets,
             watches: JoinSet::new(),
@@ -321,6 +331,7 @@ impl Runner {
                 Some(()) = gone.recv() => Woken::LetGo,
                 command = asked.recv() => Woken::Command(command),
                 seen = self.seen.1.recv() => Woken::Seen(seen),
+                Ok(()) = self.holding.report.changed() => Woken::Services,
                 () = sleep(self.director.deadline().saturating_sub(before)) => Woken::Time,
             };
             let now = now();
@@ -344,7 +355,8 @@ impl Runner {
                 // The daemon is gone without a word.
                 Woken::Command(None) => return,
                 Woken::Seen(seen) => self.note(seen),
-                Woken::Time => {}
+                // How they are is looked at below.
+                Woken::Services | Woken::Time => {}
             }
             self.judge(now);
             self.carry_out(now).await;
@@ -542,19 +554,29 @@ impl Runner {
             Some(Unfit::Gateway(gateway.clone()))
         } else if self.is_ready && now > alive + limit {
             Some(Unfit::Hung)
+        } else if !self.is_ready || !is_known {
+            Some(Unfit::NotReady)
         } else {
-            (!self.is_ready || !is_known).then_some(Unfit::NotReady)
+            self.failing_service()
         };
         if self.director.machine().said_unfit() != unfit.as_ref() {
             self.director.fitness(unfit, now);
         }
     }
 
+    /// A service that fails costs the active role only while there is somebody who could do better.
+    fn failing_service(&self) -> Option<Unfit> {
+        let partner = self.director.machine().partner();
+        let is_there = partner.is_some_and(|partner| partner.role != Role::Goodbye);
+        let trouble = self.holding.report.borrow().trouble.clone();
+        trouble.filter(|_| is_there).map(Unfit::Service)
+    }
+
     async fn carry_out(&mut self, now: Duration) {
         for output in self.director.run(now) {
             match output {
                 Output::Lease(lease) => {
-                    self.floating.may(lease);
+                    self.holding.floating.may(lease);
                     if let Err(error) = self.keeper.set(lease) {
                         let text = format!("the lease is not written: {error}");
                         self.journal.tell(Kind::Trouble, About::ALL, text);
@@ -566,19 +588,19 @@ impl Runner {
                     if self.setup.rules.pair {
                         self.journal.tell(Kind::Active, About::ALL, text);
                     }
-                    self.floating.wish(Wish::Raise);
+                    self.holding.services.raise();
                 }
                 Output::Lower(why) => {
                     let text = why.text(self.setup.rules.node);
                     if self.setup.rules.pair {
                         self.journal.tell(Kind::Standby, About::ALL, text);
                     }
-                    self.floating.wish(Wish::Lower);
+                    self.holding.services.lower();
                 }
                 Output::Announce(why) => {
                     let text = why.text(self.setup.rules.node);
                     self.journal.tell(Kind::Active, About::ALL, text);
-                    self.floating.wish(Wish::Announce);
+                    self.holding.floating.wish(Wish::Announce);
                 }
                 Output::Tell(told) => self.tell(told),
                 Output::End => self.has_ended = true,

@@ -313,7 +313,10 @@ impl Reader<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use super::{
+        super::piranha::{self, Services},
+        *,
+    };
 
     pub(crate) fn message() -> Message {
         Message {
@@ -478,7 +481,9 @@ pub(super) mod tests {
                 }
             }
             let _ = Message::decode(&bytes, &keys, Authentication::Receive);
-            let _ = super::super::piranha::decode(&bytes);
+            for services in [Services::Virtual, Services::Failover] {
+                let _ = piranha::decode(&bytes, services);
+            }
         }
     }
 }

@@ -2,16 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    client::conn::http1,
-    http::request,
-};
-use hyper_util::rt::TokioIo;
-use tokio::{net::UnixStream, runtime::Runtime};
+use anyhow::bail;
+use http_body_util::BodyExt;
+use hyper::{Request, Response, body::Incoming, http::request};
+use tokio::runtime::Runtime;
 
 use super::director::{Director, Fault};
 use crate::{
@@ -51,17 +45,9 @@ impl Daemon {
 
     /// The answer to a question about connections, as it comes.
     async fn ask(&self, request: request::Builder) -> anyhow::Result<Response<Incoming>> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .with_context(|| format!("no daemon answers at {}", self.socket.display()))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with the answer, or with this process.
-        tokio::spawn(connection);
-        let request = request.header("host", "lb").body(Full::new(Bytes::new()))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .context("asking the daemon")?;
+        let response = client::send(&self.socket, request, Vec::new()).await?;
+        // What brings the rest of it ends with the answer, or with this process.
+        let (response, _connection) = response;
         if !response.status().is_success() {
             bail!("the daemon answers {}", response.status());
         }

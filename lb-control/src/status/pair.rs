@@ -138,6 +138,7 @@ fn unfit(unfit: &Unfit) -> String {
         Unfit::Gateway(gateway) => format!("the gateway {gateway} does not answer"),
         Unfit::Hung => "the daemon does not get on".to_owned(),
         Unfit::NotReady => "it is not ready".to_owned(),
+        Unfit::Service(what) => format!("failover service {what}"),
     }
 }
 

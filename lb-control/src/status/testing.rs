@@ -111,6 +111,7 @@ pub(crate) fn report() -> StatusReport {
             dropped: 1_000,
         }],
         services: vec![web, dns],
+        failovers: Vec::new(),
         leaving: Vec::new(),
         flows: FlowStatus {
             ipv4: 1_200,

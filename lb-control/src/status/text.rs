@@ -98,6 +98,9 @@ impl fmt::Display for StatusText<'_> {
             return self.write_services(f);
         }
         self.write_head(f)?;
+        for failover in &self.report.failovers {
+            write!(f, "{failover}")?;
+        }
         if !self.report.services.is_empty() {
             writeln!(f)?;
         }

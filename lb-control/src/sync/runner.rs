@@ -1,6 +1,7 @@
 //! The thread that synchronises: sockets, the ring of changes, the walk through the table and the clock. It is a
 //! thread of its own, so that a daemon that is busy with its tables does not delay it.
 
+mod clients;
 mod group;
 mod local;
 mod paths;
@@ -21,6 +22,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
+    clients::Clients,
     local::{Local, Tables, key_of},
     paths::Ways,
 };
@@ -49,6 +51,7 @@ use crate::{
     },
     event::Event,
     heartbeat::{machine, runner::PairState},
+    random,
 };
 
 /// How many records are read before anything else gets its turn.
@@ -300,15 +303,16 @@ impl Runner {
             learner: Learner::open(&self.pins)?,
         };
         let walker = Arc::new(PinnedFlows::new(self.pins.clone()));
-        let local = Local::new(Box::new(pinned), walker);
         let now = Duration::ZERO;
+        let clients = Clients::new(now).context("asking for the ways to clients")?;
+        let local = Local::new(Box::new(pinned), walker, clients);
         let (talk, ways) = match &self.language {
             Language::Ours { paths, pair, seal } => {
                 let settings = Settings {
                     pair: *pair,
                     ..Settings::default()
                 };
-                let machine = Machine::new(now, settings, seal(), Box::new(nonce));
+                let machine = Machine::new(now, settings, seal(), Box::new(random::number));
                 (Talk::Ours(Box::new(machine)), Ways::to_partner(paths)?)
             }
             Language::Ipvs(wanted) => {
@@ -452,6 +456,7 @@ impl Runner {
                     }
                 }
                 _ = looks.tick() => {
+                    local.clients().settle(now());
                     if asked.is_none() {
                         let (reply, answer) = oneshot::channel();
                         let event = Event::Names(local.names().version, reply);
@@ -530,17 +535,4 @@ pub const fn is_active(state: &PairState) -> bool {
         | machine::Role::Yielding
         | machine::Role::Goodbye => false,
     }
-}
-
-/// A number that nobody can guess: the kernel's.
-fn nonce() -> u64 {
-    use std::io::Read as _;
-    let mut bytes = [0; 8];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    if read.is_err() {
-        // Without it a number that is at least another each time.
-        use std::hash::{BuildHasher as _, RandomState};
-        return RandomState::new().hash_one(Instant::now());
-    }
-    u64::from_ne_bytes(bytes)
 }

@@ -123,7 +123,6 @@ fn value(kind: Kind) -> String {
 fn effect<K>(entry: &Entry<K>) -> Vec<Inline> {
     let mut text = match entry.effect {
         Effect::Works => Vec::new(),
-        Effect::NotYet { instead, .. } => words(&format!(" No effect yet: {instead}.")),
         Effect::Never { because, .. } => words(&format!(" No effect: {because}.")),
         Effect::Note => vec![roman(" No effect: a note for people and tools.")],
     };

@@ -17,6 +17,7 @@ use prometheus_client::{
 use super::Measures;
 use crate::{
     control::table::{Counts, ServerRow, ServiceRow},
+    fos,
     journal::Kind,
     model::ServiceId,
     status::{Role, ServerState, connections::SyncStatus},
@@ -128,6 +129,7 @@ impl Collector for Measures {
         self.probes(encoder)?;
         self.data_plane(encoder)?;
         self.pair(encoder)?;
+        self.failovers(encoder)?;
         self.sync(encoder)?;
         self.daemon(encoder)
     }
@@ -345,6 +347,26 @@ impl Measures {
             "lb_maps_bytes",
             "How much memory the maps take.",
             report.memory.maps,
+        )
+    }
+
+    /// As they are on this node: on the one on standby none runs.
+    fn failovers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let failovers = || self.overall.failovers.iter();
+        gauges(
+            encoder,
+            "lb_failover_running",
+            "Whether a failover service runs on this node and answers.",
+            failovers().map(|one| {
+                let is_running = one.state == fos::State::Running;
+                ([("failover", &*one.name)], u32::from(is_running))
+            }),
+        )?;
+        counters(
+            encoder,
+            "lb_failover_starts",
+            "How often a failover service was started here.",
+            failovers().map(|one| ([("failover", &*one.name)], one.starts)),
         )
     }
 

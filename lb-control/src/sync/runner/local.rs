@@ -9,13 +9,14 @@ use std::{
 use lb_common::{record::Record, state::State};
 use tracing::warn;
 
+use super::clients::Clients;
 use crate::{
     control::table::SyncDaemonRow,
     dataplane::{
         connections::{Entry, FlowTables},
         learn::{Learned, Outcome},
     },
-    model::Origin,
+    model::{Method, Origin},
     sync::{
         connection::{Connection, Key, Names},
         ipvs::daemon::Wanted,
@@ -62,22 +63,32 @@ pub(super) struct Local {
     /// What was told of servers that this director does not know: it may be about to, for both read the same file and
     /// check the same servers, one a moment after the other.
     early: HashMap<Key, Connection>,
+    clients: Clients,
     outcomes: Outcomes,
     /// It was told that the data plane does not do what it is asked for.
     has_complained: bool,
 }
 
 impl Local {
-    pub(super) fn new(tables: Box<dyn Tables>, walker: Arc<dyn FlowTables>) -> Self {
+    pub(super) fn new(
+        tables: Box<dyn Tables>,
+        walker: Arc<dyn FlowTables>,
+        clients: Clients,
+    ) -> Self {
         Self {
             tables,
             walker,
             names: Arc::default(),
             pending: Vec::new(),
             early: HashMap::new(),
+            clients,
             outcomes: Outcomes::default(),
             has_complained: false,
         }
+    }
+
+    pub(super) const fn clients(&mut self) -> &mut Clients {
+        &mut self.clients
     }
 
     pub(super) fn names(&self) -> Arc<Names> {
@@ -169,6 +180,11 @@ impl Sink for Local {
             Told::Has(connection) => match translate::record(connection, &self.names) {
                 Some(record) => {
                     self.early.remove(&connection.key);
+                    if let Key::Flow { client, .. } = connection.key
+                        && is_masqueraded(connection)
+                    {
+                        self.clients.note(client.ip());
+                    }
                     self.put(record);
                 }
                 None => {
@@ -213,6 +229,12 @@ impl Sink for Local {
         }
         self.flush();
     }
+}
+
+/// Whether the server's replies come by the director.
+const fn is_masqueraded(connection: &Connection) -> bool {
+    let (.., method) = connection.server;
+    matches!(method, Method::Nat)
 }
 
 /// Which flow an entry of the table is.
