@@ -60,7 +60,6 @@ impl Field {
         };
         let effect = match self.row.effect {
             Effect::Works | Effect::Note => String::new(),
-            Effect::NotYet { instead, .. } => format!(" Not yet: {instead}."),
             Effect::Never { because, .. } => format!(" Without effect: {because}."),
         };
         format!("{doc}{without}{effect}").replace('`', "")
