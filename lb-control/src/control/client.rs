@@ -144,7 +144,7 @@ pub async fn connections(
     mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let path = format!("{CONNECTIONS}?{}", query(wanted)?);
-    let (response, connection) = send(socket.into(), Request::get(path), Vec::new()).await?;
+    let (response, connection) = send(socket, Request::get(path), Vec::new()).await?;
     if !response.status().is_success() {
         return collect(response).await?.or_else(Problem::raise).map(drop);
     }
@@ -409,17 +409,18 @@ async fn while_alive<T>(socket: &Path, answer: impl Future<Output = T>) -> anyho
 /// # Errors
 /// If no daemon answers.
 pub(crate) async fn send(
-    Daemon {
-        socket,
-        on_behalf_of,
-    }: Daemon<'_>,
+    daemon: impl Into<Daemon<'_>>,
     mut request: request::Builder,
     body: Vec<u8>,
 ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
-    let (mut sender, connection) = connect(socket).await?;
+    let Daemon {
+        socket,
+        on_behalf_of,
+    } = daemon.into();
     if let Some(name) = on_behalf_of {
         request = request.header(ON_BEHALF_OF, name);
     }
+    let (mut sender, connection) = connect(socket).await?;
     let sent = sender.send_request(self::request(request, body)?);
     let response = while_alive(socket, sent).await?;
     Ok((response.context("asking the daemon")?, connection))

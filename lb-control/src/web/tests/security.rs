@@ -277,6 +277,23 @@ async fn every_answer_has_the_headers() {
         for (name, value) in headers::ALWAYS {
             assert_eq!(answer.headers()[&name], value, "{what}");
         }
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        let policy = answer.headers()["content-security-policy"]
+            .to_str()
+            .unwrap();
+        let mut rules: Vec<_> = policy.split("; ").collect();
+        rules.sort_unstable();
+        let expected = [
+            "base-uri 'none'",
+            "connect-src 'self'",
+            "default-src 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "img-src 'self' data:",
+            "script-src 'self'",
+            "style-src 'self'",
+        ];
+        assert_eq!(rules, expected, "{what}");
         assert_eq!(
             answer.headers()["strict-transport-security"],
             "max-age=31536000",
