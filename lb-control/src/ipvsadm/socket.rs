@@ -45,7 +45,7 @@ impl Daemon {
 
     /// The answer to a question about connections, as it comes.
     async fn ask(&self, request: request::Builder) -> anyhow::Result<Response<Incoming>> {
-        let response = client::send((&self.socket).into(), request, Vec::new()).await?;
+        let response = client::send(&self.socket, request, Vec::new()).await?;
         // What brings the rest of it ends with the answer, or with this process.
         let (response, _connection) = response;
         if !response.status().is_success() {
