@@ -23,7 +23,8 @@ const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// How long it may take; nothing is waited for, since all has been said.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Where what a server says goes on when it has heard something: a record separator.
+/// Where what a server says goes on when it has heard something: a record separator. One of HTTP/1 begins with it, for
+/// what comes before the request is no answer to it.
 const NEXT: u8 = 0x1e;
 
 /// How much a nanny says before it has heard anything.
