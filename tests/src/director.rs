@@ -38,7 +38,8 @@ pub fn binary() -> Result<PathBuf> {
 pub struct Director {
     lb: PathBuf,
     router: Host,
-    interfaces: Vec<String>,
+    /// What it is told besides where its files are.
+    options: Vec<String>,
     daemon: Process,
     notes: UnixDatagram,
 }
@@ -49,17 +50,20 @@ impl Director {
         let lb = lb
             .canonicalize()
             .with_context(|| format!("looking for {}", lb.display()))?;
-        let interfaces: Vec<_> = plan
-            .router_interfaces()
-            .iter()
-            .map(|name| (*name).to_owned())
+        let interfaces = plan.router_interfaces().iter();
+        let interfaces = interfaces.map(|name| ("--interface", (*name).to_owned()));
+        let group = site.socket_group.iter();
+        let group = group.map(|name| ("--socket-group", name.clone()));
+        let options: Vec<_> = interfaces
+            .chain(group)
+            .flat_map(|(option, value)| [option.to_owned(), value])
             .collect();
         router.write(CONFIG, &site.to_string())?;
-        let (daemon, notes) = run(&lb, router, &interfaces)?;
+        let (daemon, notes) = run(&lb, router, &options)?;
         let mut director = Self {
             lb,
             router: router.clone(),
-            interfaces,
+            options,
             daemon,
             notes,
         };
@@ -69,7 +73,7 @@ impl Director {
 
     /// Starts `lb run` again after it has ended or been killed.
     pub fn start_again(&mut self) -> Result<()> {
-        (self.daemon, self.notes) = run(&self.lb, &self.router, &self.interfaces)?;
+        (self.daemon, self.notes) = run(&self.lb, &self.router, &self.options)?;
         self.await_note("READY=1", START_LIMIT)
     }
 
@@ -176,7 +180,7 @@ impl Director {
     }
 }
 
-fn run(lb: &Path, router: &Host, interfaces: &[String]) -> Result<(Process, UnixDatagram)> {
+fn run(lb: &Path, router: &Host, options: &[String]) -> Result<(Process, UnixDatagram)> {
     let notes = router.inside(|| {
         if fs::exists(NOTIFY)? {
             fs::remove_file(NOTIFY)?;
@@ -189,9 +193,7 @@ fn run(lb: &Path, router: &Host, interfaces: &[String]) -> Result<(Process, Unix
     command.args([
         "run", "--config", CONFIG, "--bpffs", PINS, "--socket", SOCKET,
     ]);
-    for interface in interfaces {
-        command.args(["--interface", interface]);
-    }
+    command.args(options);
     command.env("NOTIFY_SOCKET", NOTIFY);
     Ok((Process::start(router, &mut command)?, notes))
 }

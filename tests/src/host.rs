@@ -92,11 +92,19 @@ impl Host {
 
     /// Runs `work` on the host: sockets that it opens are the host's, and so are paths.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.among_files(|| {
+            setns(&self.inner.network, CloneFlags::CLONE_NEWNET)?;
+            work()
+        })
+    }
+
+    /// Runs `work` where paths are the host's, and so are unix sockets that have one, but the network
+    /// is the machine's.
+    fn among_files<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         in_a_thread(|| {
             // A thread can only change its mounts if it shares its directories with no other.
             unshare(CloneFlags::CLONE_FS)?;
             setns(&self.inner.mounts, CloneFlags::CLONE_NEWNS)?;
-            setns(&self.inner.network, CloneFlags::CLONE_NEWNET)?;
             work()
         })
         .with_context(|| format!("on the host {}", self.name()))
@@ -105,6 +113,12 @@ impl Host {
     /// Starts a program on the host, with the standard streams that the command asks for.
     pub(crate) fn spawn(&self, command: &mut Command) -> Result<Child> {
         self.inside(|| spawn_in(&self.inner.world, command))
+    }
+
+    /// Starts a program that has the host's files, but the machine's own network: its ports are where
+    /// the browser of whoever runs the lab finds them.
+    pub(crate) fn spawn_on_machine_network(&self, command: &mut Command) -> Result<Child> {
+        self.among_files(|| spawn_in(&self.inner.world, command))
     }
 
     /// Runs a program to its end; its output, whether it succeeded or not.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use crate::{host::Host, lab::World};
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: std::process::Child,
+    child: Child,
     output: Arc<Printed>,
     /// Last, because the world must not end before the child has been waited for.
     _world: Arc<World>,
@@ -41,13 +41,26 @@ struct PrintedState {
 impl Process {
     /// Starts a program whose standard output and error are kept.
     pub fn start(host: &Host, command: &mut Command) -> Result<Self> {
+        Self::start_by(host, command, Host::spawn)
+    }
+
+    /// The same for one that has the host's files, but the machine's own network.
+    pub(crate) fn start_on_machine_network(host: &Host, command: &mut Command) -> Result<Self> {
+        Self::start_by(host, command, Host::spawn_on_machine_network)
+    }
+
+    fn start_by(
+        host: &Host,
+        command: &mut Command,
+        spawn: impl FnOnce(&Host, &mut Command) -> Result<Child>,
+    ) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let name = format!("{program} on {}", host.name());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = host.spawn(command)?;
+        let mut child = spawn(host, command)?;
         let output = Arc::new(Printed::default());
         output.lock().open_streams = 2;
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {

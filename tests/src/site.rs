@@ -27,6 +27,8 @@ pub struct Site {
     pub directives: Vec<String>,
     /// The `virtual` blocks.
     pub services: Vec<Service>,
+    /// Who else than root may ask the director: no directive, but `lb run --socket-group`.
+    pub socket_group: Option<String>,
 }
 
 /// A `virtual` block.
@@ -72,6 +74,7 @@ impl Site {
             method,
             directives: Vec::new(),
             services: Vec::new(),
+            socket_group: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{ask, say, service, table::table};
+use super::{ask, say, service, table::table, web_tool::WebTool};
 use crate::{
     Stage,
     address::{FAMILIES, Family},
@@ -33,7 +33,8 @@ struct Seen {
 }
 
 pub(super) fn run(lb: &Path, mut stage: Stage) -> Result<ExitCode> {
-    explain(lb, &stage)?;
+    let web_tool = WebTool::start(lb, stage.network.router())?;
+    explain(lb, &stage, &web_tool)?;
     // The sender lives on when there are no keys, so that waiting for one is still waiting.
     let (_sender, keys) = lines_typed();
     let mut seen = Seen::default();
@@ -53,7 +54,7 @@ pub(super) fn run(lb: &Path, mut stage: Stage) -> Result<ExitCode> {
     }
 }
 
-fn explain(lb: &Path, stage: &Stage) -> Result<()> {
+fn explain(lb: &Path, stage: &Stage, web_tool: &WebTool) -> Result<()> {
     let network = &stage.network;
     let client = enter(network.client.pid());
     let router = enter(network.router().pid());
@@ -68,6 +69,7 @@ fn explain(lb: &Path, stage: &Stage) -> Result<()> {
         say(format_args!("  {client} curl -g {}", family.url()))?;
     }
     say(format_args!("  {router} {lb} status --socket {SOCKET}"))?;
+    say(format_args!("  {web_tool}"))?;
     for server in &network.servers {
         say(format_args!(
             "  {} bash    # a shell on {}",

@@ -4,6 +4,7 @@ mod live;
 mod once;
 mod pair;
 mod table;
+mod web_tool;
 
 use std::{
     fmt::Display,
@@ -105,11 +106,12 @@ fn end_on_signal(signals: SigSet, lab: Lab, options: Options) -> Arc<Mutex<()>> 
 /// A stage with the web servers behind both virtual addresses.
 fn set(lab: &Lab, lb: &Path, method: Method) -> Result<Stage> {
     let plan = Plan::new(method);
-    let site = FAMILIES
+    let mut site = FAMILIES
         .into_iter()
         .fold(Site::new(method), |site, family| {
             site.with(Service::web(family, plan.servers))
         });
+    site.socket_group = Some(web_tool::group()?);
     Stage::set(lab, lb, plan, &site).with_context(|| format!("starting lb for the method {method}"))
 }
 

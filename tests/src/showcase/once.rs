@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ask, in_seconds, say, service, set, table::table};
+use super::{ask, in_seconds, say, service, set, table::table, web_tool::WebTool};
 use crate::{
     Lab, Method, Stage,
     address::{FAMILIES, Family},
@@ -64,7 +64,7 @@ pub(super) fn run(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode> 
 
 fn rehearse(lab: &Lab, lb: &Path, method: Method) -> Result<Outcome> {
     let mut stage = set(lab, lb, method)?;
-    play(&mut stage, method).with_context(|| {
+    play(lb, &mut stage, method).with_context(|| {
         let log = stage.director.daemon().printed();
         let first = log.lines().count().saturating_sub(LOG_LINES);
         let last_lines: Vec<_> = log.lines().skip(first).collect();
@@ -72,13 +72,19 @@ fn rehearse(lab: &Lab, lb: &Path, method: Method) -> Result<Outcome> {
     })
 }
 
-fn play(stage: &mut Stage, method: Method) -> Result<Outcome> {
+fn play(lb: &Path, stage: &mut Stage, method: Method) -> Result<Outcome> {
     let names = stage.names();
     let victim = names.get(VICTIM).context("too few real servers")?.clone();
 
     let all_up = |status: &Status| names.iter().all(|name| in_all_services(status, name));
     ask_until(stage, "all real servers are up", |status, _| all_up(status))?;
     let shares = balanced_shares(stage, &names)?;
+    let web_tool = WebTool::start(lb, stage.network.router())?;
+    web_tool.check(&victim)?;
+    say(format_args!(
+        "  {} lets the admin log in, and shows the servers",
+        web_tool.url()
+    ))?;
 
     say(format_args!("  stopping the web server on {victim}"))?;
     stage.webs[VICTIM].kill();

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     live::{enter, lines_typed},
     say,
+    web_tool::{self, WebTool},
 };
 use crate::{
     Family, Lab, Method, Pair, Pings, Service, Site,
@@ -32,6 +33,7 @@ fn set(lab: &Lab, lb: &Path, method: Method) -> Result<Pair> {
         .with(Service::web(FAMILY, SERVERS))
         .paired();
     site.directives.push("syncdaemon = 1".to_owned());
+    site.socket_group = Some(web_tool::group()?);
     let pair = Pair::set(lab, lb, method, &site).context("starting a pair of lb")?;
     pair.await_ready()?;
     Ok(pair)
@@ -43,6 +45,10 @@ pub(super) fn once(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode>
         let mut pair = set(lab, lb, *method)?;
         let pings = Pings::start(&pair.network.client, FAMILY.vip())?;
         pair.all_answered(FAMILY, REQUESTS)?;
+        for router in &pair.network.routers {
+            let web_tool = WebTool::start(lb, router)?;
+            web_tool.check(pair.network.servers[0].name())?;
+        }
         for active in [1, 0] {
             let director = &pair.directors[1 - active];
             // It is refused until the partner was heard of since the last change.
@@ -58,7 +64,7 @@ pub(super) fn once(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode>
         let answers = pings.stop()?;
         ensure!(answers.sent() > 0, "nobody pinged");
         say(format_args!(
-            "{method}: two failovers and a kill; all of {} requests were answered, pings for at most {} ms not",
+            "{method}: two failovers and a kill, a log-in to both web tools; all of {} requests were answered, pings for at most {} ms not",
             4 * REQUESTS,
             answers.outage()?.as_millis()
         ))?;
@@ -69,7 +75,10 @@ pub(super) fn once(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode>
 /// Runs until Ctrl-C.
 pub(super) fn run(lab: &Lab, lb: &Path, method: Method) -> Result<ExitCode> {
     let mut pair = set(lab, lb, method)?;
-    explain(lb, &pair)?;
+    let routers = pair.network.routers.iter();
+    let web_tools = routers.map(|router| WebTool::start(lb, router));
+    let web_tools = web_tools.collect::<Result<Vec<_>>>()?;
+    explain(lb, &pair, &web_tools)?;
     let (_sender, keys) = lines_typed();
     let mut failed = 0;
     loop {
@@ -92,7 +101,7 @@ pub(super) fn run(lab: &Lab, lb: &Path, method: Method) -> Result<ExitCode> {
     }
 }
 
-fn explain(lb: &Path, pair: &Pair) -> Result<()> {
+fn explain(lb: &Path, pair: &Pair, web_tools: &[WebTool]) -> Result<()> {
     let lb = lb.canonicalize()?;
     let lb = lb.display();
     say("A client, two routers with lb, three real servers. Try in another terminal:")?;
@@ -107,6 +116,9 @@ fn explain(lb: &Path, pair: &Pair) -> Result<()> {
             enter(router.pid()),
             router.name()
         ))?;
+    }
+    for (router, web_tool) in pair.network.routers.iter().zip(web_tools) {
+        say(format_args!("  {web_tool}    # of {}", router.name()))?;
     }
     if stdin().is_terminal() {
         say(
