@@ -92,9 +92,11 @@ impl View {
 }
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
-    if view.follow.is_some() {
+    if let Some(shape) = view.follow.clone() {
         let drawn = visit.clone();
-        return follow(visit, move |canvas, now| draw(canvas, now, &drawn, &view));
+        return follow(visit, &shape, move |canvas, now| {
+            draw(canvas, now, &drawn, &view)
+        });
     }
     let now = visit.app.live.now().await;
     let path = view.path(view.page());
