@@ -160,7 +160,14 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { only, arguments } => {
             let mut report = Report::default();
             let builder = Builder::provide(&packages)?;
-            test::run(&workspace, &packages, &builder, only, &arguments, &mut report)?;
+            test::run(
+                &workspace,
+                &packages,
+                &builder,
+                only,
+                &arguments,
+                &mut report,
+            )?;
             report.finish()
         }
         Task::Bench { arguments } => bench::run(&workspace, &packages, &arguments),

@@ -164,7 +164,7 @@ fn tiles(canvas: &Canvas, now: &Snapshot, report: &StatusReport, visit: &Visit) 
                     0 => (words::badge(Tone::Good, "●", "all well")),
                     _ => (words::badge(Tone::Bad, "✕", &format!("{troubled} in trouble"))),
                 }
-            }, &html! { (servers().count()) " of " (report.services.len()) " services" }))
+            }, &html! { (servers().count()) " in " (report.services.len()) " services" }))
             (tile(canvas, "active", "Connections", &words::count(active), &html! {
                 (words::count(inactive)) " inactive, "
                 (words::rate(sum.map(|sum| sum.connections))) " new/s"
