@@ -179,7 +179,7 @@ fn require_programs() -> Result<()> {
     );
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&search_path())
         .map(|directory| directory.join(name))
         .find(|program| program.is_file())

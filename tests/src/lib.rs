@@ -6,6 +6,7 @@
 //! Nothing of it can be seen from outside the lab, and all of it ends with the process that made it.
 
 pub mod address;
+pub mod browser;
 pub mod client;
 pub mod director;
 pub mod dns;
@@ -24,9 +25,11 @@ pub mod switch;
 pub mod tunnel;
 pub mod wait;
 pub mod web;
+pub mod web_tool;
 pub mod wire;
 
 pub use address::Family;
+pub use browser::Browser;
 pub use director::Director;
 pub use dns::Dns;
 pub use host::Host;
@@ -38,3 +41,4 @@ pub use process::Process;
 pub use site::{Method, Service, Site};
 pub use stage::{Stage, on_stage};
 pub use web::Web;
+pub use web_tool::WebTool;

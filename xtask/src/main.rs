@@ -69,6 +69,8 @@ enum Task {
     },
     /// Run every test that this machine can run; says what it skipped and why
     Test {
+        /// Only these
+        only: Option<test::Only>,
         /// Further arguments of `cargo test`
         #[arg(last = true)]
         arguments: Vec<OsString>,
@@ -155,10 +157,17 @@ fn perform(task: Task) -> Result<()> {
             }
             run::lb(&lb, &arguments)
         }
-        Task::Test { arguments } => {
+        Task::Test { only, arguments } => {
             let mut report = Report::default();
             let builder = Builder::provide(&packages)?;
-            test::run(&workspace, &packages, &builder, &arguments, &mut report)?;
+            test::run(
+                &workspace,
+                &packages,
+                &builder,
+                only,
+                &arguments,
+                &mut report,
+            )?;
             report.finish()
         }
         Task::Bench { arguments } => bench::run(&workspace, &packages, &arguments),
@@ -182,7 +191,7 @@ fn perform(task: Task) -> Result<()> {
             let mut report = Report::default();
             let builder = Builder::provide(&packages)?;
             lint::sources(&workspace, &builder, &mut report)?;
-            test::run(&workspace, &packages, &builder, &[], &mut report)?;
+            test::run(&workspace, &packages, &builder, None, &[], &mut report)?;
             lint::dependencies(&workspace, &mut report);
             report.finish()
         }

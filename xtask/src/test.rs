@@ -35,16 +35,39 @@ pub(crate) const PACKAGES: [Package; 10] = [
     Package::new("tcpdump", "tcpdump"),
 ];
 
+/// The browser that [`Only::Web`] is about.
+const BROWSER: [Package; 2] = [
+    Package::new("chromium", "chromium"),
+    Package::new("chromium-driver", "chromedriver"),
+];
+
+/// Some of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Only {
+    /// The web tool, in a real browser
+    Web,
+}
+
+impl Only {
+    /// The test program of `lb-tests` that has them.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+        }
+    }
+}
+
 /// The crate whose tests need root.
 pub(crate) const ROOT_TESTS: &str = "lb-tests";
 /// A file for tests that find themselves unable: one line `what: why` for each.
 pub(crate) const SKIPS: &str = "LB_SKIPS";
 
-/// Builds what the tests need and runs them all, whatever fails.
+/// Builds what the tests need and runs them all, or only some, whatever fails.
 pub(crate) fn run(
     workspace: &Workspace,
     packages: &Packages,
     builder: &Builder,
+    only: Option<Only>,
     arguments: &[OsString],
     report: &mut Report,
 ) -> Result<()> {
@@ -53,11 +76,16 @@ pub(crate) fn run(
     let lb = product::build(workspace, &object, Profile::Release)?;
     let tests = Tests {
         workspace,
+        only,
         arguments,
         lb,
         object,
     };
 
+    if only.is_some() {
+        tests.with_root(Privilege::find(), packages, report);
+        return Ok(());
+    }
     report.step("tests without root", || {
         command::run(
             tests
@@ -73,6 +101,7 @@ pub(crate) fn run(
 
 struct Tests<'a> {
     workspace: &'a Workspace,
+    only: Option<Only>,
     arguments: &'a [OsString],
     lb: PathBuf,
     object: PathBuf,
@@ -95,6 +124,9 @@ impl Tests<'_> {
         let name = "tests with root";
         let mut cargo = self.cargo();
         cargo.args(["--package", ROOT_TESTS]);
+        if let Some(only) = self.only {
+            cargo.args(["--test", only.program()]);
+        }
         match privilege {
             Privilege::Root => {}
             Privilege::Sudo => {
@@ -113,6 +145,10 @@ impl Tests<'_> {
         if let Err(error) = packages.provide(&PACKAGES) {
             return report.skip(name, &format!("{error:#}"));
         }
+        // One test needs it: without it that one is skipped, and says so.
+        if let Err(error) = packages.provide(&browser()) {
+            command::tell(&format!("no browser: {error:#}"));
+        }
         let skips = self.workspace.target.join("skipped-tests");
         // Root's tests would otherwise make it, and we could not remove it the next time.
         let prepared = fs::write(&skips, "").context("cannot write what is skipped");
@@ -124,6 +160,13 @@ impl Tests<'_> {
             report.skip(&what, &why);
         }
     }
+}
+
+/// What is needed of a browser: another one of the same kind serves as well, with a driver of its own.
+fn browser() -> Vec<Package> {
+    let has_another = command::program("google-chrome").is_some();
+    let is_needed = |package: &Package| !(has_another && package.file == "chromium");
+    BROWSER.into_iter().filter(is_needed).collect()
 }
 
 /// The machine that rustc builds for unless told otherwise.

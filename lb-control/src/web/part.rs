@@ -78,15 +78,16 @@ pub(super) fn section(
     let canvas = Canvas::default();
     let inner = draw(&canvas, now);
     let separator = if path.contains('?') { '&' } else { '?' };
+    let shape = format!("{:016x}", shape(&canvas.into_parts()));
     html! {
-        div id="live" data-follow={ (path) (separator) "follow=1" } { (inner) }
+        div id="live" data-follow={ (path) (separator) "follow=" (shape) } { (inner) }
         noscript { p class="soft" { "This page does not keep itself up to date without JavaScript: " a href=(path) { "look again" } "." } }
     }
 }
 
 /// News of a page: `parts` is a list of ids and what is in them now, `shape` says that other parts are there now, and
-/// `over` that the session has ended.
-pub(super) fn follow<F>(visit: Visit, draw: F) -> Response
+/// `over` that the session has ended. The page says what shape it has: it may be of an older state than the first news.
+pub(super) fn follow<F>(visit: Visit, shape: &str, draw: F) -> Response
 where
     F: Fn(&Canvas, &Snapshot) -> Markup + Send + Sync + 'static,
 {
@@ -100,7 +101,9 @@ where
         looking,
         draw: Arc::new(draw),
         seen: HashMap::new(),
-        shape: None,
+        shape: Some(shape)
+            .filter(|shape| shape.len() == 16)
+            .and_then(|shape| u64::from_str_radix(shape, 16).ok()),
         is_over: false,
     };
     let news = stream::unfold(viewer, |mut viewer| async move {
@@ -148,7 +151,7 @@ impl<F: Fn(&Canvas, &Snapshot) -> Markup> Viewer<F> {
         let canvas = Canvas::default();
         let PreEscaped(_) = (self.draw)(&canvas, now);
         let parts = canvas.into_parts();
-        let shape = hash(&parts.iter().map(|(id, _)| id).collect::<Vec<_>>());
+        let shape = shape(&parts);
         if self.shape.replace(shape).is_some_and(|last| last != shape) {
             self.seen.clear();
             return Some(Event::default().event("shape").data("other parts"));
@@ -170,6 +173,11 @@ impl<F: Fn(&Canvas, &Snapshot) -> Markup> Viewer<F> {
         let news = Event::default().event("parts").json_data(&new);
         news.ok()
     }
+}
+
+/// Which parts there are, by a hash.
+fn shape(parts: &[(String, String)]) -> u64 {
+    hash(&parts.iter().map(|(id, _)| id).collect::<Vec<_>>())
 }
 
 fn hash<T: std::hash::Hash>(what: &T) -> u64 {

@@ -187,6 +187,7 @@ async fn apply(visit: Visit, Form(wish): Form<Wish>) -> Result<Response, Problem
         }
     };
     tell(&visit, what, "", &replaced.steps);
+    visit.app.live.refresh().await;
     let is_in_force = replaced.steps.iter().all(|step| step.done);
     if wish.what == "push" {
         match is_in_force {

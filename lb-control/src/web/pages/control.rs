@@ -92,9 +92,11 @@ impl View {
 }
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
-    if view.follow.is_some() {
+    if let Some(shape) = view.follow.clone() {
         let drawn = visit.clone();
-        return follow(visit, move |canvas, now| draw(canvas, now, &drawn, &view));
+        return follow(visit, &shape, move |canvas, now| {
+            draw(canvas, now, &drawn, &view)
+        });
     }
     let now = visit.app.live.now().await;
     let path = view.path(view.page());
@@ -162,7 +164,7 @@ fn tiles(canvas: &Canvas, now: &Snapshot, report: &StatusReport, visit: &Visit) 
                     0 => (words::badge(Tone::Good, "●", "all well")),
                     _ => (words::badge(Tone::Bad, "✕", &format!("{troubled} in trouble"))),
                 }
-            }, &html! { (servers().count()) " of " (report.services.len()) " services" }))
+            }, &html! { (servers().count()) " in " (report.services.len()) " services" }))
             (tile(canvas, "active", "Connections", &words::count(active), &html! {
                 (words::count(inactive)) " inactive, "
                 (words::rate(sum.map(|sum| sum.connections))) " new/s"

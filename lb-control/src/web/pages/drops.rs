@@ -29,8 +29,8 @@ struct View {
 }
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
-    if view.follow.is_some() {
-        return follow(visit, draw);
+    if let Some(shape) = view.follow {
+        return follow(visit, &shape, draw);
     }
     let now = visit.app.live.now().await;
     let body = html! {

@@ -58,8 +58,8 @@ impl View {
 }
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
-    if view.follow.is_some() {
-        return follow(visit, move |canvas, now| draw(canvas, now, &view));
+    if let Some(shape) = view.follow.clone() {
+        return follow(visit, &shape, move |canvas, now| draw(canvas, now, &view));
     }
     let now = visit.app.live.now().await;
     let path = view.path(view.page());

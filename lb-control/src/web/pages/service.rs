@@ -52,9 +52,9 @@ async fn show(visit: Visit, Asked(view): Asked<View>) -> Result<Response, Proble
     let key: ServiceId = view.id.parse().map_err(wrong)?;
     let page = view.page.as_deref().and_then(|page| page.parse().ok());
     let page = page.unwrap_or(1_usize).max(1);
-    if view.follow.is_some() {
+    if let Some(shape) = view.follow {
         let drawn = visit.clone();
-        return Ok(follow(visit, move |canvas, now| {
+        return Ok(follow(visit, &shape, move |canvas, now| {
             draw(canvas, now, &drawn, key, page)
         }));
     }

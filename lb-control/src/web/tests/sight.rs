@@ -258,6 +258,25 @@ async fn news_are_only_what_is_different() {
 }
 
 #[tokio::test]
+async fn a_page_of_an_older_state_is_told_that_it_has_other_parts() {
+    let tool = Tool::new(Scheme::Https);
+    let browser = tool.browser(Role::Viewer).await;
+    let (_, page) = browser.read("/control").await;
+    let follow = page.split("data-follow=\"").nth(1).unwrap();
+    let follow = follow.split('"').next().unwrap().to_owned();
+    for (is_older, event) in [(false, "event: parts"), (true, "event: shape")] {
+        if is_older {
+            tool.daemon.said(|said| said.report.services.truncate(1));
+            tool.app.live.refresh().await;
+        }
+        let answer = browser.get(&follow).await;
+        let mut stream = answer.into_body().into_data_stream();
+        let first = stream.next().await.unwrap().unwrap();
+        assert!(first.starts_with(event.as_bytes()), "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_daemon_that_is_away_is_told_and_the_rest_stays() {
     let tool = Tool::new(Scheme::Https);
     let browser = tool.browser(Role::Viewer).await;
