@@ -11,7 +11,7 @@ pub(crate) mod testing;
 mod text;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -590,6 +590,24 @@ impl StatusReport {
 }
 
 impl StatusReport {
+    /// How many packets were not steered in a second, by reason, since the report before, so long ago.
+    #[must_use]
+    pub fn drops_since(&self, before: &Self, time: Duration) -> HashMap<String, u64> {
+        let old: HashMap<_, _> = before
+            .unsteered
+            .iter()
+            .map(|count| (count.reason.as_str(), count.packets))
+            .collect();
+        let seconds = time.as_secs_f64();
+        let rates = self.unsteered.iter().map(|count| {
+            let before = old.get(count.reason.as_str()).copied().unwrap_or(0);
+            let new = count.packets.saturating_sub(before) as f64;
+            let rate = if seconds > 0.0 { new / seconds } else { 0.0 };
+            (count.reason.clone(), rate.ceil() as u64)
+        });
+        rates.collect()
+    }
+
     /// The same of one service only, which is called as [`name`] says.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 use super::{
     LOG,
     order::Answer,
-    routes::{Failure, Problem, ending, read},
+    routes::{Failure, Problem, read},
     server::Sources,
     who::Who,
 };
@@ -107,10 +107,7 @@ pub(super) async fn off(
 }
 
 async fn ask(log: &Log, wish: Option<Wish>, who: String) -> Result<Response, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let asked = log.wishes.send(Asked { wish, who, reply }).await;
-    asked.map_err(ending)?;
-    match answer.await.map_err(ending)? {
+    match super::ask::ask(&log.wishes, |reply| Asked { wish, who, reply }).await? {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(text) => Err(Failure(StatusCode::INTERNAL_SERVER_ERROR, text)),
     }

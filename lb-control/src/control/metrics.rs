@@ -25,14 +25,15 @@ use futures_util::stream;
 use prometheus_client::{encoding::text, registry::Registry};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, mpsc},
     task::spawn_blocking,
 };
 use utoipa::{IntoParams, ToSchema};
 
 use self::exposition::{Exposition, Format};
 use super::{
-    routes::{Failure, Problem, Said, ending},
+    ask::ask,
+    routes::{Failure, Problem, Said},
     server::Sources,
 };
 use crate::{
@@ -85,10 +86,7 @@ impl Measures {
     }
 
     async fn collect(sources: &Sources) -> Result<Self, Failure> {
-        let (reply, answer) = oneshot::channel();
-        let asked = sources.events.send(Event::Overall(reply)).await;
-        asked.map_err(ending)?;
-        let mut overall = answer.await.map_err(ending)?;
+        let mut overall = ask(&sources.events, Event::Overall).await?;
         overall.add_interfaces(&sources.interfaces.borrow());
         overall.add_pair(&sources.pair.borrow(), runner::now());
         overall.add_failovers(&sources.failovers.borrow().services, Instant::now());
@@ -97,10 +95,7 @@ impl Measures {
         let (mut services, mut known) = (Vec::new(), HashSet::new());
         let mut from = 0;
         loop {
-            let (reply, answer) = oneshot::channel();
-            let asked = sources.events.send(Event::Measure(from, reply)).await;
-            asked.map_err(ending)?;
-            let some = answer.await.map_err(ending)?;
+            let some = ask(&sources.events, |reply| Event::Measure(from, reply)).await?;
             if some.is_empty() {
                 break;
             }

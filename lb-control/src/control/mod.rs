@@ -1,5 +1,6 @@
 //! How the commands of `lb` talk to the daemon: HTTP and JSON over a unix socket.
 
+mod ask;
 pub mod change;
 pub mod client;
 pub mod configuration;

@@ -10,11 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{
     PROBE,
+    ask::ask,
     request::Request,
     routes::{Failure, Problem, ending, read},
     server::Sources,
@@ -97,14 +98,12 @@ pub(super) async fn probe(
     let target = match trial {
         Trial::Written { text, place } => written(&sources, text, place).await?,
         Trial::Running { service, server } => {
-            let (reply, answer) = oneshot::channel();
-            let request = Request::Target {
+            let request = |reply| Request::Target {
                 service,
                 server,
                 reply,
             };
-            sources.requests.send(request).await.map_err(ending)?;
-            let found = answer.await.map_err(ending)?;
+            let found = ask(&sources.requests, request).await?;
             found.map_err(|unknown| Failure(StatusCode::NOT_FOUND, unknown.to_string()))?
         }
     };

@@ -12,11 +12,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::{
-    routes::{Failure, Problem, ending},
+    ask::ask,
+    routes::{Failure, Problem},
     server::Sources,
     table::{Counts, PersistenceRow, ServerRow, ServiceRow, Table},
 };
@@ -65,16 +65,11 @@ pub(super) async fn file(
         let text = "there are ip_vs and ip_vs_stats".to_owned();
         Failure(StatusCode::NOT_FOUND, text)
     })?;
-    let (reply, answer) = oneshot::channel();
-    let asked = sources.events.send(Event::Table(None, reply)).await;
-    asked.map_err(ending)?;
-    let table = answer.await.map_err(ending)?;
+    let table = ask(&sources.events, |reply| Event::Table(None, reply)).await?;
     let text = match file {
         File::IpVs => {
-            let (reply, answer) = oneshot::channel();
-            let asked = sources.events.send(Event::Overall(reply)).await;
-            asked.map_err(ending)?;
-            ip_vs(&table, answer.await.map_err(ending)?.flows.capacity)
+            let overall = ask(&sources.events, Event::Overall).await?;
+            ip_vs(&table, overall.flows.capacity)
         }
         File::IpVsStats => ip_vs_stats(&table),
     };

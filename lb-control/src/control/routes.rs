@@ -12,13 +12,13 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     CHANGES, CONFIG, CONFIG_CHECK, CONFIG_VERSION, CONFIG_VERSIONS, CONNECTIONS, DIFF,
     EVENT_STREAM, EVENTS, FAILOVER, LOG, METRICS, OPENAPI, PROBE, PROC, RELOAD, SERVER, STATUS,
     TABLE,
+    ask::ask,
     change::{Changes, Made, Refused, Why},
     configuration,
     connection::{Connection, Wanted},
@@ -159,10 +159,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     ),
 )]
 pub(super) async fn status(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let asked = sources.events.send(Event::Status(reply)).await;
-    asked.map_err(ending)?;
-    let mut report = answer.await.map_err(ending)?;
+    let mut report = ask(&sources.events, Event::Status).await?;
     report.add_probes(&sources.nannies.snapshot().await);
     report.add_interfaces(&sources.interfaces.borrow());
     report.add_pair(&sources.pair.borrow(), runner::now());
@@ -195,10 +192,7 @@ pub(super) async fn table(
     Shared(sources): Shared<Sources>,
     Said(Part { service }): Said<Part>,
 ) -> Result<Response, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let asked = sources.events.send(Event::Table(service, reply)).await;
-    asked.map_err(ending)?;
-    let mut table = answer.await.map_err(ending)?;
+    let mut table = ask(&sources.events, |reply| Event::Table(service, reply)).await?;
     table.sync_daemons = sources.sync.daemons(is_active(&sources.pair.borrow()));
     Ok(Json(table).into_response())
 }
@@ -221,10 +215,7 @@ pub(super) async fn connections(
     Shared(sources): Shared<Sources>,
     Said(wanted): Said<Wanted>,
 ) -> Result<Response, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let asked = sources.events.send(Event::Owners(reply)).await;
-    asked.map_err(ending)?;
-    let owners = answer.await.map_err(ending)?;
+    let owners = ask(&sources.events, Event::Owners).await?;
     let listing = listing::begin(sources.flows, wanted, owners);
     listing.ok_or_else(|| {
         let text = "too many others read the connections; try again".to_owned();
@@ -251,10 +242,8 @@ pub(super) async fn order(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let order: Order = read(&body)?;
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Order { order, who, reply };
-    sources.requests.send(request).await.map_err(ending)?;
-    match answer.await.map_err(ending)? {
+    let request = |reply| Request::Order { order, who, reply };
+    match ask(&sources.requests, request).await? {
         Ok(text) => Ok(Json(Answer { text }).into_response()),
         Err(unknown) => Err(Failure(StatusCode::NOT_FOUND, unknown.to_string())),
     }
@@ -293,14 +282,12 @@ pub(super) async fn change(
             return Ok((status, Json(refused)).into_response());
         }
     };
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Change {
+    let request = |reply| Request::Change {
         changes,
         who,
         reply,
     };
-    sources.requests.send(request).await.map_err(ending)?;
-    Ok(match answer.await.map_err(ending)? {
+    Ok(match ask(&sources.requests, request).await? {
         Ok(made) => Json(made).into_response(),
         Err(refused) => {
             let status = match refused.why {
@@ -368,10 +355,8 @@ pub(super) async fn failover(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let asked: Failover = read(&body)?;
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Failover { asked, who, reply };
-    sources.requests.send(request).await.map_err(ending)?;
-    match answer.await.map_err(ending)? {
+    let request = |reply| Request::Failover { asked, who, reply };
+    match ask(&sources.requests, request).await? {
         Ok(text) => Ok(Json(Answer { text }).into_response()),
         Err(refused) => Err(Failure(StatusCode::CONFLICT, refused.to_string())),
     }
@@ -389,10 +374,8 @@ pub(super) async fn failover(
     ),
 )]
 pub(super) async fn compare(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Compare { site: None, reply };
-    sources.requests.send(request).await.map_err(ending)?;
-    match answer.await.map_err(ending)? {
+    let request = |reply| Request::Compare { site: None, reply };
+    match ask(&sources.requests, request).await? {
         Ok(comparison) => Ok(Json(comparison).into_response()),
         Err(text) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, text)),
     }

@@ -152,7 +152,7 @@ impl Model {
             for text in changes(&before, &report) {
                 self.happened(at, text);
             }
-            self.drops = drops(&before, &report, at.saturating_sub(self.at));
+            self.drops = report.drops_since(&before, at.saturating_sub(self.at));
         }
         self.report = Some(report);
         self.at = at;
@@ -347,21 +347,4 @@ fn changes(before: &StatusReport, now: &StatusReport) -> Vec<String> {
         }
     }
     changes
-}
-
-/// How many packets were not steered in a second, by reason.
-fn drops(before: &StatusReport, now: &StatusReport, time: Duration) -> HashMap<String, u64> {
-    let old: HashMap<_, _> = before
-        .unsteered
-        .iter()
-        .map(|count| (count.reason.as_str(), count.packets))
-        .collect();
-    let seconds = time.as_secs_f64();
-    let rates = now.unsteered.iter().map(|count| {
-        let before = old.get(count.reason.as_str()).copied().unwrap_or(0);
-        let new = count.packets.saturating_sub(before) as f64;
-        let rate = if seconds > 0.0 { new / seconds } else { 0.0 };
-        (count.reason.clone(), rate.ceil() as u64)
-    });
-    rates.collect()
 }

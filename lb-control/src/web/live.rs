@@ -286,7 +286,7 @@ fn next(
     // By a clock that does not step.
     rates.add(&report, clock);
     let before = last.report.as_ref().filter(|_| last.gone.is_none());
-    let drops = before.map(|before| drops(before, &report, asked - last.asked));
+    let drops = before.map(|before| report.drops_since(before, asked - last.asked));
     Snapshot {
         at: milliseconds(),
         report: Some(Arc::new(report)),
@@ -296,23 +296,6 @@ fn next(
         gone: None,
         asked,
     }
-}
-
-/// How many packets were not steered in a second, by reason.
-fn drops(before: &StatusReport, now: &StatusReport, time: Duration) -> HashMap<String, u64> {
-    let old: HashMap<_, _> = before
-        .unsteered
-        .iter()
-        .map(|count| (count.reason.as_str(), count.packets))
-        .collect();
-    let seconds = time.as_secs_f64();
-    let rates = now.unsteered.iter().map(|count| {
-        let before = old.get(count.reason.as_str()).copied().unwrap_or(0);
-        let new = count.packets.saturating_sub(before) as f64;
-        let rate = if seconds > 0.0 { new / seconds } else { 0.0 };
-        (count.reason.clone(), rate.ceil() as u64)
-    });
-    rates.collect()
 }
 
 /// Into the history, if it is time to.

@@ -8,14 +8,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use tokio::sync::oneshot;
 use utoipa::IntoParams;
 
 use super::{
     super::{
         CONFIG, CONFIG_CHECK, CONFIG_VERSION, CONFIG_VERSIONS,
+        ask::ask,
         request::{Reloaded, Request},
-        routes::{Failure, Problem, ending, read},
+        routes::{Failure, Problem, read},
         server::Sources,
         who::Who,
     },
@@ -67,11 +67,9 @@ pub(in crate::control) async fn check(
     let report = Report::of(&outcome).owned();
     let comparison = match outcome.site {
         Some((_, site)) => {
-            let (reply, answer) = oneshot::channel();
             let site = Some(Box::new(site));
-            let asked = sources.requests.send(Request::Compare { site, reply });
-            asked.await.map_err(ending)?;
-            let compared = answer.await.map_err(ending)?;
+            let request = |reply| Request::Compare { site, reply };
+            let compared = ask(&sources.requests, request).await?;
             Some(compared.map_err(|text| Failure(StatusCode::UNPROCESSABLE_ENTITY, text))?)
         }
         None => None,
@@ -169,14 +167,12 @@ pub(in crate::control) async fn reload_now(
     discard: bool,
     who: String,
 ) -> Result<Result<Reloaded, String>, Failure> {
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Reload {
+    let request = |reply| Request::Reload {
         discard,
         who,
         reply,
     };
-    sources.requests.send(request).await.map_err(ending)?;
-    answer.await.map_err(ending)
+    ask(&sources.requests, request).await
 }
 
 /// The versions of lvs.cf that were replaced, the newest first.
