@@ -14,6 +14,10 @@ const BURST_PAUSE: Duration = Duration::from_millis(5);
 /// After a link was down messages take longer at first: the kernel looks at links and asks for neighbours once a second.
 const LINK_SETTLES: Duration = Duration::from_secs(2);
 
+/// How long a node that ends waits for its partner to take over: a goodbye that answers to something old is believed when
+/// it is said again, in answer to what the partner says now.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// For this part of `deadtime` it counts what the partner has said of hearing this node. It says something each third.
 const NEAR: f64 = 0.45;
 
@@ -284,7 +288,9 @@ enum State {
         end: Duration,
         then: Then,
     },
-    /// The daemon ends, and has let go.
+    /// The daemon ends, has let go, and until then listens whether the partner takes over.
+    Parting(Duration),
+    /// The daemon ends, and nothing is left to say.
     Gone,
     /// The daemon ends, and is back before this.
     Absent(Duration),
@@ -332,7 +338,8 @@ enum Then {
 /// | after handing over | partner did not take over within `deadtime` | takes over again |
 ///
 /// At once means: on the word of a message that is younger than half of `deadtime`, which is known by what it answers
-/// to. An older one only says that the partner lives.
+/// to. An older one only says that the partner lives; who hands over or says goodbye therefore wants to be answered,
+/// and says it again in answer to that.
 #[derive(Debug, Clone)]
 pub struct Machine {
     terms: Terms,
@@ -412,7 +419,7 @@ impl Machine {
         let mut next = self.next_send.min(self.last + self.terms.deadtime / 4);
         next = self.settles.map_or(next, |until| next.min(until));
         match self.state {
-            State::Active(until) => next = next.min(until),
+            State::Active(until) | State::Parting(until) => next = next.min(until),
             State::Leaving { end, .. } => next = next.min(end),
             State::Starting | State::Standby => {
                 let vacant = self.vacant.map(|since| since + self.wait());
@@ -431,8 +438,14 @@ impl Machine {
         match self.state {
             _ if !self.terms.pair => Lease::None,
             State::Active(until) | State::Absent(until) => Lease::Until(until),
-            State::Starting | State::Standby | State::Gone if self.is_off => Lease::Standby,
-            State::Starting | State::Standby | State::Gone | State::Leaving { .. } => Lease::OVER,
+            State::Starting | State::Standby | State::Parting(_) | State::Gone if self.is_off => {
+                Lease::Standby
+            }
+            State::Starting
+            | State::Standby
+            | State::Parting(_)
+            | State::Gone
+            | State::Leaving { .. } => Lease::OVER,
         }
     }
 
@@ -445,7 +458,7 @@ impl Machine {
             State::Standby => Role::Standby,
             State::Active(_) => Role::Active,
             State::Leaving { .. } => Role::Leaving,
-            State::Gone => Role::Goodbye,
+            State::Parting(_) | State::Gone => Role::Goodbye,
             State::Absent(_) => Role::Absent,
         }
     }
@@ -496,6 +509,7 @@ impl Machine {
             State::Starting
             | State::Standby
             | State::Leaving { .. }
+            | State::Parting(_)
             | State::Gone
             | State::Absent(_) => {}
         }
@@ -516,17 +530,18 @@ impl Machine {
 
     /// What to send now. The lease reaches from now on: it has to be written before the message is sent.
     pub fn say(&mut self, now: Duration) -> Say {
-        let wants_answer = self.is_in_doubt(now);
+        let is_in_doubt = self.is_in_doubt(now);
+        let wants_answer = is_in_doubt || self.has_bid() && self.burst > 0;
         let usual = self.terms.interval();
         self.next_send = now
             + match self.burst {
-                0 if wants_answer => usual.min(self.terms.deadtime / 10),
+                0 if is_in_doubt => usual.min(self.terms.deadtime / 10),
                 0 => usual,
                 _ => BURST_PAUSE,
             };
         self.burst = self.burst.saturating_sub(1);
         if let State::Active(until) = self.state
-            && !wants_answer
+            && !is_in_doubt
         {
             self.state = State::Active(until.max(now + self.terms.deadtime));
         }
@@ -536,6 +551,7 @@ impl Machine {
             | State::Standby
             | State::Active(_)
             | State::Leaving { .. }
+            | State::Parting(_)
             | State::Gone => Duration::ZERO,
         };
         Say {
@@ -598,7 +614,12 @@ impl Machine {
         self.note_vacancy(now);
         self.settle(heard, now);
         self.decide(now);
-        if heard.wants_answer || deaf || was_deaf {
+        if heard.role == Role::Active && matches!(self.state, State::Parting(_)) {
+            self.end();
+        }
+        // A partner that could take over and has not is told once more, in answer to what it says now.
+        let is_bid_to = self.has_bid() && matches!(heard.role, Role::Starting | Role::Standby);
+        if heard.wants_answer || deaf || was_deaf || is_bid_to {
             self.send_soon(0, now);
         }
     }
@@ -640,7 +661,9 @@ impl Machine {
         self.advance(now);
         match self.state {
             State::Leaving { then, .. } => self.left(then, now),
-            State::Starting | State::Standby | State::Gone => self.is_off = true,
+            State::Starting | State::Standby | State::Parting(_) | State::Gone => {
+                self.is_off = true;
+            }
             // It was changed meanwhile; they are put on again.
             State::Active(_) | State::Absent(_) => {}
         }
@@ -672,7 +695,7 @@ impl Machine {
                 self.state = State::Leaving { end, then };
             }
             (State::Starting | State::Standby, _) => self.left(Then::Goodbye, now),
-            (State::Gone | State::Absent(_), _) => {}
+            (State::Parting(_) | State::Gone | State::Absent(_), _) => {}
         }
     }
 
@@ -692,10 +715,12 @@ impl Machine {
                 self.quiet = now;
             }
             State::Leaving { end, then } if now >= end => self.left(then, now),
+            State::Parting(end) if now >= end => self.end(),
             State::Starting
             | State::Standby
             | State::Active(_)
             | State::Leaving { .. }
+            | State::Parting(_)
             | State::Gone
             | State::Absent(_) => {}
         }
@@ -712,7 +737,7 @@ impl Machine {
         match self.state {
             State::Starting | State::Standby => self.consider(now),
             State::Active(_) => self.reconsider(now),
-            State::Leaving { .. } | State::Gone | State::Absent(_) => {}
+            State::Leaving { .. } | State::Parting(_) | State::Gone | State::Absent(_) => {}
         }
     }
 
@@ -879,12 +904,28 @@ impl Machine {
                 self.send_soon(BURST, now);
             }
             Then::Goodbye => {
-                self.state = State::Gone;
+                let is_there = self.is_heard(now)
+                    && self.partner.is_some_and(|partner| {
+                        partner.role != Role::Active && partner.role != Role::Goodbye
+                    });
                 self.send_soon(BURST, now);
-                self.deeds.push(Deed::End);
+                match self.terms.pair && is_there {
+                    true => self.state = State::Parting(now + FAREWELL),
+                    false => self.end(),
+                }
             }
         }
         self.note_vacancy(now);
+    }
+
+    fn end(&mut self) {
+        self.state = State::Gone;
+        self.deeds.push(Deed::End);
+    }
+
+    /// It has let go, and waits for the partner to take over.
+    fn has_bid(&self) -> bool {
+        matches!(self.role(), Role::Yielding | Role::Goodbye)
     }
 
     /// Sends now, and so many times more.

@@ -489,6 +489,43 @@ fn a_clean_stop_is_followed_at_once() {
     }
 }
 
+/// The partner's last word is old, so a goodbye that answers to it is not believed. It is said again in answer to the next.
+#[test]
+fn a_goodbye_that_comes_too_late_is_said_again_at_once() {
+    for is_order in [false, true] {
+        let mut world = World::settled();
+        world.cut(BACKUP, true);
+        world.pass(DEADTIME * 3 / 5);
+        world.cut(BACKUP, false);
+        match is_order {
+            true => world.order(PRIMARY).unwrap(),
+            false => world.with(PRIMARY, |director, now| director.stop(None, now)),
+        }
+        world.pass(LOWERING + 3 * MS);
+        assert_eq!(world.owners(), [false, true], "order: {is_order}");
+        assert_eq!(world.two_longest, Duration::ZERO);
+        let ended = world.hosts[PRIMARY].director.is_none();
+        assert_eq!(ended, !is_order, "it ends when the partner is active");
+    }
+}
+
+/// Nobody takes over, and it ends all the same; what it says meanwhile is not much.
+#[test]
+fn a_goodbye_that_nobody_heeds_takes_a_tenth_of_a_second() {
+    let mut world = World::settled();
+    world.unfit(BACKUP, true);
+    world.pass(MS * 300);
+    world.forget();
+    world.with(PRIMARY, |director, now| director.stop(None, now));
+    world.pass(LOWERING + MS * 99);
+    assert_eq!(world.role(PRIMARY), Some(Role::Goodbye));
+    world.pass(2 * MS);
+    assert_eq!(world.role(PRIMARY), None);
+    let is_message = |(_, output): &&(_, Output)| matches!(output, Output::Send(_));
+    let said = world.hosts[PRIMARY].log.iter().filter(is_message).count();
+    assert!(said < 12, "{said} messages");
+}
+
 #[test]
 fn who_is_told_to_hands_over_at_once_and_does_not_take_it_back() {
     let mut world = World::settled();
