@@ -153,7 +153,7 @@ impl Site {
     /// The same for a pair of routers, which hear of each other on both networks.
     #[must_use]
     pub fn paired(mut self) -> Self {
-        let family = Family::V4;
+        let family = self.heartbeats;
         self.directives.extend([
             format!("primary_private = {}", family.router_inside(0)),
             "backup_active = 1".to_owned(),
@@ -164,7 +164,7 @@ impl Site {
         if self.method == Method::Nat {
             // By itself: the servers' gateway goes with the active router.
             self.directives.extend([
-                format!("nat_router = {} eth1:1", family.nat_router()),
+                format!("nat_router = {} eth1:1", Family::V4.nat_router()),
                 "nat_nmask = 255.255.255.0".to_owned(),
             ]);
         }

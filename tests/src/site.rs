@@ -29,6 +29,8 @@ pub struct Site {
     pub services: Vec<Service>,
     /// Who else than root may ask the director: no directive, but `lb run --socket-group`.
     pub socket_group: Option<String>,
+    /// How the routers of a pair speak with each other.
+    pub heartbeats: Family,
 }
 
 /// A `virtual` block.
@@ -75,6 +77,7 @@ impl Site {
             directives: Vec::new(),
             services: Vec::new(),
             socket_group: None,
+            heartbeats: Family::V4,
         }
     }
 
@@ -163,7 +166,7 @@ impl Service {
 impl fmt::Display for Site {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "serial_no = 1")?;
-        writeln!(out, "primary = {}", Family::V4.router(0))?;
+        writeln!(out, "primary = {}", self.heartbeats.router(0))?;
         writeln!(out, "service = lvs")?;
         writeln!(out, "network = {}", self.method)?;
         for directive in &self.directives {

@@ -185,6 +185,81 @@ fn a_router_without_links_is_replaced() {
     );
 }
 
+/// The network of the clients is gone for the active one; the partner is heard on the other network.
+#[test]
+fn a_router_whose_gateway_is_silent_hands_over() {
+    survives(
+        &[Method::Nat],
+        |pair| {
+            let tracked = format!("track_gateway = {}", FAMILY.client());
+            for director in &mut pair.directors {
+                director.reload(&with(site(Method::Nat), &tracked))?;
+            }
+            let routers = &pair.network.routers;
+            pair.network.outside.set_silent(&routers[0], true)
+        },
+        |pair| {
+            let routers = &pair.network.routers;
+            pair.network.outside.set_silent(&routers[0], false)
+        },
+    );
+}
+
+/// It hears nobody, and cannot know whether the other one is dead.
+#[test]
+fn a_router_that_has_lost_its_network_does_not_take_over() {
+    on_stage(|lab, lb| {
+        let tracked = format!("track_gateway = {}", FAMILY.client());
+        let site = with(site(Method::Nat), &tracked);
+        let pair = Pair::set(lab, lb, Method::Nat, &site)?;
+        pair.await_ready()?;
+        let (network, backup) = (&pair.network, &pair.network.routers[1]);
+        network.outside.set_silent(backup, true)?;
+        network.inside.set_silent(backup, true)?;
+        let told = "does not answer: this node does not become active";
+        wait::until("the backup misses its gateway", LIMIT, || {
+            let printed = pair.directors[1].printed();
+            let all = [told, "the partner is not heard any more"];
+            Ok(all.iter().all(|it| printed.contains(it)).then_some(()))
+        })?;
+        ensure!(
+            pair.directors[1].status()?.role == "standby",
+            "it took over"
+        );
+        ensure!(!pair.holds_vip(1, FAMILY)?, "it holds the address");
+        pair.all_answered(FAMILY, 20)?;
+        network.outside.set_silent(backup, false)?;
+        network.inside.set_silent(backup, false)?;
+        wait::until("the backup hears its gateway", LIMIT, || {
+            let printed = pair.directors[1].printed();
+            Ok(printed.contains(&format!("the gateway {} answers", FAMILY.client())))
+                .map(|is| is.then_some(()))
+        })?;
+        ensure!(!pair.directors[1].printed().contains("activating"));
+        pair.await_active(0)
+    });
+}
+
+#[test]
+fn heartbeats_and_links_of_ipv6_do_as_well() {
+    on_stage(|lab, lb| {
+        let site = Site {
+            heartbeats: Family::V6,
+            ..Site::new(Method::Nat)
+        };
+        let site = site.with(Service::web(FAMILY, 3)).paired();
+        let pair = Pair::set(lab, lb, Method::Nat, &with(site, "monitor_links = 1"))?;
+        pair.await_ready()?;
+        pair.set_links(0, Link::Down)?;
+        pair.await_active(1)?;
+        pair.all_answered(FAMILY, 20)?;
+        pair.set_links(0, Link::Up)?;
+        let stays = |status: &lb_tests::status::Status| status.role == "standby";
+        pair.directors[0].await_status("the first is back", stays)?;
+        pair.all_answered(FAMILY, 20)
+    });
+}
+
 #[test]
 fn a_daemon_that_ends_hands_over() {
     survives(

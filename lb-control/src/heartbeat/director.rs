@@ -333,6 +333,11 @@ impl Director {
         self.machine.fitness(unfit, now);
     }
 
+    /// The gateway that is tracked has answered then, or none is tracked.
+    pub fn gateway(&mut self, answered: Option<Duration>, now: Duration) {
+        self.machine.gateway(answered, now);
+    }
+
     /// An operator wants the partner to be active.
     ///
     /// # Errors

@@ -326,6 +326,7 @@ enum Then {
 /// | standby | partner says goodbye, or hands over | takes over at once |
 /// | standby | partner is absent for so long | waits for so long instead of `deadtime` |
 /// | standby, or active | it did not run itself for half of `deadtime` | what it did not hear meanwhile was no silence |
+/// | standby | nothing heard for `deadtime`, and of `track_gateway` neither since the partner was due | waits for the gateway: it may be this node that is cut off |
 /// | standby, not fit | anything | never takes over |
 /// | standby, not fit | its link or gateway is back | is fit again when the partner is heard, or after two seconds; what it did not hear meanwhile was no silence |
 /// | active, not fit | partner fit, or not heard | hands over |
@@ -358,6 +359,8 @@ pub struct Machine {
     unfit: Option<Unfit>,
     /// Its network is back, and until then it counts as unfit still, unless the partner is heard.
     settles: Option<Duration>,
+    /// When its gateway answered last, if there is one that has to.
+    gateway: Option<Duration>,
     /// None of the addresses is here.
     is_off: bool,
     next_send: Duration,
@@ -385,6 +388,7 @@ impl Machine {
             partner: None,
             unfit,
             settles: None,
+            gateway: None,
             is_off: false,
             next_send: now,
             burst: 0,
@@ -424,7 +428,9 @@ impl Machine {
             State::Starting | State::Standby => {
                 let vacant = self.vacant.map(|since| since + self.wait());
                 let all = [Some(self.silence_ends()), self.yielded, vacant];
-                next = all.into_iter().flatten().fold(next, Duration::min);
+                // What is over was looked at, and waits for something else.
+                let all = all.into_iter().flatten().filter(|at| *at > self.last);
+                next = all.fold(next, Duration::min);
             }
             State::Gone | State::Absent(_) => {}
         }
@@ -582,7 +588,8 @@ impl Machine {
         // What it waits for has been said with the terms.
         let hears = hears.max(self.amended);
         let was_deaf = before.is_some_and(|partner| partner.deaf);
-        let deaf = !self.is_young(hears, now);
+        // One that ends takes over from nobody, whatever it hears.
+        let deaf = heard.role != Role::Goodbye && !self.is_young(hears, now);
         let could = heard.fit && !heard.role.holds() && heard.role != Role::Goodbye;
         self.partner = Some(Partner {
             heard: now,
@@ -643,6 +650,13 @@ impl Machine {
             }
             self.send_soon(0, now);
         }
+        self.decide(now);
+    }
+
+    /// The gateway that is tracked has answered then, or none is tracked.
+    pub fn gateway(&mut self, answered: Option<Duration>, now: Duration) {
+        self.advance(now);
+        self.gateway = answered;
         self.decide(now);
     }
 
@@ -753,7 +767,7 @@ impl Machine {
         if self.unfit.is_some() {
             return;
         }
-        if now >= self.silence_ends() {
+        if now >= self.silence_ends() && self.is_connected() {
             return self.activate(Why::PartnerDead, now);
         }
         if self.vacant.is_some_and(|since| now >= since + self.wait()) {
@@ -965,6 +979,13 @@ impl Machine {
             Some(partner) if partner.heard == self.quiet => expected,
             Some(_) | None => expected.max(quiet),
         })
+    }
+
+    /// Whether it is the partner that is silent, and not this node that is cut off: the gateway answered later than the
+    /// partner ought to have been heard. That it was not yet taken for lost proves nothing.
+    fn is_connected(&self) -> bool {
+        self.gateway
+            .is_none_or(|answered| answered > self.quiet + self.terms.interval())
     }
 
     fn is_heard(&self, now: Duration) -> bool {

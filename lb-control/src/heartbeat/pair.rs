@@ -509,6 +509,24 @@ fn a_goodbye_that_comes_too_late_is_said_again_at_once() {
     }
 }
 
+/// A node that ends does not hear this one any more; that is no reason to be in doubt about the lease.
+#[test]
+fn who_took_over_from_one_that_ends_stays_active() {
+    for silence in (300..380).step_by(3) {
+        let mut world = World::settled();
+        world.cut(BACKUP, true);
+        world.pass(MS * silence);
+        world.with(PRIMARY, |director, now| director.stop(None, now));
+        world.pass(Duration::from_secs(3));
+        assert_eq!(world.owners(), [false, true], "{silence}");
+        let whys = world.whys(BACKUP);
+        assert!(
+            matches!(whys[..], [Why::PartnerLeaves | Why::PartnerDead]),
+            "{silence}: {whys:?}"
+        );
+    }
+}
+
 /// Nobody takes over, and it ends all the same; what it says meanwhile is not much.
 #[test]
 fn a_goodbye_that_nobody_heeds_takes_a_tenth_of_a_second() {
@@ -707,6 +725,43 @@ fn a_node_without_its_network_gives_way_and_does_not_take_over() {
     world.pass(Duration::from_secs(5));
     assert_eq!(world.owners(), [false, true]);
     assert_eq!(world.two_longest, Duration::ZERO);
+}
+
+/// A standby node that hears nobody has to have heard its gateway since: it may be the one that is cut off.
+#[test]
+fn silence_of_everybody_is_not_the_partners() {
+    let mut world = World::settled();
+    let pinged = |world: &mut World, gateway_answers: bool| {
+        if gateway_answers {
+            world.with(BACKUP, |director, now| director.gateway(Some(now), now));
+        }
+        world.pass(KEEPALIVE / 2);
+    };
+    for _ in 0..5 {
+        pinged(&mut world, true);
+    }
+    world.kill(PRIMARY);
+    for _ in 0..20 {
+        pinged(&mut world, false);
+    }
+    assert_eq!(world.owners(), [false, false], "it may be cut off itself");
+    let deadline = world.hosts[BACKUP].director.as_ref().unwrap().deadline();
+    let local = world.now + world.hosts[BACKUP].ahead;
+    assert!(deadline > local + MS, "it waits, and does not spin");
+    pinged(&mut world, true);
+    assert_eq!(world.owners(), [false, true]);
+    assert_eq!(world.whys(BACKUP), [Why::PartnerDead]);
+
+    // A gateway that answers all the time delays nothing.
+    let mut world = World::settled();
+    pinged(&mut world, true);
+    world.kill(PRIMARY);
+    let killed = world.now;
+    while world.now < killed + DEADTIME + 2 * MS {
+        world.with(BACKUP, |director, now| director.gateway(Some(now), now));
+        world.pass(MS);
+    }
+    assert_eq!(world.owners(), [false, true]);
 }
 
 #[test]

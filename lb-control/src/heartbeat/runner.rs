@@ -354,7 +354,7 @@ impl Runner {
                 Woken::Command(Some(command)) => self.obey(command, now),
                 // The daemon is gone without a word.
                 Woken::Command(None) => return,
-                Woken::Seen(seen) => self.note(seen),
+                Woken::Seen(seen) => self.note(seen, now),
                 // How they are is looked at below.
                 Woken::Services | Woken::Time => {}
             }
@@ -509,6 +509,8 @@ impl Runner {
         self.watches = JoinSet::new();
         (self.link_down, self.gateway_lost) = (None, None);
         self.is_gateway_known = self.setup.gateway.is_none();
+        let unheard = self.setup.gateway.map(|_| Duration::ZERO);
+        self.director.gateway(unheard, now());
         self.seen = mpsc::channel(QUEUE);
         let Setup {
             rules,
@@ -532,11 +534,16 @@ impl Runner {
         }
     }
 
-    fn note(&mut self, seen: Option<Seen>) {
+    fn note(&mut self, seen: Option<Seen>, now: Duration) {
         match seen {
             Some(Seen::Link(down)) => self.link_down = down,
-            Some(Seen::Gateway(lost)) => {
-                self.gateway_lost = lost;
+            Some(Seen::Answered(at)) => {
+                self.gateway_lost = None;
+                self.is_gateway_known = true;
+                self.director.gateway(Some(at), now);
+            }
+            Some(Seen::Lost(gateway)) => {
+                self.gateway_lost = Some(gateway);
                 self.is_gateway_known = true;
             }
             None => {}

@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
+use super::runner::now;
 use crate::network::links::Links;
 
 /// What was seen.
@@ -20,8 +21,10 @@ use crate::network::links::Links;
 pub enum Seen {
     /// A link is down, or none is.
     Link(Option<String>),
-    /// The gateway does not answer, or it does.
-    Gateway(Option<String>),
+    /// The gateway has answered then: a time since boot.
+    Answered(Duration),
+    /// The gateway does not answer.
+    Lost(String),
 }
 
 /// The fastest that links and the gateway are looked at.
@@ -74,7 +77,7 @@ pub async fn links(names: Vec<String>, pace: Duration, seen: Sender<Seen>) {
     }
 }
 
-/// Pings the gateway, and tells when it does not answer for so long and when it does.
+/// Pings the gateway, and tells of each answer, and once when there was none for so long.
 pub async fn gateway(address: IpAddr, pace: Duration, patience: Duration, seen: Sender<Seen>) {
     let pace = pace.max(SHORTEST);
     let patience = patience.max(pace * 3);
@@ -82,7 +85,7 @@ pub async fn gateway(address: IpAddr, pace: Duration, patience: Duration, seen: 
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut socket = None;
     let mut answered = Instant::now();
-    let mut told = None;
+    let mut is_lost = false;
     let mut number = 0_u16;
     loop {
         let turn = turns.tick().await;
@@ -103,15 +106,18 @@ pub async fn gateway(address: IpAddr, pace: Duration, patience: Duration, seen: 
                 .is_ok()
             {
                 answered = Instant::now();
+                is_lost = false;
+                if seen.send(Seen::Answered(now())).await.is_err() {
+                    return;
+                }
+                continue;
             }
         }
-        let is_lost = answered.elapsed() >= patience;
-        if told == Some(is_lost) || (told.is_none() && !is_lost && answered < turn) {
+        if is_lost || answered.elapsed() < patience {
             continue;
         }
-        told = Some(is_lost);
-        let lost = is_lost.then(|| address.to_string());
-        if seen.send(Seen::Gateway(lost)).await.is_err() {
+        is_lost = true;
+        if seen.send(Seen::Lost(address.to_string())).await.is_err() {
             return;
         }
     }
