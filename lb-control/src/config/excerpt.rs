@@ -2,8 +2,9 @@
 
 use super::{
     document::{Document, Item, Server, Service},
-    edit::{DirectivePath, Edit, Place, Which, edit},
-    parse,
+    edit::{DirectivePath, Edit, Place, Which, edit_with},
+    names::{Names, SystemNames},
+    parse_with,
     source::Span,
 };
 use crate::{
@@ -74,6 +75,18 @@ fn meant<'d, T>(
 /// # Errors
 /// If there is no such server, or what is said of it has errors.
 pub fn excerpt(document: &Document, place: &Place) -> Result<Site, NoExcerpt> {
+    excerpt_with(document, place, &mut SystemNames::default())
+}
+
+/// The same with another source of names.
+///
+/// # Errors
+/// As there.
+pub fn excerpt_with(
+    document: &Document,
+    place: &Place,
+    names: &mut dyn Names,
+) -> Result<Site, NoExcerpt> {
     let (Place::Server(kind, ..), Some(service), Some(server)) =
         (place, document.service(place), document.server(place))
     else {
@@ -108,11 +121,11 @@ pub fn excerpt(document: &Document, place: &Place) -> Result<Site, NoExcerpt> {
         switch_on(Place::Server(*kind, first(), first())),
     ];
     let name = document.source.name();
-    let outcome = match edit(name, text.as_bytes(), &edits) {
+    let outcome = match edit_with(name, text.as_bytes(), &edits, names) {
         Ok(edited) => edited.outcome,
         Err(refused) => {
             // What was wrong before is the better word.
-            let outcome = parse(name, text.as_bytes());
+            let outcome = parse_with(name, text.as_bytes(), names);
             if outcome.site.is_some() {
                 return Err(NoExcerpt::Errors(refused.why.to_string()));
             }
