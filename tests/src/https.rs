@@ -1,6 +1,7 @@
 //! https as it goes over the wire: whatever is to be sent is sent as it is, byte by byte if need be.
 
 use std::{
+    fmt,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
@@ -61,6 +62,15 @@ impl Answer {
     /// Where it sends those who asked; nowhere is an empty text.
     pub fn location(&self) -> &str {
         self.header("location").unwrap_or_default()
+    }
+}
+
+/// In a few words, for complaints.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, main) = self.body.split_once("<main").unwrap_or(("", &self.body));
+        let said: String = main.chars().take(400).collect();
+        write!(f, "{} {} {said}", self.status, self.location())
     }
 }
 

@@ -15,7 +15,7 @@ use super::partner::{CHALLENGE_PATH, CONFIG_PATH};
 use super::{
     app::App,
     asset,
-    guard::{self, BODY, Needs, guard},
+    guard::{self, BODY, Needs, guard, one_host},
     headers, pages,
     problem::Problem,
     role::Role,
@@ -98,6 +98,7 @@ pub(super) fn router(app: &App) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(one_host))
         .layer(middleware::from_fn_with_state(app.clone(), headers::add))
         .with_state(app.clone())
 }
