@@ -160,6 +160,7 @@ fn without(text: &str, cuts: &[Span]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::parse;
 
     const FILE: &str = "primary = 10.0.0.250\nservice = lvs\n\
         virtual broken {\n active = 1\n address = 0.0.0.1 eth0:1\n port = 99999\n}\n\
