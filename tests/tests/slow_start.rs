@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use lb_tests::{Family, Method, Plan, Service, Site, Stage, on_stage, wait};
 
 const FAMILY: Family = Family::V4;
