@@ -205,6 +205,11 @@ impl Browser {
         Ok(said)
     }
 
+    /// What a script in the page returns; the page's own policy does not hold for it.
+    pub fn script(&self, script: &str) -> Result<Value> {
+        self.post("execute/sync", &json!({"script": script, "args": []}))
+    }
+
     /// Photographs the page, from its top, as PNG.
     pub fn photograph(&self, look: Look, file: &Path) -> Result<()> {
         let (width, height, is_phone) = match look {

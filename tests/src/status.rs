@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Status {
     /// `active` or `standby`.
     pub role: String,
+    /// What this node knows of itself and its partner, if it has one.
+    pub pair: Option<PairStatus>,
     /// The routing table.
     pub services: Vec<ServiceStatus>,
     /// The failover services.
@@ -18,6 +20,22 @@ pub struct Status {
     pub leaving: Vec<LeavingStatus>,
     /// How many flows there are.
     pub flows: Flows,
+}
+
+/// One of a pair.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PairStatus {
+    /// The other; none if it was not heard for `deadtime`.
+    pub partner: Option<PartnerStatus>,
+    /// Why this node must not be active, in words.
+    pub unfit: Option<String>,
+}
+
+/// The other one of a pair.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PartnerStatus {
+    /// It may become active.
+    pub fit: bool,
 }
 
 /// A failover service.

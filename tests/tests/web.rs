@@ -17,7 +17,7 @@ use lb_tests::{
     browser::{Look, Scripts},
     client,
     lab::skip,
-    on_stage,
+    on_stage, web_tool,
 };
 
 const FAMILY: Family = Family::V4;
@@ -324,13 +324,14 @@ fn a_day_in_front_of_the_browser() {
     on_stage(|lab, lb| {
         let plan = Plan::new(Method::Nat);
         let web = Service::web(FAMILY, plan.servers);
-        let site = Site::new(Method::Nat)
+        let mut site = Site::new(Method::Nat)
             .with(web)
             .with(Service::web(Family::V6, plan.servers))
             .with(Service::dns(FAMILY, plan.servers));
+        site.socket_group = Some(web_tool::group()?);
         let stage = Stage::set(lab, lb, plan, &site)?;
         stage.await_servers()?;
-        let tool = WebTool::start(lb, stage.network.router(), USER, PASSWORD)?;
+        let tool = WebTool::start(lb, stage.network.router(), FAMILY.router(0), USER, PASSWORD)?;
         for (scripts, port, day) in [
             (Scripts::On, DRIVER, DAY),
             (Scripts::Off, DRIVER + 1, WITHOUT),
@@ -343,6 +344,7 @@ fn a_day_in_front_of_the_browser() {
             ensure!(browser.title()? == runs, "scripts are not {runs}");
             let person = Person {
                 stage: &stage,
+                tool: &tool,
                 browser: &browser,
             };
             for (what, acts) in day {
@@ -361,6 +363,7 @@ fn a_day_in_front_of_the_browser() {
 /// Somebody in front of the browser.
 struct Person<'a> {
     stage: &'a Stage,
+    tool: &'a WebTool,
     browser: &'a Browser,
 }
 
@@ -368,7 +371,7 @@ impl Person<'_> {
     fn perform(&self, act: Act) -> Result<()> {
         let browser = self.browser;
         match act {
-            Open(path) => browser.open(&format!("{}{path}", WebTool::url(FAMILY.router(0)))),
+            Open(path) => browser.open(&format!("{}{path}", self.tool.url())),
             Press(words) => browser.press_words(words),
             Click(selector) => browser.press(selector),
             Fill(field, words) => browser.fill(field, words),

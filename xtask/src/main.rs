@@ -198,6 +198,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Tools { print: false } => {
             let builder = Builder::provide(&packages)?;
             packages.provide(&test::PACKAGES)?;
+            packages.provide(&test::browser())?;
             packages.provide(&vm::PACKAGES)?;
             show(&builder.describe())
         }
@@ -214,10 +215,12 @@ fn tools() -> Result<String> {
     };
     Ok(format!(
         "The compiler for BPF, one of:\n{}\nIts linker:\n{}\nWhat lab and tests call:\n    {}\n\
+         The browser that looks at the web tool:\n    {}\n\
          What the emulated machine needs:\n    {}",
         toolchain::typed(),
         linker::typed(&Cache::find()?),
         typed(&test::PACKAGES),
+        typed(&test::BROWSER),
         typed(&vm::PACKAGES),
     ))
 }

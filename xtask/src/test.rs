@@ -36,7 +36,7 @@ pub(crate) const PACKAGES: [Package; 10] = [
 ];
 
 /// The browser that [`Only::Web`] is about.
-const BROWSER: [Package; 2] = [
+pub(crate) const BROWSER: [Package; 2] = [
     Package::new("chromium", "chromium"),
     Package::new("chromium-driver", "chromedriver"),
 ];
@@ -163,7 +163,7 @@ impl Tests<'_> {
 }
 
 /// What is needed of a browser: another one of the same kind serves as well, with a driver of its own.
-fn browser() -> Vec<Package> {
+pub(crate) fn browser() -> Vec<Package> {
     let has_another = command::program("google-chrome").is_some();
     let is_needed = |package: &Package| !(has_another && package.file == "chromium");
     BROWSER.into_iter().filter(is_needed).collect()

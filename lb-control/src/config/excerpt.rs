@@ -2,8 +2,9 @@
 
 use super::{
     document::{Document, Item, Server, Service},
-    edit::{DirectivePath, Edit, Place, Which, edit},
-    parse,
+    edit::{DirectivePath, Edit, Place, Which, edit_with},
+    names::{Names, SystemNames},
+    parse_with,
     source::Span,
 };
 use crate::{
@@ -74,6 +75,18 @@ fn meant<'d, T>(
 /// # Errors
 /// If there is no such server, or what is said of it has errors.
 pub fn excerpt(document: &Document, place: &Place) -> Result<Site, NoExcerpt> {
+    excerpt_with(document, place, &mut SystemNames::default())
+}
+
+/// The same with another source of names.
+///
+/// # Errors
+/// As there.
+pub fn excerpt_with(
+    document: &Document,
+    place: &Place,
+    names: &mut dyn Names,
+) -> Result<Site, NoExcerpt> {
     let (Place::Server(kind, ..), Some(service), Some(server)) =
         (place, document.service(place), document.server(place))
     else {
@@ -108,11 +121,11 @@ pub fn excerpt(document: &Document, place: &Place) -> Result<Site, NoExcerpt> {
         switch_on(Place::Server(*kind, first(), first())),
     ];
     let name = document.source.name();
-    let outcome = match edit(name, text.as_bytes(), &edits) {
+    let outcome = match edit_with(name, text.as_bytes(), &edits, names) {
         Ok(edited) => edited.outcome,
         Err(refused) => {
             // What was wrong before is the better word.
-            let outcome = parse(name, text.as_bytes());
+            let outcome = parse_with(name, text.as_bytes(), names);
             if outcome.site.is_some() {
                 return Err(NoExcerpt::Errors(refused.why.to_string()));
             }
@@ -147,6 +160,7 @@ fn without(text: &str, cuts: &[Span]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::parse;
 
     const FILE: &str = "primary = 10.0.0.250\nservice = lvs\n\
         virtual broken {\n active = 1\n address = 0.0.0.1 eth0:1\n port = 99999\n}\n\

@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::Duration};
 use axum::{
     body::{self, Body},
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, Method, StatusCode, header::COOKIE},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{COOKIE, HOST},
+    },
     middleware::Next,
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -105,6 +108,14 @@ pub(super) fn address(app: &App, request: &Request) -> IpAddr {
     let said = said.and_then(|said| said.to_str().ok()?.rsplit(',').next());
     said.and_then(|said| said.trim().parse().ok())
         .unwrap_or(peer)
+}
+
+/// A request is for one host (RFC 9112 §3.2): others on the way may have looked at another one of several.
+pub(super) async fn one_host(request: Request, next: Next) -> Response {
+    match request.headers().get_all(HOST).iter().nth(1) {
+        None => next.run(request).await,
+        Some(_) => Problem::unclear("this is for several hosts at once").into_response(),
+    }
 }
 
 /// Lets a request through to its page, or says why not.

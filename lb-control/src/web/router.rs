@@ -10,10 +10,12 @@ use axum::{
 };
 use tokio::time::Instant;
 
+#[cfg(test)]
+use super::partner::{CHALLENGE_PATH, CONFIG_PATH};
 use super::{
     app::App,
     asset,
-    guard::{self, BODY, Needs, guard},
+    guard::{self, BODY, Needs, guard, one_host},
     headers, pages,
     problem::Problem,
     role::Role,
@@ -46,6 +48,12 @@ impl Page {
         self.path
     }
 
+    /// Who may look at it, and who may send something to it.
+    #[cfg(test)]
+    pub(super) const fn roles(&self) -> (Role, Role) {
+        (self.needs.read, self.needs.write)
+    }
+
     /// It is only for those who have at least this role.
     pub(super) fn read_by(mut self, role: Role) -> Self {
         self.needs.read = role;
@@ -65,6 +73,14 @@ impl Page {
     }
 }
 
+/// The paths that need no session.
+#[cfg(test)]
+pub(super) const OPEN: [&str; 5] = [LOGIN, CHALLENGE_PATH, CONFIG_PATH, ASSET, ICON];
+
+const LOGIN: &str = "/login";
+const ASSET: &str = "/asset/{name}";
+const ICON: &str = "/favicon.ico";
+
 /// All that the tool answers.
 pub(super) fn router(app: &App) -> Router {
     let guarded = pages::all()
@@ -75,16 +91,14 @@ pub(super) fn router(app: &App) -> Router {
             router.route(page.path, page.methods.layer(guard))
         });
     guarded
-        .route("/login", pages::login::methods())
+        .route(LOGIN, pages::login::methods())
         .merge(pages::partner::routes())
-        .route("/asset/{name}", get(asset::file))
-        .route(
-            "/favicon.ico",
-            get(|| async { Redirect::to(asset::LOGO.path()) }),
-        )
+        .route(ASSET, get(asset::file))
+        .route(ICON, get(|| async { Redirect::to(asset::LOGO.path()) }))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(one_host))
         .layer(middleware::from_fn_with_state(app.clone(), headers::add))
         .with_state(app.clone())
 }

@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let certificate = tls.as_ref().and_then(Identity::certificate);
     let tls = tls.map(Identity::config).transpose()?;
     let app = App::new(folder, &options.socket, scheme, options.proxy)?;
-    let app = app.with_partner(Partner::new(folder, certificate, options.partner)?);
+    let mut partner = Partner::new(folder, certificate, options.partner)?;
     if app.users.users()?.is_empty() {
         let path = folder.join(password::FILE);
         warn!(
@@ -89,8 +89,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let port = options
         .partner
         .map_or(PORT, |Address(address)| address.port());
-    let has_key = app.partner().is_some_and(Partner::has_key);
-    sandbox::enter(folder, has_key.then_some(port))?;
+    partner.is_open = sandbox::enter(folder, port, partner.has_key())?;
+    let app = app.with_partner(partner);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -1,16 +1,18 @@
 //! What the process of the web tool may do once it serves: its own folder, connections that come, unix sockets, and
-//! connections to the port of the partner's web tool if there is a key for it.
+//! connections to the port of the partner's web tool.
 //!
 //! Landlock keeps it from files, new connections and signals, seccomp from most system calls. What a kernel does not
-//! have is told, and done without.
+//! have is told, and done without. Rules never become wider, and the key for the partner may come later: where landlock
+//! lets through one port only, that one is open from the start. Where it knows no ports, seccomp would let through
+//! all of them; there it does so only if there is a key already.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath,
-    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
-    RulesetStatus, Scope,
+    PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    Scope,
 };
 use tracing::{info, warn};
 
@@ -19,12 +21,14 @@ use super::seccomp;
 /// What rules are written for; an older kernel has those that it knows.
 const KNOWN: ABI = ABI::V6;
 
-/// Shuts this thread in, and those that it starts.
+/// Shuts this thread in, and those that it starts. Whether they may connect to the port of the partner's tool, for
+/// which there is a key now or not.
 ///
 /// # Errors
 /// If the folder is not there, or the kernel refuses what it has.
-pub(super) fn enter(folder: &Path, partner: Option<u16>) -> anyhow::Result<()> {
-    let RestrictionStatus { ruleset, .. } = restrict(folder, partner)?;
+pub(super) fn enter(folder: &Path, port: u16, has_key: bool) -> anyhow::Result<bool> {
+    let is_open = has_key || knows_ports();
+    let RestrictionStatus { ruleset, .. } = restrict(folder, port)?;
     match ruleset {
         RulesetStatus::FullyEnforced => info!("landlock: nothing but {} is open", folder.display()),
         RulesetStatus::PartiallyEnforced => {
@@ -34,24 +38,28 @@ pub(super) fn enter(folder: &Path, partner: Option<u16>) -> anyhow::Result<()> {
             warn!("landlock: this kernel has none, so files are kept by their permissions only");
         }
     }
-    match seccomp::enter(partner.is_some()) {
+    match seccomp::enter(is_open) {
         Ok(()) => info!("seccomp: system calls that a server does not need are refused"),
         Err(error) => warn!("seccomp: this kernel has none: {error:#}"),
     }
-    Ok(())
+    Ok(is_open)
 }
 
-fn restrict(folder: &Path, partner: Option<u16>) -> anyhow::Result<RestrictionStatus> {
+/// Whether landlock can let through one port and no other (Linux 6.7).
+fn knows_ports() -> bool {
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessNet::ConnectTcp);
+    ruleset.and_then(Ruleset::create).is_ok()
+}
+
+fn restrict(folder: &Path, port: u16) -> anyhow::Result<RestrictionStatus> {
     let files = AccessFs::ReadFile
         | AccessFs::ReadDir
         | AccessFs::WriteFile
         | AccessFs::Truncate
         | AccessFs::MakeReg
         | AccessFs::RemoveFile;
-    let ports = partner
-        .into_iter()
-        .map(|port| Ok(NetPort::new(port, AccessNet::ConnectTcp)));
-    let ports = ports.collect::<Vec<Result<_, RulesetError>>>();
     let folder = PathFd::new(folder).context("shutting the web tool in")?;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -60,7 +68,7 @@ fn restrict(folder: &Path, partner: Option<u16>) -> anyhow::Result<RestrictionSt
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rule(PathBeneath::new(folder, files))?
-        .add_rules(ports)?
+        .add_rule(NetPort::new(port, AccessNet::ConnectTcp))?
         .restrict_self()?;
     Ok(status)
 }
@@ -89,7 +97,7 @@ mod tests {
         let partner = partners.local_addr().unwrap();
         // The rules hold for a thread for ever, so it is one of its own.
         let shut_in = thread::spawn(move || {
-            let status = restrict(folder.path(), Some(partner.port())).unwrap();
+            let status = restrict(folder.path(), partner.port()).unwrap();
             if status.ruleset == RulesetStatus::NotEnforced {
                 eprintln!("skipped: this kernel has no landlock");
                 return;

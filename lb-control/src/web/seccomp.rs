@@ -1,5 +1,5 @@
 //! Which system calls the web tool has left: those of a server that reads and writes its own files. It starts no
-//! program, opens no connection but to unix sockets (and by TCP to the partner, if there is a key for one: landlock says
+//! program, opens no connection but to unix sockets (and by TCP to the partner, where that is let through: landlock says
 //! to which port), and maps nothing that can be executed.
 
 use anyhow::Context as _;

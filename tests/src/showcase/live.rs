@@ -11,9 +11,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::{ask, say, service, table::table, web_tool::WebTool};
+use super::{ask, say, service, table::table};
 use crate::{
-    Stage,
+    Stage, WebTool,
     address::{FAMILIES, Family},
     client::{Answer, shares},
     director::SOCKET,
@@ -33,7 +33,7 @@ struct Seen {
 }
 
 pub(super) fn run(lb: &Path, mut stage: Stage) -> Result<ExitCode> {
-    let web_tool = WebTool::start(lb, stage.network.router())?;
+    let web_tool = WebTool::start_on_machine(lb, stage.network.router())?;
     explain(lb, &stage, &web_tool)?;
     // The sender lives on when there are no keys, so that waiting for one is still waiting.
     let (_sender, keys) = lines_typed();

@@ -4,7 +4,6 @@ mod live;
 mod once;
 mod pair;
 mod table;
-mod web_tool;
 
 use std::{
     fmt::Display,
@@ -23,6 +22,7 @@ use crate::{
     address::FAMILIES,
     client::{self, Answer},
     site::METHODS,
+    web_tool,
 };
 
 /// What the user asked for.

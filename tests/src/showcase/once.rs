@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ask, in_seconds, say, service, set, table::table, web_tool::WebTool};
+use super::{ask, in_seconds, say, service, set, table::table};
 use crate::{
-    Lab, Method, Stage,
+    Lab, Method, Stage, WebTool,
     address::{FAMILIES, Family},
     client::{Answer, all_good, shares},
     status::Status,
@@ -79,10 +79,10 @@ fn play(lb: &Path, stage: &mut Stage, method: Method) -> Result<Outcome> {
     let all_up = |status: &Status| names.iter().all(|name| in_all_services(status, name));
     ask_until(stage, "all real servers are up", |status, _| all_up(status))?;
     let shares = balanced_shares(stage, &names)?;
-    let web_tool = WebTool::start(lb, stage.network.router())?;
+    let web_tool = WebTool::start_on_machine(lb, stage.network.router())?;
     web_tool.check(&victim)?;
     say(format_args!(
-        "  {} lets the admin log in, and shows the servers",
+        "  {}/ lets the admin log in, and shows the servers",
         web_tool.url()
     ))?;
 

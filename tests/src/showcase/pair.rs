@@ -12,13 +12,12 @@ use anyhow::{Context, Result, ensure};
 use super::{
     live::{enter, lines_typed},
     say,
-    web_tool::{self, WebTool},
 };
 use crate::{
-    Family, Lab, Method, Pair, Pings, Service, Site,
+    Family, Lab, Method, Pair, Pings, Service, Site, WebTool,
     client::{self, all_good},
     director::SOCKET,
-    wait,
+    wait, web_tool,
 };
 
 const FAMILY: Family = Family::V4;
@@ -46,7 +45,7 @@ pub(super) fn once(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode>
         let pings = Pings::start(&pair.network.client, FAMILY.vip())?;
         pair.all_answered(FAMILY, REQUESTS)?;
         for router in &pair.network.routers {
-            let web_tool = WebTool::start(lb, router)?;
+            let web_tool = WebTool::start_on_machine(lb, router)?;
             web_tool.check(pair.network.servers[0].name())?;
         }
         for active in [1, 0] {
@@ -76,7 +75,7 @@ pub(super) fn once(lab: &Lab, lb: &Path, methods: &[Method]) -> Result<ExitCode>
 pub(super) fn run(lab: &Lab, lb: &Path, method: Method) -> Result<ExitCode> {
     let mut pair = set(lab, lb, method)?;
     let routers = pair.network.routers.iter();
-    let web_tools = routers.map(|router| WebTool::start(lb, router));
+    let web_tools = routers.map(|router| WebTool::start_on_machine(lb, router));
     let web_tools = web_tools.collect::<Result<Vec<_>>>()?;
     explain(lb, &pair, &web_tools)?;
     let (_sender, keys) = lines_typed();

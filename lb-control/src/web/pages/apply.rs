@@ -23,7 +23,7 @@ use crate::{
     config::{store::Fingerprint, text::Text},
     control::{
         client::{self, NotReplaced},
-        configuration::{Examined, Replacement, Stage, Step},
+        configuration::{Examined, Outdated, Replacement, Stage, Step},
     },
     heartbeat::key::Key,
 };
@@ -80,6 +80,10 @@ enum Reachable {
     Alone,
 }
 
+/// What is to be done where the sandbox cannot be opened for one port only.
+const LATE: &str = "the key came after this web tool was started, and its sandbox lets it connect only if the key is \
+                    there then; start lb web again (whoever is logged in has to log in again)";
+
 async fn reachable(visit: &Visit) -> Reachable {
     let said = visit.app.partner().and_then(|partner| partner.address);
     let address = match said {
@@ -94,8 +98,12 @@ async fn reachable(visit: &Visit) -> Reachable {
     let Some(address) = address else {
         return Reachable::Alone;
     };
-    match visit.app.partner().map(Partner::keys) {
-        Some(Ok(keys)) if !keys.is_empty() => Reachable::At(address, keys),
+    let partner = visit.app.partner();
+    match partner.map(Partner::keys) {
+        Some(Ok(keys)) if !keys.is_empty() => match partner.is_some_and(|it| it.is_open) {
+            true => Reachable::At(address, keys),
+            false => Reachable::NoKey(LATE.to_owned()),
+        },
         Some(Err(why)) => Reachable::NoKey(why),
         Some(Ok(_)) | None => {
             Reachable::NoKey("there is no key for the partner; lb web key makes one".to_owned())
@@ -200,6 +208,9 @@ async fn apply(visit: Visit, Form(wish): Form<Wish>) -> Result<Response, Problem
     Ok(visit.go("/config/apply"))
 }
 
+/// What is said when the partner did not take it.
+const STAYS: &str = "here it is applied, and stays so";
+
 /// Has the partner write what was applied here.
 async fn push_it(visit: &Visit, text: &Text, overwrite: bool) {
     let what = "push lvs.cf to the partner";
@@ -216,11 +227,19 @@ async fn push_it(visit: &Visit, text: &Text, overwrite: bool) {
     };
     match partner::push(address, &keys, &pushed).await {
         Ok(Ok(replaced)) => tell(visit, what, "partner, ", &replaced.steps),
-        Ok(Err(NotPushed::Outdated(outdated))) => visit.done(what, Err(&outdated.text)),
-        Ok(Err(NotPushed::Refused(why))) => {
-            visit.done(what, Err(&format!("the partner refuses it: {why}")));
+        Ok(Err(NotPushed::Outdated(Outdated { text, .. }))) => {
+            visit.done(
+                what,
+                Err(&format!("the partner left its file alone: {text}; {STAYS}")),
+            );
         }
-        Err(error) => visit.done(what, Err(&format!("{error:#}"))),
+        Ok(Err(NotPushed::Refused(why))) => {
+            visit.done(
+                what,
+                Err(&format!("the partner refuses it: {why}; {STAYS}")),
+            );
+        }
+        Err(error) => visit.done(what, Err(&format!("{error:#}; {STAYS}"))),
     }
 }
 

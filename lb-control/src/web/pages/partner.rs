@@ -1,6 +1,6 @@
 //! What the partner's web tool asks of this one. It has no session: it proves with each push that it has the key.
 
-use std::sync::LazyLock;
+use std::{net::IpAddr, sync::LazyLock};
 
 use axum::{
     Json, Router,
@@ -20,8 +20,8 @@ use super::super::{
     form::Asked,
     guard,
     partner::{
-        CHALLENGE, CHALLENGE_PATH, CONFIG_PATH, DIGEST, Digest, Given, Nonce, PROOF, Partner,
-        Pushed, is_of_client, server_proof,
+        CHALLENGE, CHALLENGE_PATH, CONFIG_PATH, Complaint, DIGEST, Digest, Given, Nonce, PROOF,
+        Partner, Pushed, asks, is_of_client, server_proof,
     },
     token::random,
 };
@@ -33,6 +33,12 @@ use crate::{
     heartbeat::key::Key,
     journal::since_1970,
 };
+
+/// What the audit log calls it.
+const WHAT: &str = "push lvs.cf from the partner";
+
+/// What is said to those who prove the wrong thing.
+const STRANGER: &str = "the proof is wrong: the partner has another key, or somebody is in between";
 
 /// Every character of a text may take six in JSON.
 const BODY: usize = 6 * LARGEST + (64 << 10);
@@ -90,6 +96,7 @@ struct Question {
 async fn challenge(
     State(app): State<App>,
     Asked(Question { nonce }): Asked<Question>,
+    request: Request,
 ) -> Result<Response, No> {
     let (partner, keys) = known(&app)?;
     let (Some(first), Some(certificate)) = (keys.first(), &partner.fingerprint) else {
@@ -98,6 +105,13 @@ async fn challenge(
     };
     let nonce = Nonce::read(&nonce);
     let nonce = nonce.ok_or_else(|| no(StatusCode::BAD_REQUEST, "that is no nonce"))?;
+    let proof = word(request.headers(), PROOF).unwrap_or("");
+    if !asks(&keys, &nonce, certificate, proof) {
+        let why = no(StatusCode::FORBIDDEN, STRANGER);
+        let address = guard::address(&app, &request);
+        complain(&app, address, (Complaint::Stranger, &why));
+        return Err(why);
+    }
     let random =
         random().map_err(|error| no(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let challenge = partner.challenges.give(&random, since_1970());
@@ -109,14 +123,11 @@ async fn challenge(
 async fn take(State(app): State<App>, request: Request) -> Result<Response, Response> {
     let address = guard::address(&app, &request);
     let (parts, body) = request.into_parts();
-    let digest = proven(&app, &parts.headers).map_err(|No(status, text)| {
-        let complains = |partner: &Partner| partner.complains(Instant::now());
-        if app.partner().is_some_and(complains) {
-            let what = "push lvs.cf from the partner";
-            app.audit.write("", address, what, Err(&text));
-        }
-        no(status, text).into_response()
-    })?;
+    let refused = |(complaint, why)| {
+        complain(&app, address, (complaint, &why));
+        why.into_response()
+    };
+    let digest = proven(&app, &parts.headers).map_err(refused)?;
     let Ok(_turn) = TURN.try_acquire() else {
         return Err(no(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -126,11 +137,8 @@ async fn take(State(app): State<App>, request: Request) -> Result<Response, Resp
     };
     let body = guard::complete(Body::new(body), BODY).await?;
     if Digest::of(&body) != digest {
-        return Err(no(
-            StatusCode::FORBIDDEN,
-            "the body is not the one that was signed",
-        )
-        .into_response());
+        let text = "the body is not the one that was signed";
+        return Err(refused((Complaint::Echo, no(StatusCode::FORBIDDEN, text))));
     }
     let pushed: Pushed = serde_json::from_slice(&body).map_err(|error| {
         let text = format!("what was pushed is not understood: {error}");
@@ -148,30 +156,41 @@ async fn take(State(app): State<App>, request: Request) -> Result<Response, Resp
         Ok((_, text)) => Ok(text.as_str()),
         Err((_, text)) => Err(text.as_str()),
     };
-    app.audit
-        .write(&user, address, "push lvs.cf from the partner", result);
+    app.audit.write(&user, address, WHAT, result);
     done.map(|(response, _)| response)
         .map_err(|(response, _)| response)
 }
 
+/// Somebody proved nothing, or the wrong thing.
+fn complain(app: &App, address: IpAddr, (what, No(_, text)): (Complaint, &No)) {
+    let complains = |partner: &Partner| partner.complains(what, Instant::now());
+    if app.partner().is_some_and(complains) {
+        app.audit.write("", address, WHAT, Err(text));
+    }
+}
+
+fn word<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
 /// The digest of the body that a partner is about to send.
-fn proven(app: &App, headers: &HeaderMap) -> Result<Digest, No> {
-    let (partner, keys) = known(app)?;
-    let forbidden = |text: &str| no(StatusCode::FORBIDDEN, text);
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+fn proven(app: &App, headers: &HeaderMap) -> Result<Digest, (Complaint, No)> {
+    let (partner, keys) = known(app).map_err(|why| (Complaint::Stranger, why))?;
+    let forbidden = |what, text: &str| (what, no(StatusCode::FORBIDDEN, text));
+    let text = |name| word(headers, name);
     let (Some(challenge), Some(digest), Some(proof), Some(certificate)) = (
         text(CHALLENGE),
         text(DIGEST).and_then(Digest::read),
         text(PROOF),
         &partner.fingerprint,
     ) else {
-        return Err(forbidden("there is no proof"));
+        return Err(forbidden(Complaint::Stranger, "there is no proof"));
     };
     if !is_of_client(&keys, (challenge, certificate, &digest), proof) {
-        return Err(forbidden("the proof is wrong: the partner has another key"));
+        return Err(forbidden(Complaint::Stranger, STRANGER));
     }
     let taken = partner.challenges.take(challenge, since_1970());
-    taken.map_err(|why| forbidden(&why.to_string()))?;
+    taken.map_err(|why| forbidden(Complaint::Echo, &why.to_string()))?;
     Ok(digest)
 }
 

@@ -180,10 +180,26 @@ async fn whoever_sends_without_a_proof_is_refused_and_written_down() {
     let browser = pair.there.browser("viewer");
     let page = browser.get("/partner/challenge?nonce=abc").await;
     assert_eq!(page.status.as_u16(), 400, "{}", page.text);
+    let page = format!("/partner/challenge?nonce={}", "0".repeat(64));
+    let page = browser.get(&page).await;
+    assert_eq!(page.status.as_u16(), 403, "{}", page.text);
     let sent = browser.fill_in_nothing("/partner/config").await;
     assert_eq!(sent.status.as_u16(), 403, "{}", sent.text);
     // Once, however often it is tried: nothing else is pushed out of the log.
     browser.fill_in_nothing("/partner/config").await;
     let audit = pair.there.app.audit.newest("partner");
     assert!(audit.len() == 1 && !audit[0].done, "{audit:?}");
+}
+
+#[tokio::test]
+async fn who_cannot_connect_says_what_to_do() {
+    let here = Tool::new();
+    make_key(here.folder.path(), false).unwrap();
+    let address = "https://127.0.0.1".parse().unwrap();
+    let mut partner = Partner::new(here.folder.path(), None, Some(address)).unwrap();
+    partner.is_open = false;
+    let _ = here.app.clone().with_partner(partner);
+    let page = here.browser("ada").get("/config/apply").await.text;
+    assert!(page.contains("start lb web again"), "{page}");
+    assert!(!page.contains("value=\"push\""), "{page}");
 }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! GET  /partner/challenge?nonce=N   →   C, HMAC(key, "server", N, C, F)
+//!      lb-partner-proof: HMAC(key, "ask", N, F)
 //! POST /partner/config              →   what became of it
 //!      lb-partner-challenge: C
 //!      lb-partner-digest: D             SHA-256 of the body
@@ -12,6 +13,7 @@
 //! ```
 //!
 //! F is the SHA-256 of the certificate, as the one who pushes saw it in the handshake, as the other knows it. A challenge
+//! is given to those who have the key only, so a partner with another key is known, and written down, on both sides. It
 //! is good once and for half a minute. Nothing of a body is read before its proof is right.
 //!
 //! `proof` is the words and their signatures, without socket or clock, `challenges` who has asked, `push` the way to the
@@ -22,6 +24,7 @@ mod proof;
 mod push;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -36,7 +39,9 @@ use tokio::time::Instant;
 
 pub(super) use self::{
     challenges::Challenges,
-    proof::{Digest, Fingerprint, Nonce, client_proof, is_of_client, server_proof},
+    proof::{
+        Digest, Fingerprint, Nonce, asking_proof, asks, client_proof, is_of_client, server_proof,
+    },
     push::{Given, NotPushed, push},
 };
 use super::{
@@ -70,8 +75,19 @@ pub(super) struct Partner {
     /// Where the partner is, if that was said.
     pub(super) address: Option<Address>,
     pub(super) challenges: Challenges,
-    /// When it was last written down that somebody proved nothing.
-    complained: Mutex<Option<Instant>>,
+    /// Whether this process may open a connection to it.
+    pub(super) is_open: bool,
+    /// When each was written down last.
+    complained: Mutex<BTreeMap<Complaint, Instant>>,
+}
+
+/// What is wrong with somebody who pushes, and is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Complaint {
+    /// He has no key, or another one. Anybody may come like that.
+    Stranger,
+    /// What he proves was proven before, or is of something else: he has heard a partner.
+    Echo,
 }
 
 /// Anybody may send something wrong; it is written down so seldom that nothing else is pushed out of the audit log.
@@ -88,20 +104,22 @@ impl Partner {
             fingerprint,
             address,
             challenges: Challenges::new(random()?),
+            is_open: true,
             complained: Mutex::default(),
         })
     }
 
-    /// Whether it is to be written down that somebody proved nothing.
-    pub(super) fn complains(&self, now: Instant) -> bool {
+    /// Whether this is to be written down now.
+    pub(super) fn complains(&self, what: Complaint, now: Instant) -> bool {
         // Whoever panicked with it in hand left it whole.
-        let mut last = self
+        let mut complained = self
             .complained
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.is_none_or(|last| now.duration_since(last) >= COMPLAIN_EVERY);
+        let last = complained.get(&what);
+        let is_due = last.is_none_or(|last| now.duration_since(*last) >= COMPLAIN_EVERY);
         if is_due {
-            *last = Some(now);
+            complained.insert(what, now);
         }
         is_due
     }

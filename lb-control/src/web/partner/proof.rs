@@ -56,6 +56,23 @@ impl Digest {
     }
 }
 
+/// The one who asks for a challenge has the key, and means this connection.
+pub(in crate::web) fn asking_proof(key: &Key, nonce: &Nonce, certificate: &Fingerprint) -> String {
+    let message = words(&["ask", &nonce.0, &certificate.0]);
+    hexadecimal(&key.sign(&message))
+}
+
+/// Whether it is one of those who have one of these keys.
+pub(in crate::web) fn asks(
+    keys: &[Key],
+    nonce: &Nonce,
+    certificate: &Fingerprint,
+    proof: &str,
+) -> bool {
+    let message = words(&["ask", &nonce.0, &certificate.0]);
+    has_signed(keys, &message, proof)
+}
+
 /// The one who answers has the key, and the certificate of this connection.
 pub(in crate::web) fn server_proof(
     key: &Key,
@@ -63,7 +80,7 @@ pub(in crate::web) fn server_proof(
     challenge: &str,
     certificate: &Fingerprint,
 ) -> String {
-    let message = words(["server", &nonce.0, challenge, &certificate.0]);
+    let message = words(&["server", &nonce.0, challenge, &certificate.0]);
     hexadecimal(&key.sign(&message))
 }
 
@@ -73,7 +90,7 @@ pub(in crate::web) fn is_of_server(
     (nonce, challenge, certificate): (&Nonce, &str, &Fingerprint),
     proof: &str,
 ) -> bool {
-    let message = words(["server", &nonce.0, challenge, &certificate.0]);
+    let message = words(&["server", &nonce.0, challenge, &certificate.0]);
     has_signed(keys, &message, proof)
 }
 
@@ -84,7 +101,7 @@ pub(in crate::web) fn client_proof(
     certificate: &Fingerprint,
     body: &Digest,
 ) -> String {
-    let message = words(["client", challenge, &certificate.0, &body.0]);
+    let message = words(&["client", challenge, &certificate.0, &body.0]);
     hexadecimal(&key.sign(&message))
 }
 
@@ -94,12 +111,12 @@ pub(in crate::web) fn is_of_client(
     (challenge, certificate, body): (&str, &Fingerprint, &Digest),
     proof: &str,
 ) -> bool {
-    let message = words(["client", challenge, &certificate.0, &body.0]);
+    let message = words(&["client", challenge, &certificate.0, &body.0]);
     has_signed(keys, &message, proof)
 }
 
-fn words(words: [&str; 4]) -> Vec<u8> {
-    let all = ["lvs-xdp partner 1"].into_iter().chain(words);
+fn words(words: &[&str]) -> Vec<u8> {
+    let all = ["lvs-xdp partner 1"].iter().chain(words);
     all.flat_map(|word| word.bytes().chain([0])).collect()
 }
 
@@ -148,6 +165,10 @@ mod tests {
         let certificate = Fingerprint::of(b"a certificate");
         let body = Digest::of(b"{}");
         assert_eq!(
+            asking_proof(&key, &nonce, &certificate),
+            "5764f4a61eae738b77431681bb17198bd90bfbda6c441346edc498016e1752a7"
+        );
+        assert_eq!(
             server_proof(&key, &nonce, "challenge-1", &certificate),
             "45736417d07d742a2846127a88829b5887f39400fe608052ba526bf3eeb93ace"
         );
@@ -162,9 +183,16 @@ mod tests {
         let (old, new) = (key(0), key(64));
         let nonce = Nonce::of(&[1; 32]);
         let (mine, other) = (Fingerprint::of(b"mine"), Fingerprint::of(b"other"));
-        let proof = server_proof(&old, &nonce, "c", &mine);
         let keys = [new.clone(), old.clone()];
+        let asked = asking_proof(&old, &nonce, &mine);
+        assert!(asks(&keys, &nonce, &mine, &asked));
+        assert!(!asks(&keys, &Nonce::of(&[2; 32]), &mine, &asked));
+        assert!(!asks(&keys, &nonce, &other, &asked));
+        assert!(!asks(std::slice::from_ref(&new), &nonce, &mine, &asked));
+
+        let proof = server_proof(&old, &nonce, "c", &mine);
         assert!(is_of_server(&keys, (&nonce, "c", &mine), &proof));
+        assert!(!asks(&keys, &nonce, &mine, &proof));
         let stranger = Nonce::of(&[2; 32]);
         for (nonce, challenge, certificate) in [
             (&stranger, "c", &mine),

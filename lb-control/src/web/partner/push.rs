@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Request, StatusCode,
@@ -16,7 +16,7 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use super::{
     super::token::random, Address, CHALLENGE, CHALLENGE_PATH, CONFIG_PATH, DIGEST, Digest,
-    Fingerprint, Nonce, PROOF, Pushed, client_proof, proof::is_of_server,
+    Fingerprint, Nonce, PROOF, Pushed, asking_proof, client_proof, proof::is_of_server,
 };
 use crate::{
     control::configuration::{Outdated, Replaced},
@@ -71,16 +71,24 @@ pub(in crate::web) async fn push(
 
     let nonce = Nonce::of(&random()?);
     let path = format!("{CHALLENGE_PATH}?nonce={}", nonce.as_str());
-    let (status, body) = ask(&mut sender, Request::get(path), Vec::new()).await?;
-    if status != StatusCode::OK {
-        bail!("{address} gives no challenge: {}", words(status, &body));
+    let question = Request::get(path).header(PROOF, asking_proof(key, &nonce, &certificate));
+    let (status, body) = ask(&mut sender, question, Vec::new()).await?;
+    let stranger = || {
+        anyhow!(
+            "{address} does not have our key, or somebody is in between; nothing was sent to it"
+        )
+    };
+    match status {
+        StatusCode::OK => {}
+        // It says so of us. That it has our key it has not shown either.
+        StatusCode::FORBIDDEN => return Err(stranger()),
+        _ => bail!("{address} gives no challenge: {}", words(status, &body)),
     }
     let Given { challenge, proof } =
         serde_json::from_slice(&body).context("the partner's answer is not understood")?;
-    ensure!(
-        is_of_server(keys, (&nonce, &challenge, &certificate), &proof),
-        "{address} does not have our key, or somebody is in between; nothing was sent to it"
-    );
+    if !is_of_server(keys, (&nonce, &challenge, &certificate), &proof) {
+        return Err(stranger());
+    }
 
     let body = serde_json::to_vec(pushed)?;
     let digest = Digest::of(&body);

@@ -5,7 +5,7 @@ use std::{fs, thread};
 use axum::http::StatusCode;
 
 use super::fake::{Tool, location};
-use crate::web::{app::Scheme, role::Role, sandbox};
+use crate::web::{PORT, app::Scheme, role::Role, sandbox};
 
 #[test]
 fn the_tool_works_in_its_sandbox() {
@@ -16,7 +16,7 @@ fn the_tool_works_in_its_sandbox() {
             .build()
             .unwrap();
         let tool = runtime.block_on(async { Tool::new(Scheme::Https) });
-        sandbox::enter(tool.folder.path(), None).unwrap();
+        sandbox::enter(tool.folder.path(), PORT, false).unwrap();
         runtime.block_on(async {
             let browser = tool.browser(Role::Admin).await;
             let (status, page) = browser.read("/control").await;
