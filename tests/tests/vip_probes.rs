@@ -1,6 +1,6 @@
 //! Checks at virtual addresses, by the way that packets of clients take to each server (`check_at = vip`).
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use lb_tests::{
     Family, Method, Plan, Service, Site, Stage, address::FAMILIES, director, dns, on_stage,
     tunnel::TunnelEnd,

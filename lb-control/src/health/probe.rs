@@ -43,7 +43,7 @@ pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
     let mut left = target.probe.retries;
     loop {
         let outcome = match target.probe.limit {
-            Some(limit) => within(limit, target.address, try_once(target, witness)).await,
+            Some(limit) => within(limit, called(target), try_once(target, witness)).await,
             None => try_once(target, witness).await,
         };
         match outcome {
@@ -55,6 +55,16 @@ pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
             outcome => return outcome,
         }
     }
+}
+
+/// What a check that is cut short was about: the first of the virtual addresses, if it is asked there.
+fn called(target: &Target) -> SocketAddr {
+    let through = target.through.as_ref();
+    let address = through.and_then(|through| through.addresses.first().copied());
+    SocketAddr::new(
+        address.unwrap_or(target.address.ip()),
+        target.address.port(),
+    )
 }
 
 /// What a server's agent says.
@@ -92,9 +102,10 @@ async fn try_once(target: &Target, witness: Witness<'_>) -> Outcome {
 /// At each virtual address, by the way that packets of clients take to this server. It is well if it answers at all
 /// of them.
 async fn try_through(target: &Target, through: &Through, witness: Witness<'_>) -> Outcome {
+    let longest = limit(target).max(target.probe.limit.unwrap_or_default());
     for address in &through.addresses {
         let address = SocketAddr::new(*address, target.address.port());
-        match through.way(address, limit(target)).await? {
+        match through.way(address, longest).await? {
             Way::Passage(passage) => {
                 witness(Happening::Called(address));
                 try_at(target, Dial::through(address, &passage), witness).await?;

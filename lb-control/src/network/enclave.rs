@@ -151,7 +151,6 @@ async fn lay() -> Result<(), Refusal> {
     let outside = LinkUnspec::new_with_name(OUTSIDE)
         .address(OUTSIDE_MAC.to_vec())
         .mtu(CABLE_MTU)
-        .up()
         .build();
     let cable = LinkVeth::new(INSIDE, OUTSIDE)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(outside)))
@@ -160,14 +159,16 @@ async fn lay() -> Result<(), Refusal> {
         // Packets of one segment each, as they have to be outside.
         .append_extra_attribute(LinkAttribute::GsoMaxSegs(1))
         .arp(false)
-        .up()
         .build();
     tell(&kernel, RouteNetlinkMessage::NewLink(cable)).await?;
-    let loopback = LinkUnspec::new_with_index(LOOPBACK).up().build();
-    kernel
-        .ask(RouteNetlinkMessage::SetLink(loopback), NLM_F_ACK)
-        .await?;
     let inside = Link::ask(&kernel, INSIDE).await?.index;
+    let outside = Link::ask(&kernel, OUTSIDE).await?.index;
+    // An end can only be switched on when it has the other one.
+    for index in [LOOPBACK, outside, inside] {
+        let up = LinkUnspec::new_with_index(index).up().build();
+        let up = RouteNetlinkMessage::SetLink(up);
+        kernel.ask(up, NLM_F_ACK).await?;
+    }
 
     // By way of a router that is not there: so there is one neighbour, and not one for each address.
     let v4 = RouteMessageBuilder::<Ipv4Addr>::new()
