@@ -122,15 +122,14 @@ fn virtual_checks(facts: &Facts, site: &Site, report: &mut Report) {
         if !service.probe.as_ref().is_some_and(is_asked) {
             continue;
         }
-        match may {
-            Some(false) => report
+        if may == Some(false) {
+            report
                 .add(
                     &service.name,
                     Level::Warning,
                     "its servers cannot be checked at the virtual IP: CAP_SYS_ADMIN is missing",
                 )
-                .mend("add it to CapabilityBoundingSet= of the service lb, or `check_at = server`"),
-            Some(true) | None => {}
+                .mend("add it to CapabilityBoundingSet= of the service lb, or `check_at = server`");
         }
     }
 }

@@ -152,17 +152,16 @@ fn why_well(target: &Target) -> String {
 
 /// What may be behind a failure of this server.
 fn hint_at(target: &Target, failure: &Failure) -> Option<&'static str> {
-    match failure {
-        Failure::Step { error, .. }
-            if target.through.is_some() && error.starts_with("no answer") =>
-        {
-            Some(
-                "the server does not have the virtual IP (`ip address show dev lo`), or not the end of its \
-                 tunnel, or its answer to the director is dropped on its way",
-            )
-        }
-        failure => hint(failure),
+    if let Failure::Step { error, .. } = failure
+        && target.through.is_some()
+        && error.starts_with("no answer")
+    {
+        return Some(
+            "the server does not have the virtual IP (`ip address show dev lo`), or not the end of its \
+             tunnel, or its answer to the director is dropped on its way",
+        );
     }
+    hint(failure)
 }
 
 /// What may be behind a failure.
