@@ -63,6 +63,21 @@ impl Sum {
         self.with(value, |word| word, |word| word)
     }
 
+    /// Adds any bytes, an odd last one followed by a zero. They start at an even place of what is summed up.
+    #[cfg(any(test, feature = "testing", feature = "user"))]
+    #[must_use]
+    pub fn plus_bytes(self, bytes: &[u8]) -> Self {
+        let mut words = bytes.chunks_exact(2);
+        let sum = (&mut words).fold(self, |sum, pair| match *pair {
+            [a, b] => sum.plus(&[a, b]),
+            _ => sum,
+        });
+        match *words.remainder() {
+            [last] => sum.plus(&[last, 0]),
+            _ => sum,
+        }
+    }
+
     /// Takes a value of an even number of bytes away.
     #[must_use]
     #[inline(always)]

@@ -23,6 +23,8 @@ pub mod flow;
 pub mod forward;
 pub mod fragment;
 pub mod hash;
+#[cfg(any(test, feature = "testing", feature = "user"))]
+pub mod host;
 pub mod icmp;
 pub mod learn;
 pub mod lease;

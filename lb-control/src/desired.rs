@@ -184,7 +184,17 @@ fn entry(
     service_id: u32,
     weight: u32,
 ) -> Server {
-    let (way, is_local) = match state.way(server.socket.ip()) {
+    let way = state.way(server.socket.ip());
+    Server {
+        service: service_id,
+        weight: u16::try_from(weight).unwrap_or(u16::MAX),
+        ..reached_by(way, server, service.port())
+    }
+}
+
+/// How packets for `port` of a service reach a real server, as its map says; without the number of the service.
+pub(crate) fn reached_by(way: Option<&Resolution>, server: &RealServer, port: u16) -> Server {
+    let (way, is_local) = match way {
         Some(Resolution::Resolved(hop)) => (Some(hop), false),
         Some(Resolution::Local) => (None, true),
         Some(Resolution::Unresolved { .. }) | None => (None, false),
@@ -212,12 +222,12 @@ fn entry(
     Server {
         address: Address6::from(server.socket.ip()),
         hop: usable.map_or(NextHop::NONE, hop),
-        service: service_id,
-        weight: u16::try_from(weight).unwrap_or(u16::MAX),
+        service: 0,
+        weight: server.weight,
         tunnel_port: Be16::new(tunnel_port),
         port: Be16::new(match method {
             Method::Nat => server.socket.port(),
-            Method::Direct | Method::Tunnel => service.port(),
+            Method::Direct | Method::Tunnel => port,
         }),
         method: if is_local {
             MethodKind::LOCAL

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::{
     model::{
-        Check, Expect, FailoverService, FloatingAddress, Forwarding, Greeting, Grpc, Http,
-        Persistence, Probe, Question, RealServer, Settings, Site, Timeouts, Tls, Tunnel,
+        Check, CheckedAt, Expect, FailoverService, FloatingAddress, Forwarding, Greeting, Grpc,
+        Http, Persistence, Probe, Question, RealServer, Settings, Site, Timeouts, Tls, Tunnel,
         VirtualService,
     },
     sync::ipvs::daemon::{SyncDaemon, SyncDaemons, SyncRole},
@@ -495,6 +495,7 @@ fn check(probe: &Probe) -> String {
         slow_start,
         load,
         agent,
+        at,
     } = probe;
     let mut text = format!(
         "{} every {interval:?}, back after {reentry:?}",
@@ -527,6 +528,7 @@ fn check(probe: &Probe) -> String {
         agent.is_some(),
         format!("agent at port {}", agent.unwrap_or_default()),
     );
+    add(*at == CheckedAt::Vip, "at the virtual IP".to_owned());
     text
 }
 

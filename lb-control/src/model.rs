@@ -774,6 +774,18 @@ pub struct Probe {
     pub load: Option<Vec<String>>,
     /// The port at which the server itself says what is to become of it.
     pub agent: Option<u16>,
+    /// Where servers are asked.
+    pub at: CheckedAt,
+}
+
+/// Where servers are asked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckedAt {
+    /// At their own address.
+    #[default]
+    Server,
+    /// At the virtual one, by the way that packets of clients take to them.
+    Vip,
 }
 
 impl Probe {
@@ -793,6 +805,7 @@ impl Probe {
             slow_start: true,
             load: None,
             agent: None,
+            at: CheckedAt::Server,
         }
     }
 }

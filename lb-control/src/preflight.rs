@@ -70,6 +70,14 @@ pub fn missing_rights(status: &str) -> Option<Vec<&'static str>> {
     Some(missing.collect())
 }
 
+/// Whether a process may make network namespaces (CAP_SYS_ADMIN), which takes more than `lb run` otherwise does; none if
+/// its `/proc/PID/status` does not tell.
+#[must_use]
+pub fn may_make_namespaces(status: &str) -> Option<bool> {
+    const SYS_ADMIN: u32 = 21;
+    Some(capabilities(status)? & (1 << SYS_ADMIN) != 0)
+}
+
 /// The mark of the one lb of a network namespace, for as long as it lives.
 #[derive(Debug)]
 pub struct Only {

@@ -10,9 +10,9 @@ use lb_control::{
         interfaces::{Interfaces, State},
     },
     model::{
-        Check, Expect, Family, FloatingAddress, Forwarding, Greeting, Grpc, Http, Persistence,
-        Probe, Protocol, Question, RealServer, Refusal, Scheduler, SchedulerFlags, Selector,
-        ServiceAddress, ServiceId, Settings, Tls, Tunnel, VirtualService,
+        Check, CheckedAt, Expect, Family, FloatingAddress, Forwarding, Greeting, Grpc, Http,
+        Persistence, Probe, Protocol, Question, RealServer, Refusal, Scheduler, SchedulerFlags,
+        Selector, ServiceAddress, ServiceId, Settings, Tls, Tunnel, VirtualService,
     },
 };
 
@@ -224,6 +224,9 @@ fn when_servers_are_believed() {
         }),
         ("slow_start = 0\nagent_port = 9999\n", |p| {
             (p.slow_start, p.agent) = (false, Some(9999));
+        }),
+        ("method = direct\ncheck_at = vip\n", |p| {
+            p.at = CheckedAt::Vip
         }),
     ];
     let of = |global: &str, lines: &str| {
@@ -603,6 +606,30 @@ fn what_is_said() {
             &["4:8 error: invalid port, not `1000-66000`"],
         ),
         ("check_port = 0", &["4:14 error: 0 is no port"]),
+        (
+            "check_at = vip",
+            &["4:12 error: masqueraded servers do not have the virtual IP"],
+        ),
+        (
+            "method = fullnat|check_at = vip",
+            &["5:12 error: masqueraded servers do not have the virtual IP"],
+        ),
+        ("method = direct|check_at = vip", &[]),
+        ("method = tunnel|check_at = vip|check = https", &[]),
+        ("check_at = server", &[]),
+        ("check_at = there", &["4:12 error: invalid argument"]),
+        (
+            "method = direct|check_at = vip|send_program = /c",
+            &["5:12 error: a `send_program` cannot ask at the virtual IP"],
+        ),
+        (
+            "method = direct|check = icmp|check_at = vip",
+            &["6:12 error: an echo cannot be asked for at the virtual IP"],
+        ),
+        (
+            "method = direct|protocol = sctp|check_at = vip",
+            &["6:12 error: SCTP cannot be checked at the virtual IP"],
+        ),
         ("check = ssh", &["4:9 error: invalid argument"]),
         ("check = http", &[]),
         (

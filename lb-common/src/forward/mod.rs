@@ -8,7 +8,7 @@ pub(crate) use nat::translate;
 use crate::{
     family::{End, Family, V4, V6},
     flow::Flow,
-    link::departure,
+    link::{Link, departure},
     maps::{MethodKind, NextHop, Server},
     packet::Packet,
     parse::{Frame, Parse},
@@ -72,6 +72,35 @@ pub fn to_server<F: Parse, P: Packet, T: Tables>(
     }
     tables.count_request(id, frame.length);
     Ok(Next::Done(departure(packet, hop)))
+}
+
+/// Puts a packet of the director's own on the way that packets of clients take to `server`: with its link header, and
+/// by a tunnel in another packet. The packet itself, its hops too, is as it was. With `is_cut` routers may cut what is
+/// outside.
+///
+/// # Errors
+/// [`Reason::NoServer`] where packets of clients are rewritten, so that there is no such way for one that is not, or
+/// stay here; [`Reason::NextHopUnknown`] while there is none; else why the frame cannot be made.
+#[inline(always)]
+pub fn carry<F: Parse, P: Packet>(
+    packet: &mut P,
+    link: &Link,
+    server: &Server,
+    is_cut: bool,
+) -> Result<(), Reason> {
+    if server.hop.interface == 0 {
+        return Err(Reason::NextHopUnknown);
+    }
+    match server.method {
+        MethodKind::DIRECT => {
+            link.replace(packet, &server.hop, F::ETHERTYPE, 0)?;
+            Ok(())
+        }
+        MethodKind::TUNNEL | MethodKind::GRE | MethodKind::GUE => {
+            tunnel::envelop::<F, P>(packet, link, server, is_cut)
+        }
+        _ => Err(Reason::NoServer),
+    }
 }
 
 /// The way of a real server's reply to the client, as the kernel's routes are now.

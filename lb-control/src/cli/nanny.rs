@@ -216,6 +216,7 @@ impl Nanny {
             server: address,
             address,
             protocol,
+            through: None,
             weight: 1,
             probe: Probe::new(check, self.timeout, self.timeout),
         })

@@ -323,6 +323,7 @@ table! {
     Refuse "refuse" Choice(&["reset", "unreachable", "drop"]), "reset", "What clients get while there is no server: a reset (other than TCP: port unreachable), port unreachable, or nothing.";
     Drain "drain" Time, "30", "How long a server which leaves the file may finish what it has.";
     CheckPort "check_port" Port, "", "Port at which the servers are checked, if it is not their own.";
+    CheckAt "check_at" Choice(&["server", "vip"]), "server", "Where servers are asked: at their own address (`server`), or at the virtual IP (`vip`), by the way that packets of clients take to each, which shows whether it has the virtual IP and its tunnel's end; with `direct` and `tunnel`.";
     Check "check" Choice(CHECKS), "", "How the servers are checked; without it, by `send` and `expect` over the protocol of the service.";
     CheckTimeout "check_timeout" Time, "", "Limit of a check as a whole; without it, `timeout`.";
     CheckRetries "check_retries" Integer, "0", "How often a failed check is tried again before it counts, 0 to 10.";

@@ -12,6 +12,7 @@ mod addresses;
 mod assignment;
 mod balancing;
 pub(crate) mod check;
+mod checked_at;
 pub mod diagnostic;
 pub mod directives;
 pub mod document;

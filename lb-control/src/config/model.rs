@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     addresses::{Addresses, Wanted},
     balancing,
+    checked_at::checked_at,
     diagnostic::{Diagnostic, Diagnostics, quote},
     directives::{GlobalKey, ServiceKey},
     document::Document,
@@ -21,7 +22,7 @@ use super::{
     values::Netmask,
 };
 use crate::model::{
-    FailoverService, Family, Forwarding, Method, Selector, ServiceId, Site, VirtualService,
+    FailoverService, Family, Forwarding, Method, Probe, Selector, ServiceId, Site, VirtualService,
 };
 
 /// What a file means. With errors among the diagnostics the result is not to be used.
@@ -106,6 +107,8 @@ impl Building<'_> {
         let diagnostics = &mut *self.diagnostics;
         let checked = Checked::new(settings, wanted.as_deref(), diagnostics);
         let probe = probe(settings, &checked, self.rsh, diagnostics);
+        let at = checked_at(settings, forwarding, checked.protocol, &probe, diagnostics);
+        let probe = Probe { at, ..probe };
         let drain = self.drain(settings);
         let mut farm = Farm {
             source: &self.document.source,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     heartbeat::{director::Format, wire::Authentication},
-    model::{Method, Protocol, Refusal},
+    model::{CheckedAt, Method, Protocol, Refusal},
 };
 
 /// All values of a document. Those that cannot be read keep their default.
@@ -342,6 +342,7 @@ fn service_directive(
         ServiceKey::SlowStart => set(&mut settings.ours.slow_start, reader.boolean(word)),
         ServiceKey::AgentPort => set(&mut settings.ours.agent_port, reader.port(word).map(Some)),
         ServiceKey::Check
+        | ServiceKey::CheckAt
         | ServiceKey::CheckTimeout
         | ServiceKey::CheckRetries
         | ServiceKey::CheckJitter
@@ -375,6 +376,10 @@ fn check_directive(
     let word = directive.value();
     match directive.key() {
         ServiceKey::Check => set(&mut check.kind, one_of(directive, reader).map(Some)),
+        ServiceKey::CheckAt => {
+            let choices = [("server", CheckedAt::Server), ("vip", CheckedAt::Vip)];
+            set(&mut check.at, reader.choice(word, &choices))
+        }
         ServiceKey::CheckTimeout => set(&mut check.timeout, reader.time(word).map(Some)),
         ServiceKey::CheckRetries => set(&mut check.retries, reader.integer(word)),
         ServiceKey::CheckJitter => set(&mut check.jitter, reader.integer(word)),

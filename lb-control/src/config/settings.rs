@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     heartbeat::{director::Format, key::Key, wire::Authentication},
-    model::{Method, Protocol, Refusal, Selector},
+    model::{CheckedAt, Method, Protocol, Refusal, Selector},
 };
 
 /// Everything in a file.
@@ -374,6 +374,7 @@ pub struct OwnServiceSettings {
     reason = "the fields are the directives, documented in their table"
 )]
 pub struct OwnCheckSettings {
+    pub at: CheckedAt,
     pub kind: Option<&'static str>,
     pub timeout: Option<Time>,
     pub retries: i32,
@@ -397,6 +398,7 @@ pub struct OwnCheckSettings {
 impl Default for OwnCheckSettings {
     fn default() -> Self {
         Self {
+            at: CheckedAt::Server,
             kind: None,
             timeout: None,
             retries: 0,

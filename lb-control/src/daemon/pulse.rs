@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -47,13 +47,15 @@ use crate::{
     event::Event,
     floating::{Floating, Wish},
     fos,
-    health::{self, Health, Target, Watch},
+    health::{self, Health, Target, Through, Watch},
     heartbeat::{
         machine::{Refused as Refusal, Role},
         runner::{self, PairState, Setup},
     },
     journal::{About, Journal, Kind},
-    model::{Origin, ServiceId, Site, VirtualService},
+    model::{
+        CheckedAt, Method, Origin, Probe, RealServer, Selector, ServiceId, Site, VirtualService,
+    },
     network::{
         links::Links,
         next_hop::{Resolution, Resolved},
@@ -751,17 +753,47 @@ pub(crate) fn targets(site: &Site) -> Vec<Target> {
 
 /// The same of one service.
 fn targets_of(service: &VirtualService) -> Vec<Target> {
+    let virtual_addresses = asked_addresses(service);
     let targets = service.servers.iter().filter_map(|server| {
         Some(Target {
             service: service.key,
             server: server.socket,
             address: SocketAddr::new(server.socket.ip(), server.check_port),
             protocol: service.check_protocol,
+            through: through(server, &virtual_addresses),
             weight: server.weight,
             probe: service.probe.clone()?,
         })
     });
     targets.collect()
+}
+
+/// The virtual addresses at which the servers of a service are asked, each once; none if they are asked at their own.
+fn asked_addresses(service: &VirtualService) -> Vec<IpAddr> {
+    let is_asked = |probe: &Probe| probe.at == CheckedAt::Vip;
+    if !service.probe.as_ref().is_some_and(is_asked) {
+        return Vec::new();
+    }
+    let is_alike = |selector: &&Selector| selector.protocol == service.check_protocol;
+    let alike = service.selectors.iter().filter(is_alike);
+    let mut addresses: BTreeSet<_> = alike.map(|selector| selector.address).collect();
+    if addresses.is_empty() {
+        // It is checked by another protocol than it serves.
+        addresses = service.selectors.iter().map(|one| one.address).collect();
+    }
+    addresses.into_iter().collect()
+}
+
+/// How a server is asked at virtual addresses. One that packets reach rewritten (by command) has none.
+fn through(server: &RealServer, addresses: &[IpAddr]) -> Option<Arc<Through>> {
+    if addresses.is_empty() || server.forwarding.method() == Method::Nat {
+        return None;
+    }
+    Some(Arc::new(Through {
+        addresses: addresses.to_vec(),
+        server: server.socket,
+        forwarding: server.forwarding,
+    }))
 }
 
 /// The same of the services that differ; nothing of those that are gone.

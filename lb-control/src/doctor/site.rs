@@ -2,7 +2,7 @@
 
 use super::{Facts, Level, Report};
 use crate::{
-    model::{Forwarding, Method, Site, Tunnel},
+    model::{CheckedAt, Forwarding, Method, Probe, Site, Tunnel},
     preflight,
 };
 
@@ -22,6 +22,7 @@ pub(super) fn examine(facts: &Facts, interfaces: &[String], site: &Site, report:
     addresses(facts, site, report);
     reverse_path(facts, interfaces, report);
     methods(facts, interfaces, site, report);
+    virtual_checks(facts, site, report);
     snat_ports(facts, site, report);
     connection_tracking(facts, report);
     other_balancer(facts, report);
@@ -108,6 +109,27 @@ fn reverse_path(facts: &Facts, interfaces: &[String], report: &mut Report) {
                     ),
                 )
                 .mend(format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2, if there is more than one way"));
+        }
+    }
+}
+
+/// Checks at virtual addresses come from a network namespace, which it takes a right to make.
+fn virtual_checks(facts: &Facts, site: &Site, report: &mut Report) {
+    let is_asked = |probe: &Probe| probe.at == CheckedAt::Vip;
+    let status = facts.machine.read("proc/self/status").unwrap_or_default();
+    let may = preflight::may_make_namespaces(&status);
+    for service in &site.services {
+        if !service.probe.as_ref().is_some_and(is_asked) {
+            continue;
+        }
+        if may == Some(false) {
+            report
+                .add(
+                    &service.name,
+                    Level::Warning,
+                    "its servers cannot be checked at the virtual IP: CAP_SYS_ADMIN is missing",
+                )
+                .mend("add it to CapabilityBoundingSet= of the service lb, or `check_at = server`");
         }
     }
 }

@@ -459,3 +459,20 @@ fn the_interfaces_of_the_site_are_meant() {
     world.facts.ours.insert("eth1".to_owned());
     assert_eq!(meant(&world.facts, Some(&site)), ["eth0", "eth1"]);
 }
+
+#[test]
+fn checks_at_virtual_addresses_take_a_right() {
+    const WITHOUT: &str = "CapEff:\t000001ffffdfffff";
+    let told = |lines: &str, status: Option<&str>| {
+        let world = World::new();
+        if let Some(status) = status {
+            world.write("proc/self/status", status);
+        }
+        let said = world.findings(Some(&site("direct", lines, "10.0.0.1")));
+        let is_it = |(_, what): &&(Level, String)| what.contains("CAP_SYS_ADMIN");
+        said.iter().find(is_it).map(|(level, _)| *level)
+    };
+    assert_eq!(told("check_at = vip", None), None);
+    assert_eq!(told("", Some(WITHOUT)), None);
+    assert_eq!(told("check_at = vip", Some(WITHOUT)), Some(Level::Warning));
+}

@@ -243,6 +243,7 @@ fn target(service: &FailoverService) -> Target {
         server: address,
         address: SocketAddr::new(address.ip(), service.check_port),
         protocol: service.check_protocol,
+        through: None,
         weight: 1,
         probe: service.probe.clone(),
     }

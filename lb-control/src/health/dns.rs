@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::{
     Failure, Outcome, Step,
     failure::quoted,
-    probe::{connected, datagram},
+    probe::datagram,
     visit::{Visit, wrong},
     witness::Happening,
 };
@@ -39,7 +39,7 @@ pub(super) async fn ask(visit: &mut Visit<'_>, question: &Question, protocol: Pr
 }
 
 async fn by_datagram(visit: &mut Visit<'_>, query: &[u8], id: u16) -> Result<Vec<u8>, Failure> {
-    let socket = visit.step(Step::Connect, connected(visit.server)).await?;
+    let socket = visit.datagrams().await?;
     visit.step(Step::Send, socket.send(query)).await?;
     (visit.witness)(Happening::Sent(query));
     loop {

@@ -7,6 +7,7 @@
 //! - `probe`: one check of one server over real sockets, of which `sctp` makes some; `program`: the
 //!   same by a program. `http`, `dns`, `icmp` and `greeting` speak protocols over what `visit` (whom, and how
 //!   long) and `tls` give them; `certificate` reads how long one is good.
+//! - `dial`: where all of them get their sockets; `passage`: those for virtual addresses, by the way of clients' packets.
 //! - `agent`: what a server says of itself; `load`: what a program says of its load.
 //! - `witness`: what happens during a check, for those who look on.
 //! - `replies`: what any bytes come to as an answer, for those who look for bad ones.
@@ -16,13 +17,14 @@
 //! Nothing here writes to a map, and nothing but `runner` and `probe` knows that sockets exist. A
 //! further kind of check is an arm in `probe`; what makes a server come and go belongs to `machine`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::model::{Probe, Protocol, ServiceId};
 
 pub mod agent;
 pub(crate) mod certificate;
 pub mod check;
+mod dial;
 mod dns;
 mod failure;
 mod greeting;
@@ -30,6 +32,7 @@ mod http;
 mod icmp;
 mod load;
 pub mod machine;
+pub mod passage;
 mod probe;
 mod program;
 pub mod replies;
@@ -43,6 +46,7 @@ pub mod witness;
 
 pub use failure::{Failure, Step, quoted};
 pub use machine::{Health, LastFailure, Nanny, State, Timing};
+pub use passage::Through;
 pub use probe::{probe_once, probe_told};
 pub use runner::{Handle, Status, Watch};
 pub(crate) use tls::of_anybody;
@@ -58,6 +62,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// By which protocol.
     pub protocol: Protocol,
+    /// It is checked at virtual addresses, at the port of `address`, by the way of clients' packets.
+    pub through: Option<Arc<Through>>,
     /// The weight that it has by configuration.
     pub weight: u16,
     /// What to try and when.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -16,9 +16,12 @@ use tokio::{
 use super::{
     Failure, Outcome, Step, Target, Timing, agent,
     check::{Rest, Verdict, appetite, judge, wanted},
+    dial::Dial,
     dns,
     failure::quoted,
-    greeting, http, icmp, program, sctp, tls,
+    greeting, http, icmp,
+    passage::{Through, Way},
+    program, sctp, tls,
     visit::Visit,
     witness::{Happening, Witness, nobody},
 };
@@ -40,7 +43,7 @@ pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
     let mut left = target.probe.retries;
     loop {
         let outcome = match target.probe.limit {
-            Some(limit) => within(limit, target.address, try_once(target, witness)).await,
+            Some(limit) => within(limit, called(target), try_once(target, witness)).await,
             None => try_once(target, witness).await,
         };
         match outcome {
@@ -54,12 +57,22 @@ pub async fn probe_told(target: &Target, witness: Witness<'_>) -> Outcome {
     }
 }
 
+/// What a check that is cut short was about: the first of the virtual addresses, if it is asked there.
+fn called(target: &Target) -> SocketAddr {
+    let through = target.through.as_ref();
+    let address = through.and_then(|through| through.addresses.first().copied());
+    SocketAddr::new(
+        address.unwrap_or(target.address.ip()),
+        target.address.port(),
+    )
+}
+
 /// What a server's agent says.
 pub(super) async fn ask_agent(target: &Target, port: u16) -> Result<agent::Said, Failure> {
     let address = SocketAddr::new(target.server.ip(), port);
     let limit = target.probe.limit.unwrap_or_else(|| limit(target));
     let mut witness = nobody;
-    agent::ask(&mut Visit::begin(address, limit, &mut witness)).await
+    agent::ask(&mut Visit::begin(Dial::plain(address), limit, &mut witness)).await
 }
 
 /// A check that may take so long altogether.
@@ -80,12 +93,36 @@ async fn within(
 /// What is rare is put elsewhere, so that a check that only connects stays small: there may be thousands under
 /// way.
 async fn try_once(target: &Target, witness: Witness<'_>) -> Outcome {
-    let (server, limit) = (target.address, limit(target));
+    match &target.through {
+        Some(through) => Box::pin(try_through(target, through, witness)).await,
+        None => try_at(target, Dial::plain(target.address), witness).await,
+    }
+}
+
+/// At each virtual address, by the way that packets of clients take to this server. It is well if it answers at all
+/// of them.
+async fn try_through(target: &Target, through: &Through, witness: Witness<'_>) -> Outcome {
+    let longest = limit(target).max(target.probe.limit.unwrap_or_default());
+    for address in &through.addresses {
+        let address = SocketAddr::new(*address, target.address.port());
+        match through.way(address, longest).await? {
+            Way::Passage(passage) => {
+                witness(Happening::Called(address));
+                try_at(target, Dial::through(address, &passage), witness).await?;
+            }
+            Way::Local => return try_at(target, Dial::plain(target.address), witness).await,
+        }
+    }
+    Ok(())
+}
+
+async fn try_at(target: &Target, dial: Dial<'_>, witness: Witness<'_>) -> Outcome {
+    let (server, limit) = (dial.address, limit(target));
     match (&target.probe.check, target.protocol) {
         (Check::Talk { send, expect }, Protocol::Tcp) => {
-            let connection = TcpStream::connect(server);
             talk(
-                connection,
+                dial.stream(),
+                server,
                 target,
                 send.as_deref(),
                 expect.as_ref(),
@@ -97,6 +134,7 @@ async fn try_once(target: &Target, witness: Witness<'_>) -> Outcome {
             let association = sctp::connect(server);
             talk(
                 association,
+                server,
                 target,
                 send.as_deref(),
                 expect.as_ref(),
@@ -105,7 +143,7 @@ async fn try_once(target: &Target, witness: Witness<'_>) -> Outcome {
             .await
         }
         (Check::Talk { send, expect }, Protocol::Udp) => {
-            talk_udp(target, send.as_deref(), expect.as_ref(), witness).await
+            talk_udp(dial, target, send.as_deref(), expect.as_ref(), witness).await
         }
         (Check::Talk { .. }, protocol @ (Protocol::Ah | Protocol::Esp)) => Err(Failure::Untried {
             error: format!("nobody can be asked by {protocol}; only a program can check this"),
@@ -121,37 +159,41 @@ async fn try_once(target: &Target, witness: Witness<'_>) -> Outcome {
             .await
         }
         (Check::Tls { tls, send, expect }, _) => {
-            let secured = talk_secured(target, tls, send.as_deref(), expect.as_ref(), witness);
-            Box::pin(secured).await
+            let visit = Visit::of(target, dial, witness);
+            Box::pin(talk_secured(visit, tls, send.as_deref(), expect.as_ref())).await
         }
-        (Check::Http(http), _) => Box::pin(http::page(&mut Visit::of(target, witness), http)).await,
+        (Check::Http(http), _) => {
+            Box::pin(http::page(&mut Visit::of(target, dial, witness), http)).await
+        }
         (Check::Grpc(grpc), _) => {
-            Box::pin(http::health(&mut Visit::of(target, witness), grpc)).await
+            Box::pin(http::health(&mut Visit::of(target, dial, witness), grpc)).await
         }
         (Check::Dns(question), protocol) => {
             Box::pin(dns::ask(
-                &mut Visit::of(target, witness),
+                &mut Visit::of(target, dial, witness),
                 question,
                 protocol,
             ))
             .await
         }
-        (Check::Icmp, _) => Box::pin(icmp::echo(&mut Visit::of(target, witness))).await,
+        (Check::Icmp, _) => Box::pin(icmp::echo(&mut Visit::of(target, dial, witness))).await,
         (Check::Greeting(greeting), _) => {
-            Box::pin(greeting::greet(&mut Visit::of(target, witness), greeting)).await
+            Box::pin(greeting::greet(
+                &mut Visit::of(target, dial, witness),
+                greeting,
+            ))
+            .await
         }
     }
 }
 
 /// A conversation inside TLS.
 async fn talk_secured(
-    target: &Target,
+    mut visit: Visit<'_>,
     tls: &Tls,
     send: Option<&[u8]>,
     expect: Option<&Expect>,
-    witness: Witness<'_>,
 ) -> Outcome {
-    let mut visit = Visit::of(target, witness);
     let stream = visit.connect().await?;
     let mut stream = tls::secure(&mut visit, tls, None, stream).await?;
     if let Some(text) = send {
@@ -173,12 +215,13 @@ async fn talk_secured(
 /// A conversation over a stream.
 async fn talk(
     connect: impl Future<Output = io::Result<TcpStream>>,
+    server: SocketAddr,
     target: &Target,
     send: Option<&[u8]>,
     expect: Option<&Expect>,
     witness: Witness<'_>,
 ) -> Outcome {
-    let (server, limit) = (target.address, limit(target));
+    let limit = limit(target);
     let mut stream = step(Step::Connect, server, limit, connect).await?;
     witness(Happening::Connected);
     if send.is_none() || expect.is_some() {
@@ -191,19 +234,21 @@ async fn talk(
         witness(Happening::Sent(text));
     }
     match expect {
-        Some(expect) => read_answer(&mut stream, target, expect, witness).await,
+        Some(expect) => read_answer(&mut stream, (server, limit), expect, witness).await,
         None => Ok(()),
     }
 }
 
 async fn talk_udp(
+    dial: Dial<'_>,
     target: &Target,
     send: Option<&[u8]>,
     expect: Option<&Expect>,
     witness: Witness<'_>,
 ) -> Outcome {
-    let (server, limit) = (target.address, limit(target));
-    let socket = connected(server)
+    let (server, limit) = (dial.address, limit(target));
+    let socket = dial
+        .datagrams()
         .await
         .map_err(|error| Failure::of_step(Step::Connect, server, &error))?;
     let text = send.unwrap_or_default();
@@ -257,11 +302,10 @@ async fn step<T>(
 /// Reads until the answer is decided; the limit is for the whole answer, however it trickles.
 async fn read_answer(
     stream: &mut TcpStream,
-    target: &Target,
+    (server, limit): (SocketAddr, Duration),
     expect: &Expect,
     witness: Witness<'_>,
 ) -> Outcome {
-    let (server, limit) = (target.address, limit(target));
     let mut received = Vec::new();
     let reading = read_until_decided(stream, expect, &mut received, witness);
     let decided = timeout(limit, reading).await;
@@ -302,17 +346,6 @@ async fn read_until_decided(
             ));
         }
     }
-}
-
-/// A UDP socket that hears only its server, and the ICMP errors about it.
-pub(super) async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
-    let any = match server {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
-    Ok(socket)
 }
 
 /// The first `size` bytes of the next datagram; room for them is made when it is there.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use super::{
     agent, certificate,
     check::{Rest, Verdict, judge},
+    dial::Dial,
     dns, greeting, http, icmp,
     visit::Visit,
     witness::nobody,
@@ -47,7 +48,7 @@ pub async fn heard(bytes: &[u8]) -> Vec<&'static str> {
     for (name, greeting) in greetings {
         let (mut stream, server) = says(bytes);
         let mut witness = nobody;
-        let mut visit = Visit::begin(SERVER, LIMIT, &mut witness);
+        let mut visit = Visit::begin(Dial::plain(SERVER), LIMIT, &mut witness);
         let talk = greeting::converse(&mut visit, &mut stream, &greeting);
         note(name, meanwhile(server, talk).await.is_ok());
     }
@@ -63,7 +64,7 @@ pub async fn heard(bytes: &[u8]) -> Vec<&'static str> {
         };
         let (stream, server) = says(bytes);
         let mut witness = nobody;
-        let mut visit = Visit::begin(SERVER, LIMIT, &mut witness);
+        let mut visit = Visit::begin(Dial::plain(SERVER), LIMIT, &mut witness);
         let talk = http::page_over(&mut visit, Box::new(stream), &page);
         note(name, meanwhile(server, talk).await.is_ok());
     }
@@ -74,7 +75,7 @@ pub async fn heard(bytes: &[u8]) -> Vec<&'static str> {
     };
     let (stream, server) = says(bytes);
     let mut witness = nobody;
-    let mut visit = Visit::begin(SERVER, LIMIT, &mut witness);
+    let mut visit = Visit::begin(Dial::plain(SERVER), LIMIT, &mut witness);
     let talk = http::health_over(&mut visit, Box::new(stream), &grpc);
     note("grpc", meanwhile(server, talk).await.is_ok());
 

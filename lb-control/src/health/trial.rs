@@ -69,12 +69,19 @@ pub async fn check(target: &Target) -> Checked {
         well: outcome.is_ok(),
         steps,
         outcome: end,
-        hint: outcome.err().as_ref().and_then(hint).map(String::from),
+        hint: outcome
+            .err()
+            .as_ref()
+            .and_then(|failure| hint_at(target, failure))
+            .map(String::from),
     }
 }
 
 fn words(happening: Happening<'_>) -> String {
     match happening {
+        Happening::Called(address) => {
+            format!("{address} is asked, by the way that packets of clients take to the server")
+        }
         Happening::Connected => "connected".to_owned(),
         Happening::Secured { days: Some(days) } => {
             format!("TLS is established; the certificate is good for {days} days")
@@ -141,6 +148,20 @@ fn why_well(target: &Target) -> String {
         (Check::Icmp, _) => "it answered".to_owned(),
         (Check::Greeting(_), _) => "it greets as it should".to_owned(),
     }
+}
+
+/// What may be behind a failure of this server.
+fn hint_at(target: &Target, failure: &Failure) -> Option<&'static str> {
+    if let Failure::Step { error, .. } = failure
+        && target.through.is_some()
+        && error.starts_with("no answer")
+    {
+        return Some(
+            "the server does not have the virtual IP (`ip address show dev lo`), or not the end of its \
+             tunnel, or its answer to the director is dropped on its way",
+        );
+    }
+    hint(failure)
 }
 
 /// What may be behind a failure.

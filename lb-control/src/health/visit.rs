@@ -4,12 +4,13 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     time::{Instant, timeout_at},
 };
 
 use super::{
     Failure, Step, Target, Timing,
+    dial::Dial,
     witness::{Happening, Witness},
 };
 
@@ -22,6 +23,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(super) struct Visit<'w> {
     /// Whom it visits.
     pub(super) server: SocketAddr,
+    dial: Dial<'w>,
     /// What the check as a whole may take.
     pub(super) limit: Duration,
     deadline: Instant,
@@ -30,9 +32,10 @@ pub(super) struct Visit<'w> {
 
 impl<'w> Visit<'w> {
     /// A visit that begins now.
-    pub(super) fn begin(server: SocketAddr, limit: Duration, witness: Witness<'w>) -> Self {
+    pub(super) fn begin(dial: Dial<'w>, limit: Duration, witness: Witness<'w>) -> Self {
         Self {
-            server,
+            server: dial.address,
+            dial,
             limit,
             deadline: Instant::now() + limit,
             witness,
@@ -40,10 +43,10 @@ impl<'w> Visit<'w> {
     }
 
     /// A check of a server that begins now.
-    pub(super) fn of(target: &Target, witness: Witness<'w>) -> Self {
+    pub(super) fn of(target: &Target, dial: Dial<'w>, witness: Witness<'w>) -> Self {
         let interval = Timing::of(&target.probe).interval();
         let limit = target.probe.limit.unwrap_or(interval);
-        Self::begin(target.address, limit, witness)
+        Self::begin(dial, limit, witness)
     }
 
     /// One step, within what is left of the time.
@@ -65,9 +68,8 @@ impl<'w> Visit<'w> {
 
     /// A TCP connection, which is closed with a reset: that leaves no TIME_WAIT, neither here nor there.
     pub(super) async fn connect(&mut self) -> Result<TcpStream, Failure> {
-        let stream = self
-            .step(Step::Connect, TcpStream::connect(self.server))
-            .await?;
+        let dial = self.dial;
+        let stream = self.step(Step::Connect, dial.stream()).await?;
         (self.witness)(Happening::Connected);
         // Without the option the close is an ordinary one.
         let _ordinary = stream.set_zero_linger();
@@ -88,6 +90,12 @@ impl<'w> Visit<'w> {
         self.step(Step::Send, sending).await?;
         (self.witness)(Happening::Sent(bytes));
         Ok(())
+    }
+
+    /// A UDP socket.
+    pub(super) async fn datagrams(&mut self) -> Result<UdpSocket, Failure> {
+        let dial = self.dial;
+        self.step(Step::Connect, dial.datagrams()).await
     }
 
     /// Reads until `is_enough` of what has come, up to `most` bytes. What has come, and whether it is enough:

@@ -1,5 +1,7 @@
 //! What happens during a check, for those who look on: `lb nanny`.
 
+use std::net::SocketAddr;
+
 use super::Failure;
 
 /// Is told what happens, as it happens.
@@ -11,6 +13,8 @@ pub fn nobody(_happening: Happening<'_>) {}
 /// A part of a check that went well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happening<'a> {
+    /// This virtual address is asked, by the way of clients' packets.
+    Called(SocketAddr),
     /// The handshake is complete.
     Connected,
     /// The TLS handshake is complete.

@@ -9,11 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    ifaddrs::getifaddrs,
-    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
-};
+use nix::sys::socket::{LinkAddr, MsgFlags, sendto};
 use tokio::{
     task::{JoinSet, yield_now},
     time::interval,
@@ -23,6 +19,7 @@ use tracing::{info, warn};
 use super::{
     NetworkError, Refusal,
     frames::{ArpForm, Forwards, gratuitous_arp, neighbour_advertisement},
+    packets,
 };
 use crate::model::FloatingAddress;
 
@@ -118,25 +115,19 @@ impl Places {
         let link = match self.links.get(&address.interface) {
             Some(link) => *link,
             None => {
-                let link = packet_address(&address.interface)?;
+                let link = packets::named(&address.interface)?;
                 self.links.insert(address.interface.clone(), link);
                 link
             }
         };
         let socket = match self.socket.take() {
             Some(socket) => socket,
-            None => sender()?,
+            None => packets::sender()?,
         };
         let sent = send_frames(address, link, &socket);
         self.socket = Some(socket);
         sent
     }
-}
-
-/// A socket that only sends frames: it is bound to no protocol.
-fn sender() -> Result<OwnedFd, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    socket(AddressFamily::Packet, SockType::Raw, flags, None)
 }
 
 fn send_frames(
@@ -161,15 +152,6 @@ fn send_frames(
         sendto(socket.as_raw_fd(), &frame, &link, MsgFlags::empty())?;
     }
     Ok(())
-}
-
-/// The packet-socket address of an interface. The list of interfaces gives it ready-made; to make
-/// one by hand would take unsafe code.
-fn packet_address(interface: &str) -> Result<LinkAddr, Refusal> {
-    let mut entries = getifaddrs()?.filter(|entry| entry.interface_name == interface);
-    entries
-        .find_map(|entry| entry.address?.as_link_addr().copied())
-        .ok_or_else(|| Refusal::NoInterface(interface.to_owned()))
 }
 
 /// What the kernel says of itself when it answers for addresses of this interface.

@@ -9,6 +9,8 @@
 //! * [`addresses`]: floating addresses on interfaces.
 //! * [`frames`]: gratuitous ARP and neighbour advertisements as bytes. Pure.
 //! * [`announce`]: sends them.
+//! * `packets`: the sockets that send and hear frames.
+//! * `enclave`: a network namespace of the daemon's own, whose only way out is a cable that ends in the daemon.
 //!
 //! Nothing outside this module speaks netlink, and here only `kernel` opens such sockets.
 
@@ -18,12 +20,14 @@ use nix::errno::Errno;
 
 pub mod addresses;
 pub mod announce;
+pub(crate) mod enclave;
 mod followed;
 pub mod frames;
 mod kernel;
 pub mod links;
 mod neighbours;
 pub mod next_hop;
+pub(crate) mod packets;
 pub mod resolver;
 mod routes;
 

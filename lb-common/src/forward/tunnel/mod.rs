@@ -32,14 +32,44 @@ pub fn enter<F: Parse, P: Packet, T: Tables>(
     id: u32,
 ) -> Result<Verdict, Reason> {
     let server = tables.server(id).ok_or(Reason::NoServer)?;
-    let facts = facts::<F, P, T>(packet, tables, link)?;
-    if server.has(Server::IPV6) {
-        enter_in::<V6, F, P>(packet, link, server, facts)?;
-    } else {
-        enter_in::<V4, F, P>(packet, link, server, facts)?;
-    }
+    let facts = facts::<F, P>(packet, link, tables.is_set(Settings::CUT_TUNNELS))?;
+    shim::<F, P>(packet, link, server, facts)?;
     tables.count_request(id, facts.length);
     Ok(departure(packet, &server.hop))
+}
+
+/// Makes a packet of family `F` one in another to `server` by whichever kind of tunnel leads there, without
+/// asking any table. With `is_cut` routers may cut what is outside.
+///
+/// # Errors
+/// As [`enter`].
+#[inline(always)]
+pub(super) fn envelop<F: Parse, P: Packet>(
+    packet: &mut P,
+    link: &Link,
+    server: &Server,
+    is_cut: bool,
+) -> Result<(), Reason> {
+    let facts = facts::<F, P>(packet, link, is_cut)?;
+    match server.method {
+        MethodKind::TUNNEL => bare::<F, P>(packet, link, server, facts),
+        _ => shim::<F, P>(packet, link, server, facts),
+    }
+}
+
+/// The outer IP header, and one of GRE or GUE behind it.
+#[inline(always)]
+fn shim<F: Parse, P: Packet>(
+    packet: &mut P,
+    link: &Link,
+    server: &Server,
+    facts: Facts,
+) -> Result<(), Reason> {
+    if server.has(Server::IPV6) {
+        enter_in::<V6, F, P>(packet, link, server, facts)
+    } else {
+        enter_in::<V4, F, P>(packet, link, server, facts)
+    }
 }
 
 #[inline(always)]
@@ -77,7 +107,18 @@ pub(super) fn wrap<F: Family, P: Packet, T: Tables>(
     link: &Link,
     server: &Server,
 ) -> Result<(), Reason> {
-    let facts = facts::<F, P, T>(packet, tables, link)?;
+    let facts = facts::<F, P>(packet, link, tables.is_set(Settings::CUT_TUNNELS))?;
+    bare::<F, P>(packet, link, server, facts)
+}
+
+/// Just the outer IP header.
+#[inline(always)]
+fn bare<F: Family, P: Packet>(
+    packet: &mut P,
+    link: &Link,
+    server: &Server,
+    facts: Facts,
+) -> Result<(), Reason> {
     if server.has(Server::IPV6) {
         put::<V6, P>(packet, link, server, facts, 0, F::IN_IP)?;
     } else {
@@ -86,15 +127,11 @@ pub(super) fn wrap<F: Family, P: Packet, T: Tables>(
     Ok(())
 }
 
-/// What the outer header takes over from the inner one.
+/// What the outer header takes over from the inner one. With `is_cut` routers may cut it.
 #[inline(always)]
-fn facts<F: Family, P: Packet, T: Tables>(
-    packet: &P,
-    tables: &T,
-    link: &Link,
-) -> Result<Facts, Reason> {
+fn facts<F: Family, P: Packet>(packet: &P, link: &Link, is_cut: bool) -> Result<Facts, Reason> {
     let mut facts = F::facts(packet.header(link.length).ok_or(Reason::Malformed)?);
-    facts.whole &= !tables.is_set(Settings::CUT_TUNNELS);
+    facts.whole &= !is_cut;
     Ok(facts)
 }
 

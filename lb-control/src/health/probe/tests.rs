@@ -21,6 +21,7 @@ fn target(protocol: Protocol, server: SocketAddr, limit: Duration, check: Check)
         server,
         address: server,
         protocol,
+        through: None,
         weight: 1,
         probe: Probe::new(check, limit, limit),
     }

@@ -77,6 +77,7 @@ fn talk(server: SocketAddr, expect: Option<Expect>) -> Target {
         server,
         address: server,
         protocol: Protocol::Tcp,
+        through: None,
         weight: 1,
         probe: Probe::new(Check::Talk { send: None, expect }, INTERVAL, INTERVAL * 3),
     }

@@ -231,6 +231,7 @@ pub(in crate::web) static SCRIPTS: Sheet = Sheet {
             "Other checks",
             &[
                 ("check", "Kind of check"),
+                ("check_at", "Where"),
                 ("check_port", "Port"),
                 ("check_timeout", "Limit"),
                 ("check_retries", "Retries"),
