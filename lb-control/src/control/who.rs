@@ -16,6 +16,7 @@ use super::{ON_BEHALF_OF, routes::Failure, server::Peer};
 pub(super) struct Behalf {
     /// For whom this is asked, for the log and the events: `ada from 192.0.2.7`. At most 128 characters are taken.
     #[serde(rename = "lb-on-behalf-of")]
+    #[param(value_type = String, required = false)]
     _name: Option<String>,
 }
 

@@ -30,7 +30,7 @@ struct Span(u16);
 
 impl Span {
     /// The steps that a chart may have; the last one is the hour that is kept.
-    const ALL: [Self; 5] = [Self(5), Self(10), Self(20), Self(30), Self(60)];
+    const ALL: [Self; 5] = [Self(4), Self(10), Self(20), Self(30), Self(60)];
 
     /// The first one that has room for all that is known.
     fn of(lines: &[Line]) -> Self {
@@ -261,10 +261,10 @@ mod tests {
         let unknown = |count| vec![f32::NAN; count];
         let known = |count| vec![1.0; count];
         let table = [
-            (Vec::new(), 5),
-            (known(1), 5),
-            (known(30), 5),
-            (known(31), 10),
+            (Vec::new(), 4),
+            (known(1), 4),
+            (known(24), 4),
+            (known(25), 10),
             (known(180), 30),
             (known(181), 60),
             (known(STEPS), 60),
@@ -289,7 +289,7 @@ mod tests {
         };
         let text = chart("Traffic", Unit::Bytes, &[line(&[1024.0, 2048.0])]).into_string();
         assert!(
-            text.contains("Traffic, last 5 minutes. in: now 2.00 KiB/s, at most 2.00 KiB/s."),
+            text.contains("Traffic, last 4 minutes. in: now 2.00 KiB/s, at most 2.00 KiB/s."),
             "{text}"
         );
         assert!(!text.contains("style="), "the policy allows none");

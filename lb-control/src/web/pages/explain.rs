@@ -229,10 +229,10 @@ fn form(typed: &Typed, wrong: &Wrong, report: Option<&StatusReport>) -> Markup {
                 (field("interface", "Comes in by", &typed.interface).choice(&ways))
             }
             div class="packet" {
-                (field("from", "Source address", &typed.from).required().text())
-                (field("from_port", "Source port", &typed.from_port).required().number(65_535))
-                (field("to", "Destination address", &typed.to).required().text())
-                (field("to_port", "Destination port", &typed.to_port).required().number(65_535))
+                (field("from", "From address", &typed.from).required().text())
+                (field("from_port", "From port", &typed.from_port).required().number(65_535))
+                (field("to", "To address", &typed.to).required().text())
+                (field("to_port", "To port", &typed.to_port).required().number(65_535))
             }
             p class="buttons" { button type="submit" class="main" name="do" value="explain" { "Explain" } }
         }
