@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    config::{ConnectionSync, Director, Global},
     model::{
         Check, CheckedAt, Expect, FailoverService, FloatingAddress, Forwarding, Greeting, Grpc,
         Http, Persistence, Probe, Question, RealServer, Settings, Site, Timeouts, Tls, Tunnel,
@@ -23,7 +24,7 @@ use crate::{
 pub struct Difference {
     /// Whether it came, went, or became different.
     pub kind: Kind,
-    /// What it is: `service`, `server`, `address`, `failover`, `settings` or `sync daemon`.
+    /// What it is: `service`, `server`, `address`, `failover`, `settings`, `pair` or `sync daemon`.
     pub what: What,
     /// The service, or for a server the service that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +62,8 @@ pub enum What {
     Failover,
     /// What holds for all.
     Settings,
+    /// The directors, and what they say to each other.
+    Pair,
     /// Who tells or hears of connections in the language of IPVS.
     #[serde(rename = "sync daemon")]
     SyncDaemon,
@@ -116,6 +119,103 @@ pub fn differences(before: &Site, after: &Site) -> Vec<Difference> {
         }
     }
     found
+}
+
+/// In what two files differ that were read: the pair first.
+#[must_use]
+pub fn of_files(before: (&Global, &Site), after: (&Global, &Site)) -> Vec<Difference> {
+    let pair = of_pair(before.0, after.0);
+    let sites = differences(before.1, after.1);
+    pair.into_iter().chain(sites).collect()
+}
+
+/// In what the directors differ, and what they say to each other, if they do.
+#[must_use]
+pub fn of_pair(before: &Global, after: &Global) -> Option<Difference> {
+    let mut terms = changed(pair_terms(before), pair_terms(after));
+    // Keys are not shown; so it may look the same.
+    if before.heartbeat_keys != after.heartbeat_keys {
+        let (old, new) = (before.heartbeat_keys.len(), after.heartbeat_keys.len());
+        terms.push(Term {
+            name: "heartbeat_key".to_owned(),
+            before: Some(format!("{old} in the file")),
+            after: match old == new {
+                true => format!("{new} in the file, not the same"),
+                false => format!("{new} in the file"),
+            },
+        });
+    }
+    (!terms.is_empty()).then(|| Difference {
+        kind: Kind::Changed,
+        what: What::Pair,
+        service: None,
+        name: "of directors".to_owned(),
+        terms,
+    })
+}
+
+fn pair_terms(global: &Global) -> Vec<Said> {
+    let Global {
+        // It counts the edits of the file, and means nothing.
+        serial: _,
+        mode,
+        // That is said of services.
+        method: _,
+        primary,
+        backup,
+        backup_active,
+        heartbeat_port,
+        keepalive,
+        deadtime,
+        monitor_links,
+        sync,
+        active_command,
+        inactive_command,
+        command_timeout,
+        failback,
+        heartbeat_format,
+        heartbeat_keys: _,
+        heartbeat_key_file,
+        authentication,
+        gateway,
+    } = global;
+    let address = |address: Option<std::net::IpAddr>| {
+        address.map_or_else(|| "none".to_owned(), |address| address.to_string())
+    };
+    let public = |director: &Director| address(director.public);
+    let private = |director: &Director| address(director.private);
+    let of_sync =
+        |value: fn(&ConnectionSync) -> String| sync.as_ref().map_or_else(String::new, value);
+    let word = |value: &dyn fmt::Debug| format!("{value:?}").to_lowercase();
+    vec![
+        ("service", word(mode)),
+        ("primary", public(primary)),
+        ("primary_private", private(primary)),
+        ("backup", public(backup)),
+        ("backup_private", private(backup)),
+        ("backup_active", yes(*backup_active)),
+        ("keepalive", format!("{keepalive:?}")),
+        ("deadtime", format!("{deadtime:?}")),
+        ("heartbeat_port", heartbeat_port.to_string()),
+        ("heartbeat_format", word(heartbeat_format)),
+        ("heartbeat_auth", word(authentication)),
+        (
+            "heartbeat_key_file",
+            heartbeat_key_file
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |path| path.display().to_string()),
+        ),
+        ("failback", yes(*failback)),
+        ("monitor_links", yes(*monitor_links)),
+        ("track_gateway", address(*gateway)),
+        ("active_cmd", active_command.join(" ")),
+        ("inactive_cmd", inactive_command.join(" ")),
+        ("command_timeout", format!("{command_timeout:?}")),
+        ("syncd_iface", of_sync(|sync| sync.interface.clone())),
+        ("syncd_id", of_sync(|sync| sync.id.to_string())),
+        ("syncd_port", of_sync(|sync| sync.port.to_string())),
+        ("syncd_compat", of_sync(|sync| yes(sync.is_compat))),
+    ]
 }
 
 fn changed_service(before: &VirtualService, after: &VirtualService, found: &mut Vec<Difference>) {
@@ -653,6 +753,7 @@ impl fmt::Display for Difference {
             (What::Address, _) => write!(f, "address {}", self.name)?,
             (What::Failover, _) => write!(f, "failover {}", self.name)?,
             (What::Settings, _) => write!(f, "{}", self.name)?,
+            (What::Pair, _) => write!(f, "pair {}", self.name)?,
             (What::SyncDaemon, _) => write!(f, "sync daemon {}", self.name)?,
         }
         for (place, term) in self.terms.iter().enumerate() {
@@ -674,6 +775,51 @@ impl fmt::Display for Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_directors_say_to_each_other_is_told() {
+        let base = "primary = 192.0.2.2\nbackup = 192.0.2.3\nbackup_active = 1\nkeepalive = 6\ndeadtime = 18\n";
+        let global = |text: &str| {
+            let said = crate::config::parse("lvs.cf", text.as_bytes());
+            said.site
+                .unwrap_or_else(|| panic!("{:#?}", said.diagnostics))
+                .0
+        };
+        let key = |letter: &str| format!("heartbeat_key = 1:{}\n", letter.repeat(64));
+        let table = [
+            (String::new(), "serial_no = 7\n".to_owned(), None),
+            (
+                String::new(),
+                "keepalive = 1\ndeadtime = 500ms\n".to_owned(),
+                Some("keepalive 6s -> 1s, deadtime 18s -> 500ms"),
+            ),
+            (
+                String::new(),
+                "backup_private = 10.0.0.3\nprimary_private = 10.0.0.2\nfailback = 1\n".to_owned(),
+                Some(
+                    "primary_private none -> 10.0.0.2, backup_private none -> 10.0.0.3, failback no -> yes",
+                ),
+            ),
+            (
+                String::new(),
+                "syncdaemon = 1\nsyncd_id = 7\n".to_owned(),
+                Some(
+                    "syncd_iface none -> eth0, syncd_id none -> 7, syncd_port none -> 8849, syncd_compat none -> no",
+                ),
+            ),
+            (
+                key("a"),
+                key("e"),
+                Some("heartbeat_key 1 in the file -> 1 in the file, not the same"),
+            ),
+        ];
+        for (before, after, expected) in table {
+            let (old, new) = (format!("{base}{before}"), format!("{base}{after}"));
+            let told = of_pair(&global(&old), &global(&new)).map(|one| one.to_string());
+            let expected = expected.map(|terms| format!("~ pair of directors: {terms}"));
+            assert_eq!(told, expected, "{before} -> {after}");
+        }
+    }
 
     fn site(text: &str) -> Site {
         let said = crate::config::parse("lvs.cf", text.as_bytes());

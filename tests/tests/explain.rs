@@ -43,6 +43,16 @@ fn explain(stage: &Stage, words: &str) -> Result<Value> {
     stories.get(0).cloned().context("no packet was explained")
 }
 
+/// What the daemon tells of a SYN from this socket.
+fn asked(stage: &Stage, source: &str) -> Result<Value> {
+    let destination = format!("{}:80", Family::V4.vip());
+    let url =
+        format!("http://lb/v1/explain?protocol=tcp&source={source}&destination={destination}");
+    let router = stage.network.router();
+    let text = router.run("curl", ["-sS", "--unix-socket", SOCKET, &url])?;
+    serde_json::from_str(&text).with_context(|| text.clone())
+}
+
 /// What it found at one of its steps.
 fn found<'a>(story: &'a Value, what: &str) -> &'a str {
     let steps = story["steps"].as_array().map_or(&[][..], Vec::as_slice);
@@ -85,6 +95,9 @@ fn a_packet_is_explained_and_nothing_changes() {
         for _ in 0..2 {
             let again = explain(&stage, &opening)?;
             ensure!(again == first, "{again:#} after {first:#}");
+            // The daemon says the same; the second time by the program that it has kept.
+            let told = asked(&stage, &format!("{CLIENT}:4321"))?;
+            ensure!(told == first, "{told:#} after {first:#}");
         }
         let after: Vec<_> = maps
             .iter()

@@ -100,6 +100,7 @@ const DAY: &[(&str, &[Act])] = &[
             See("h1", "virtual server"),
             See("#draft", "not in force"),
             Picture("virtual-server", Light),
+            Picture("virtual-server-phone", Phone),
         ],
     ),
     (
@@ -140,6 +141,7 @@ const DAY: &[(&str, &[Act])] = &[
             See("#diff", "server right {"),
             See("#table", ":8080"),
             Picture("apply", Light),
+            Picture("apply-phone", Phone),
             Routed(false),
         ],
     ),
@@ -169,8 +171,29 @@ const DAY: &[(&str, &[Act])] = &[
         ],
     ),
     (
+        "a packet for it is explained, and what is wrong is told at its field",
+        &[
+            Press("Explain a packet"),
+            See("h1", "What would become"),
+            Fill("#f-from", "nobody"),
+            Press("Explain"),
+            See("#f-from-error", "An address"),
+            SeeNo("#story"),
+            Fill("#f-from", "198.51.100.7"),
+            Press("Explain"),
+            See(".story", "wlc chooses"),
+            See(".story", "leaves by eth1"),
+            Picture("explain", Light),
+            Picture("explain-dark", Dark),
+            Picture("explain-phone", Phone),
+        ],
+    ),
+    (
         "a server is drained",
         &[
+            Press("Control/Monitoring"),
+            Press(SHOP),
+            See("#pulse", "live"),
             Click("#table button[value=drain][aria-label*=left]"),
             See("#notices", "Done"),
             See(TABLE, "drained"),
@@ -195,7 +218,8 @@ const DAY: &[(&str, &[Act])] = &[
             See("li.wrong + li.said", "^"),
             Picture("config", Light),
             Picture("config-dark", Dark),
-            Press("Review and apply"),
+            See("#draft", "cannot be applied yet"),
+            Press("Differences and apply"),
             See("main", "cannot be applied"),
             SeeNo("#apply"),
             AnsweredBy(&["rs2"]),
@@ -230,8 +254,9 @@ const DAY: &[(&str, &[Act])] = &[
             See("h1", "not steered"),
             Picture("drops", Light),
             Press("Events"),
-            See("main", "for ada from"),
+            See("main", "ada from"),
             Picture("events", Light),
+            Picture("events-phone", Phone),
             Press("Audit"),
             See("main", "apply lvs.cf"),
             Picture("audit", Light),
@@ -270,6 +295,7 @@ const WITHOUT: &[(&str, &[Act])] = &[
             See("#table", "up"),
             SeeNo("#pulse[data-live]"),
             Picture("control-without-scripts", Light),
+            SeeNo("meta[http-equiv=refresh]"),
             Press("web"),
             See(COUNTED, "connections"),
             See(TABLE, "rs3"),
@@ -292,8 +318,11 @@ const WITHOUT: &[(&str, &[Act])] = &[
             See("main", "Nothing would be different"),
             Open("/drops"),
             See("h1", "not steered"),
+            Press("Explain a packet"),
+            Press("Explain"),
+            See(".story", "verdict"),
             Open("/events"),
-            See("main", "for ada from"),
+            See("main", "ada from"),
             Open("/audit"),
             See("main", "log in"),
             Open("/help"),
@@ -305,7 +334,7 @@ const WITHOUT: &[(&str, &[Act])] = &[
 ];
 
 /// The pictures that docs/web.md shows.
-const TOUR: [&str; 8] = [
+const TOUR: [&str; 9] = [
     "login",
     "control",
     "control-dark",
@@ -314,6 +343,7 @@ const TOUR: [&str; 8] = [
     "apply",
     "config",
     "service",
+    "explain",
 ];
 
 #[test]

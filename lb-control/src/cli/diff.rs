@@ -14,7 +14,7 @@ use super::{output, runtime};
 use crate::{
     config,
     control::{self, client, request::Comparison},
-    difference::{Difference, differences},
+    difference::{Difference, of_files},
 };
 
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ impl Diff {
         let warnings = [old.warnings, new.warnings].concat();
         warn(&warnings)?;
         let compared = OfFiles {
-            differences: differences(&old.site, &new.site),
+            differences: of_files((&old.global, &old.site), (&new.global, &new.site)),
             warnings,
         };
         output::print(&compared, self.json)?;

@@ -20,7 +20,7 @@ use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
 use super::{
     CHANGES, CONFIG, CONFIG_CHECK, CONFIG_VERSION, CONFIG_VERSIONS, CONNECTIONS, DIFF, EVENTS,
-    FAILOVER, METRICS, ON_BEHALF_OF, PROBE, PROC, RELOAD, SERVER, STATUS, TABLE,
+    EXPLAIN, FAILOVER, METRICS, ON_BEHALF_OF, PROBE, PROC, RELOAD, SERVER, STATUS, TABLE,
     change::{Changes, Made, Refused},
     configuration::{Current, Examined, Kept, KeptOne, Outdated, Replaced, Replacement},
     connection::Wanted,
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     config::{check::Answer as Report, text::Text},
+    explain::{explainer, story::Story},
     journal,
     model::ServiceId,
     status::StatusReport,
@@ -266,6 +267,14 @@ pub async fn config_version(socket: &Path, number: u64) -> anyhow::Result<KeptOn
 pub async fn probe(daemon: impl Into<Daemon<'_>>, trial: &Trial) -> anyhow::Result<Tried> {
     let body = ask(daemon, post(PROBE), serde_json::to_vec(trial)?).await?;
     read(&body.or_else(Problem::raise)?)
+}
+
+/// Asks what would become of a packet.
+///
+/// # Errors
+/// If no daemon listens at `socket`, or the packet cannot be tried.
+pub async fn explain(socket: &Path, wanted: &explainer::Wanted) -> anyhow::Result<Story> {
+    get(socket, &format!("{EXPLAIN}?{}", query(wanted)?)).await
 }
 
 /// Asks for events: those after a number, else the newest ones; if there are none, it waits so many seconds

@@ -25,7 +25,7 @@ use super::{
     order::Answer,
     routes::{Failure, Problem, read},
     server::Sources,
-    who::Who,
+    who::{Behalf, Who},
 };
 
 /// No refusal is longer, in bytes.
@@ -67,6 +67,7 @@ pub struct Log {
     post,
     path = LOG,
     tag = "log",
+    params(Behalf),
     request_body = Wish,
     responses(
         (status = 204, description = "It is on"),
@@ -93,6 +94,7 @@ pub(super) async fn on(
     delete,
     path = LOG,
     tag = "log",
+    params(Behalf),
     responses(
         (status = 204, description = "It is off"),
         (status = 500, description = "It cannot be switched off", body = Problem),

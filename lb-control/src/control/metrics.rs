@@ -38,7 +38,6 @@ use super::{
 };
 use crate::{
     event::Event,
-    heartbeat::runner,
     journal::{Kind, Tally},
     model::ServiceId,
     status::{StatusReport, measured::Measured},
@@ -87,10 +86,7 @@ impl Measures {
 
     async fn collect(sources: &Sources) -> Result<Self, Failure> {
         let mut overall = ask(&sources.events, Event::Overall).await?;
-        overall.add_interfaces(&sources.interfaces.borrow());
-        overall.add_pair(&sources.pair.borrow(), runner::now());
-        overall.add_failovers(&sources.failovers.borrow().services, Instant::now());
-        overall.add_sync(&sources.sync.get());
+        sources.complete(&mut overall);
 
         let (mut services, mut known) = (Vec::new(), HashSet::new());
         let mut from = 0;

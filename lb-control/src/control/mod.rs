@@ -6,6 +6,7 @@ pub mod client;
 pub mod configuration;
 pub mod connection;
 pub mod events;
+mod explain;
 mod listing;
 pub mod log;
 pub mod metrics;
@@ -65,6 +66,9 @@ const CONFIG_VERSION: &str = "/v1/config/versions/{number}";
 
 /// The path where a real server is checked by hand.
 const PROBE: &str = "/v1/probe";
+
+/// The path that tells what would become of a packet.
+const EXPLAIN: &str = "/v1/explain";
 
 /// The path of what happened, page by page.
 const EVENTS: &str = "/v1/events";

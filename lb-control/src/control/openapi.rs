@@ -4,8 +4,8 @@ use axum::Json;
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use super::{configuration, events, log, metrics, probe, proc, routes};
-use crate::{config, doctor, explain, status};
+use super::{configuration, events, explain, log, metrics, probe, proc, routes};
+use crate::{config, doctor, status};
 
 /// What is described.
 #[derive(OpenApi)]
@@ -39,6 +39,7 @@ use crate::{config, doctor, explain, status};
         configuration::kept,
         configuration::kept_one,
         probe::probe,
+        explain::explain,
         routes::failover,
         events::page,
         events::follow,
@@ -53,7 +54,6 @@ use crate::{config, doctor, explain, status};
     components(schemas(
         status::Drops,
         doctor::Report,
-        explain::story::Story,
         config::check::Answer<'_>,
         metrics::Compat,
         proc::File,

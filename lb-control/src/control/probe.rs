@@ -19,7 +19,7 @@ use super::{
     request::Request,
     routes::{Failure, Problem, ending, read},
     server::Sources,
-    who::Who,
+    who::{Behalf, Who},
 };
 use crate::{
     config::{edit::Place, excerpt::excerpt, text::Text},
@@ -75,6 +75,7 @@ pub struct Tried {
     post,
     path = PROBE,
     tag = "table",
+    params(Behalf),
     request_body = Trial,
     responses(
         (status = 200, description = "What the check found", body = Tried),

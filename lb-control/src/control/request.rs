@@ -9,7 +9,8 @@ use super::{
     order::{Order, Unknown},
 };
 use crate::{
-    difference::Difference, health::Target, heartbeat::machine::Refused as Refusal, model::Site,
+    config::Global, difference::Difference, health::Target, heartbeat::machine::Refused as Refusal,
+    model::Site,
 };
 
 /// What a command asks for.
@@ -54,7 +55,7 @@ pub enum Request {
     /// What a reload would change is to be told.
     Compare {
         /// If lvs.cf meant this; else as it stands.
-        site: Option<Box<Site>>,
+        written: Option<Box<(Global, Site)>>,
         /// The differences, or why there are none.
         reply: oneshot::Sender<Result<Comparison, String>>,
     },

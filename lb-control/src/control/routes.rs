@@ -1,7 +1,5 @@
 //! What the daemon answers on its socket: a function for each path and method.
 
-use std::time::Instant;
-
 use axum::{
     Json, Router,
     body::Bytes,
@@ -16,25 +14,22 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     CHANGES, CONFIG, CONFIG_CHECK, CONFIG_VERSION, CONFIG_VERSIONS, CONNECTIONS, DIFF,
-    EVENT_STREAM, EVENTS, FAILOVER, LOG, METRICS, OPENAPI, PROBE, PROC, RELOAD, SERVER, STATUS,
-    TABLE,
+    EVENT_STREAM, EVENTS, EXPLAIN, FAILOVER, LOG, METRICS, OPENAPI, PROBE, PROC, RELOAD, SERVER,
+    STATUS, TABLE,
     ask::ask,
     change::{Changes, Made, Refused, Why},
     configuration,
     connection::{Connection, Wanted},
-    events, listing, log, metrics, openapi,
+    events, explain, listing, log, metrics, openapi,
     order::{Answer, Order},
     probe, proc,
     request::{Comparison, Failover, Reloaded, Request},
     serve::{Room, bounded},
     server::Sources,
     table::Table,
-    who::Who,
+    who::{Behalf, Who},
 };
-use crate::{
-    event::Event, heartbeat::runner, model::ServiceId, status::StatusReport,
-    sync::runner::is_active,
-};
+use crate::{event::Event, model::ServiceId, status::StatusReport, sync::runner::is_active};
 
 /// All paths.
 pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
@@ -55,6 +50,7 @@ pub(super) fn paths() -> Vec<(&'static str, MethodRouter<Sources>)> {
         (CONFIG_VERSIONS, get(configuration::kept)),
         (CONFIG_VERSION, get(configuration::kept_one)),
         (PROBE, post(probe::probe)),
+        (EXPLAIN, get(explain::explain)),
         (EVENTS, get(events::page)),
         (EVENT_STREAM, get(events::follow)),
         (LOG, get(log::follow).post(log::on).delete(log::off)),
@@ -161,10 +157,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
 pub(super) async fn status(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
     let mut report = ask(&sources.events, Event::Status).await?;
     report.add_probes(&sources.nannies.snapshot().await);
-    report.add_interfaces(&sources.interfaces.borrow());
-    report.add_pair(&sources.pair.borrow(), runner::now());
-    report.add_failovers(&sources.failovers.borrow().services, Instant::now());
-    report.add_sync(&sources.sync.get());
+    sources.complete(&mut report);
     Ok(Json(report).into_response())
 }
 
@@ -228,6 +221,7 @@ pub(super) async fn connections(
     post,
     path = SERVER,
     tag = "table",
+    params(Behalf),
     request_body = Order,
     responses(
         (status = 200, description = "What became of it", body = Answer),
@@ -254,6 +248,7 @@ pub(super) async fn order(
     post,
     path = CHANGES,
     tag = "table",
+    params(Behalf),
     request_body = Changes,
     responses(
         (status = 200, description = "They were made, or could be made", body = Made),
@@ -317,7 +312,7 @@ pub(super) struct Besides {
     post,
     path = RELOAD,
     tag = "configuration",
-    params(Besides),
+    params(Besides, Behalf),
     responses(
         (status = 200, description = "It is in force", body = Reloaded),
         (status = 400, description = "The question is not understood", body = Problem),
@@ -341,6 +336,7 @@ pub(super) async fn reload(
     post,
     path = FAILOVER,
     tag = "pair",
+    params(Behalf),
     request_body = Failover,
     responses(
         (status = 200, description = "The partner is active, or waits", body = Answer),
@@ -374,7 +370,10 @@ pub(super) async fn failover(
     ),
 )]
 pub(super) async fn compare(Shared(sources): Shared<Sources>) -> Result<Response, Failure> {
-    let request = |reply| Request::Compare { site: None, reply };
+    let request = |reply| Request::Compare {
+        written: None,
+        reply,
+    };
     match ask(&sources.requests, request).await? {
         Ok(comparison) => Ok(Json(comparison).into_response()),
         Err(text) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, text)),

@@ -8,7 +8,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -26,8 +26,13 @@ use super::{
     serve::{Limits, serve},
 };
 use crate::{
-    dataplane::connections::FlowTables, event::Event, fos, health, heartbeat::runner::PairState,
-    journal::Journal, status::InterfaceStatus,
+    dataplane::connections::FlowTables,
+    event::Event,
+    explain::explainer::Explainer,
+    fos, health,
+    heartbeat::runner::{self, PairState},
+    journal::Journal,
+    status::{InterfaceStatus, StatusReport},
 };
 
 /// Who can answer.
@@ -41,6 +46,8 @@ pub struct Sources {
     pub flows: Arc<dyn FlowTables>,
     /// The nannies.
     pub nannies: health::Handle,
+    /// Who tells what would become of packets.
+    pub explainer: Explainer,
     /// The decision log.
     pub log: super::log::Log,
     /// The interfaces with the program on them.
@@ -57,6 +64,16 @@ pub struct Sources {
     pub measured: metrics::Last,
     /// Who reads and writes lvs.cf.
     pub desk: Desk,
+}
+
+impl Sources {
+    /// Adds to a report what the reconciler does not know.
+    pub(super) fn complete(&self, report: &mut StatusReport) {
+        report.add_interfaces(&self.interfaces.borrow());
+        report.add_pair(&self.pair.borrow(), runner::now());
+        report.add_failovers(&self.failovers.borrow().services, Instant::now());
+        report.add_sync(&self.sync.get());
+    }
 }
 
 /// What commands may take.

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     dataplane::{bpffs::Pins, connections::PinnedFlows},
     event::Event,
+    explain::explainer::Explainer,
     health::Watch,
     journal::{About, Journal, Kind},
     status::measured::Measured,
@@ -77,6 +78,7 @@ impl Daemon {
             requests,
             flows: Arc::new(PinnedFlows::new(Pins::below(Path::new("/nowhere")))),
             nannies: Watch::spawn(reports).unwrap(),
+            explainer: Explainer::new(Pins::below(Path::new("/nowhere"))),
             log: log::Log { wishes, lines },
             interfaces,
             sync: crate::sync::runner::Shown::default(),
@@ -243,6 +245,60 @@ async fn what_is_answered_is_described_and_what_is_described_is_answered() {
         let name = reference.split('"').next().unwrap();
         let schema = &document["components"]["schemas"][name];
         assert!(schema.is_object(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_explained_is_told() {
+    let daemon = Daemon::new(|event| {
+        // Whoever asks anything else gets no answer.
+        if let Event::Status(reply) = event {
+            drop(reply.send(crate::status::testing::report()));
+        }
+    });
+    let table = [
+        ("source=192.0.2.1:1", "400", "missing field"),
+        (
+            "source=192.0.2.1&destination=192.0.2.10:80",
+            "400",
+            "not understood",
+        ),
+        (
+            "source=192.0.2.1:1&destination=192.0.2.10:80&protocol=gre",
+            "400",
+            "unknown variant",
+        ),
+        (
+            "source=192.0.2.1:1&destination=%5B2001:db8::10%5D:80",
+            "400",
+            "of different families",
+        ),
+        (
+            "source=192.0.2.1:1&destination=192.0.2.10:80&flags=SX",
+            "400",
+            "`X` is none of TCP's flags",
+        ),
+        (
+            "source=192.0.2.1:1&destination=192.0.2.10:80&protocol=udp&flags=S",
+            "400",
+            "only TCP has flags",
+        ),
+        (
+            "source=192.0.2.1:1&destination=192.0.2.10:80&interface=none0",
+            "422",
+            "there is no interface none0",
+        ),
+        (
+            "source=192.0.2.1:1&destination=192.0.2.10:80",
+            "422",
+            "looking for the interfaces that the program is on",
+        ),
+    ];
+    for (question, status, says) in table {
+        let answer = daemon.ask("GET", &format!("/v1/explain?{question}")).await;
+        let head = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&head), "{question}: {answer}");
+        assert!(answer.contains(says), "{question}: {answer}");
     }
 }
 

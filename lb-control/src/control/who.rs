@@ -5,7 +5,20 @@ use axum::{
     http::request::Parts,
 };
 
+use serde::Deserialize;
+use utoipa::IntoParams;
+
 use super::{ON_BEHALF_OF, routes::Failure, server::Peer};
+
+/// For the description only: for whom somebody asks.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct Behalf {
+    /// For whom this is asked, for the log and the events: `ada from 192.0.2.7`. At most 128 characters are taken.
+    #[serde(rename = "lb-on-behalf-of")]
+    #[param(value_type = String, required = false)]
+    _name: Option<String>,
+}
 
 /// No name of somebody for whom another asks is longer, in characters.
 const LONGEST: usize = 128;

@@ -29,7 +29,7 @@ use super::{
     pair, secret,
 };
 use crate::{
-    config::Loaded,
+    config::{Global, Loaded},
     control::{
         change::{Change, Changes, Made, Refused, Why},
         configuration::Desk,
@@ -43,8 +43,9 @@ use crate::{
         connections::PinnedFlows,
         kernel::{self, Program},
     },
-    difference::{Difference, differences},
+    difference::{Difference, differences, of_files},
     event::Event,
+    explain::explainer::Explainer,
     floating::{Floating, Wish},
     fos,
     health::{self, Health, Target, Through, Watch},
@@ -82,6 +83,8 @@ pub(super) struct Pulse {
     reader: Reader,
     /// What lvs.cf says.
     file: Site,
+    /// What it says of the directors.
+    global: Global,
     /// What the bytes of that come down to.
     loaded_digest: watch::Sender<u64>,
     /// What commands say besides.
@@ -196,6 +199,7 @@ impl Pulse {
             events: events.clone(),
             requests: request_sender,
             flows: Arc::new(PinnedFlows::new(pins.clone())),
+            explainer: Explainer::new(pins.clone()),
             log,
             nannies: nannies.clone(),
             interfaces: interfaces.shown(),
@@ -217,6 +221,7 @@ impl Pulse {
             options,
             reader,
             file,
+            global: loaded.global,
             loaded_digest,
             kept,
             site: Site::default(),
@@ -250,7 +255,7 @@ impl Pulse {
         let commands = &pulse.site.sync_daemons;
         pulse
             .connections
-            .amend(&loaded.global, &pulse.setup, commands);
+            .amend(&pulse.global, &pulse.setup, commands);
         pulse.pair.ready().await;
         let role = pulse.role();
         let text = format!("STARTING PULSE: {}", role.name());
@@ -380,9 +385,12 @@ impl Pulse {
                 reply,
             } => drop(reply.send(self.reload(discard, &who).await)),
             Request::Failover { asked, who, reply } => self.fail_over(asked, who, reply),
-            Request::Compare { site, reply } => {
-                let compared = match site {
-                    Some(site) => Ok(self.compare_with(*site, Vec::new())),
+            Request::Compare { written, reply } => {
+                let compared = match written {
+                    Some(written) => {
+                        let (global, site) = *written;
+                        Ok(self.compare_with(&global, site, Vec::new()))
+                    }
                     None => self.compare().await,
                 };
                 drop(reply.send(compared.map_err(|error| format!("{error:#}"))));
@@ -548,7 +556,7 @@ impl Pulse {
         }
         changes.settle(&site);
         let effective = changes.apply(&site);
-        let changed = differences(&self.site, &effective);
+        let changed = of_files((&self.global, &self.site), (&global, &effective));
         let amended = self.pair.amend(setup.clone()).await;
         amended.map_err(anyhow::Error::msg)?;
         if let Err(error) = self.configure(effective).await {
@@ -560,6 +568,7 @@ impl Pulse {
         self.setup = setup;
         self.connections
             .amend(&global, &self.setup, &self.site.sync_daemons);
+        self.global = global;
         self.file = site;
         self.loaded_digest.send_replace(digest);
         self.kept.set(changes, &self.site);
@@ -568,18 +577,23 @@ impl Pulse {
 
     /// What a reload would change, and what commands have changed.
     async fn compare(&self) -> anyhow::Result<Comparison> {
-        let Loaded { site, warnings, .. } = load(&self.options.config, &self.reader).await?;
-        Ok(self.compare_with(site, warnings))
+        let Loaded {
+            global,
+            site,
+            warnings,
+            ..
+        } = load(&self.options.config, &self.reader).await?;
+        Ok(self.compare_with(&global, site, warnings))
     }
 
     /// The same if lvs.cf meant this.
-    fn compare_with(&self, mut site: Site, warnings: Vec<String>) -> Comparison {
+    fn compare_with(&self, global: &Global, mut site: Site, warnings: Vec<String>) -> Comparison {
         turnover(&self.file.services, &mut site.services);
         let mut changes = self.kept.changes.clone();
         changes.settle(&site);
         Comparison {
             file: self.options.config.display().to_string(),
-            reload: differences(&self.site, &changes.apply(&site)),
+            reload: of_files((&self.global, &self.site), (global, &changes.apply(&site))),
             commands: differences(&self.file, &self.site),
             warnings,
         }

@@ -1,6 +1,9 @@
 //! Captures of frames: pcap and pcapng are read, pcap is written.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, bail, ensure};
 
@@ -18,6 +21,23 @@ pub struct Captured {
     pub frame: Vec<u8>,
     /// How many bytes it had on the wire: more if the capture cut it off.
     pub length: usize,
+}
+
+impl Captured {
+    /// A frame as if it came now.
+    #[must_use]
+    pub fn now(frame: Vec<u8>) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "captures are stamped with the time of day"
+        )]
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            time: now.unwrap_or_default().as_micros() as u64,
+            length: frame.len(),
+            frame,
+        }
+    }
 }
 
 /// The frames of a capture.

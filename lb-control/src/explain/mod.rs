@@ -2,6 +2,7 @@
 //! the program itself, on the tables as they are now.
 
 pub mod capture;
+pub mod explainer;
 pub mod layers;
 pub mod names;
 pub mod story;
@@ -11,7 +12,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -168,16 +169,7 @@ fn packets(packets: &Packets, link: &Link) -> Result<Vec<Captured>> {
     match packets {
         Packets::Tuple(text) => {
             let frame = Tuple::parse(text)?.frame(link.mac.unwrap_or_default());
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "captures are stamped with the time of day"
-            )]
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-            Ok(vec![Captured {
-                time: now.as_micros() as u64,
-                length: frame.len(),
-                frame,
-            }])
+            Ok(vec![Captured::now(frame)])
         }
         Packets::Capture(path) => {
             let shown = path.display();

@@ -5,13 +5,24 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use lb_common::wire::protocol;
 
-use crate::{model::Protocol, status::StatusReport};
+use crate::{
+    model::{Protocol, ServiceId},
+    status::StatusReport,
+};
 
 /// What services and real servers are called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    services: BTreeMap<(SocketAddr, u8), (String, String)>,
+    services: BTreeMap<(SocketAddr, u8), Known>,
     servers: BTreeMap<SocketAddr, String>,
+}
+
+/// What is known of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    id: ServiceId,
+    name: String,
+    scheduler: String,
 }
 
 impl Names {
@@ -24,7 +35,11 @@ impl Names {
                 (service.address, service.port, service.protocol)
             {
                 let key = (SocketAddr::new(address, port), number(protocol));
-                let value = (service.name.clone(), service.scheduler.to_string());
+                let value = Known {
+                    id: service.service,
+                    name: service.name.clone(),
+                    scheduler: service.scheduler.to_string(),
+                };
                 names.services.insert(key, value);
             }
             for server in &service.servers {
@@ -38,15 +53,23 @@ impl Names {
     /// The name of the service of this address and port.
     #[must_use]
     pub fn service(&self, destination: SocketAddr, protocol: u8) -> Option<&str> {
-        let (name, _) = self.services.get(&(destination, protocol))?;
-        Some(name)
+        Some(&self.known(destination, protocol)?.name)
+    }
+
+    /// What that service is known by.
+    #[must_use]
+    pub fn id(&self, destination: SocketAddr, protocol: u8) -> Option<ServiceId> {
+        Some(self.known(destination, protocol)?.id)
     }
 
     /// How lvs.cf calls its scheduler.
     #[must_use]
     pub fn scheduler(&self, destination: SocketAddr, protocol: u8) -> Option<&str> {
-        let (_, scheduler) = self.services.get(&(destination, protocol))?;
-        Some(scheduler)
+        Some(&self.known(destination, protocol)?.scheduler)
+    }
+
+    fn known(&self, destination: SocketAddr, protocol: u8) -> Option<&Known> {
+        self.services.get(&(destination, protocol))
     }
 
     /// The real server of this address and port: its name, if it is known, and its address.

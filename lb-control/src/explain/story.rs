@@ -1,6 +1,6 @@
 //! What became of a packet on trial, told step by step.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, iter, net::SocketAddr};
 
 use anyhow::Result;
 use lb_common::{
@@ -10,7 +10,7 @@ use lb_common::{
     verdict::{Event, Reason},
     wire::protocol,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -19,11 +19,15 @@ use super::{
 };
 use crate::{
     dataplane::trial::{Fate, Findings, Key, Known, Trial, Tried},
+    model::ServiceId,
     network::links::Links,
 };
 
+/// A word of ours; one that was read is a copy.
+type Word = Cow<'static, str>;
+
 /// A packet and what would become of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Story {
     /// Its number in the capture, from 1 on.
     pub number: usize,
@@ -31,32 +35,51 @@ pub struct Story {
     pub interface: String,
     /// What it is.
     pub packet: String,
+    /// The service that it is for, if lvs.cf has a name for it.
+    #[serde(default)]
+    pub service: Option<ServiceId>,
+    /// The address and port of its real server, if it has one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "10.0.0.11:80")]
+    pub server: Option<SocketAddr>,
     /// What was found out, one step after the other.
     pub steps: Vec<Step>,
     /// What its fields become, if it leaves.
     pub changes: Vec<Change>,
     /// `passed`, `dropped`, `held`, `answered`, `forwarded`, or `failed`.
-    pub verdict: &'static str,
+    #[schema(value_type = String)]
+    pub verdict: Word,
     /// The interface that it leaves by.
     pub leaves_by: Option<String>,
     /// Why it is not steered: the counter's name.
-    pub reason: Option<&'static str>,
-    /// The verdict in words.
+    #[schema(value_type = Option<String>)]
+    pub reason: Option<Word>,
+    /// The verdict in words, and in a line of its own each reason with what it means.
     pub conclusion: String,
 }
 
+/// A line of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// What it is about, in a word.
+    pub what: &'a str,
+    /// What there is to say.
+    pub said: Cow<'a, str>,
+}
+
 /// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = StoryStep)]
 pub struct Step {
     /// `link`, `packet`, `flow`, `service`, `server`, `next hop`, `event`, or `answer`.
-    pub what: &'static str,
+    #[schema(value_type = String)]
+    pub what: Word,
     /// What was found.
     pub found: String,
 }
 
 /// A field that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = StoryChange)]
 pub struct Change {
     /// Its name.
@@ -65,6 +88,13 @@ pub struct Change {
     pub before: Option<String>,
     /// As it leaves; none in a header that is taken away.
     pub after: Option<String>,
+}
+
+/// What a packet is about.
+#[derive(Debug, Clone, Copy, Default)]
+struct About {
+    service: Option<ServiceId>,
+    server: Option<SocketAddr>,
 }
 
 /// Those who know what is needed to tell a story.
@@ -91,10 +121,10 @@ impl Teller<'_> {
     ) -> Result<Story> {
         let layers = Layers::of(frame, None);
         let mut steps = link_steps(&layers);
-        let mut gue = None;
+        let (mut gue, mut about) = (None, About::default());
         match &tried.findings {
             Some(findings) => {
-                let server = self.decision(findings, tried, &mut steps)?;
+                let server = self.decision(findings, tried, &mut steps, &mut about)?;
                 gue = server.filter(|server| server.method == MethodKind::GUE);
             }
             None => steps.push(step("packet", why_not_balanced(&layers, tried))),
@@ -125,16 +155,18 @@ impl Teller<'_> {
             number,
             interface: self.interface(interface),
             packet: layers.to_string(),
+            service: about.service,
+            server: about.server,
             steps,
             changes: if leaves_by.is_some() && !is_answer {
                 changes(&layers, &after)
             } else {
                 Vec::new()
             },
-            verdict,
+            verdict: verdict.into(),
             conclusion: conclusion(verdict, leaves_by.as_deref(), &tried.reasons),
             leaves_by,
-            reason: reason.map(Reason::name),
+            reason: reason.map(|reason| reason.name().into()),
         })
     }
 
@@ -144,8 +176,11 @@ impl Teller<'_> {
         findings: &Findings,
         tried: &Tried,
         steps: &mut Vec<Step>,
+        about: &mut About,
     ) -> Result<Option<Server>> {
         let known = self.trial.flow(&findings.key)?;
+        let destination = known.map_or(findings.key, |flow| flow.request).destination;
+        about.service = self.names.id(destination, findings.key.protocol);
         let id = match (&findings.service, known) {
             (Some(service), known) => {
                 if let Some(flow) = known.filter(|_| findings.gist.has(Gist::STALE)) {
@@ -183,14 +218,14 @@ impl Teller<'_> {
             steps.push(step("server", format!("number {id} is there no longer")));
             return Ok(None);
         };
-        let destination = known.map_or(findings.key, |flow| flow.request).destination;
-        let socket = std::net::SocketAddr::new(
+        let socket = SocketAddr::new(
             std::net::IpAddr::from(server.address),
             match server.port.get() {
                 0 => destination.port(),
                 port => port,
             },
         );
+        about.server = Some(socket);
         let mut text = format!("{}, {}", self.names.server(socket), method_text(&server));
         if server.weight == 0 {
             text.push_str(", weight 0: it gets no new flows");
@@ -354,11 +389,7 @@ fn conclusion(verdict: &'static str, leaves_by: Option<&str>, reasons: &[Reason]
         _ => "the program failed".to_owned(),
     };
     for reason in reasons {
-        text.push_str(&format!(
-            "\n  reason   {}: {}",
-            reason.name(),
-            reason.meaning()
-        ));
+        text.push_str(&format!("\n{}: {}", reason.name(), reason.meaning()));
     }
     text
 }
@@ -413,8 +444,32 @@ fn changes(before: &Layers, after: &Layers) -> Vec<Change> {
 
 fn step(what: &'static str, found: impl Into<String>) -> Step {
     Step {
-        what,
+        what: what.into(),
         found: found.into(),
+    }
+}
+
+impl Story {
+    /// What was found out, what becomes different, and how it ends: the lines below the first one.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let steps = self.steps.iter().map(|step| Line {
+            what: &step.what,
+            said: Cow::Borrowed(&step.found),
+        });
+        let changes = self.changes.iter().map(|change| {
+            let before = change.before.as_deref().unwrap_or("none");
+            let after = change.after.as_deref().unwrap_or("none");
+            Line {
+                what: "rewrite",
+                said: Cow::Owned(format!("{}: {before} -> {after}", change.field)),
+            }
+        });
+        let words = ["verdict"].into_iter().chain(iter::repeat("reason"));
+        let conclusion = words.zip(self.conclusion.lines()).map(|(what, said)| Line {
+            what,
+            said: Cow::Borrowed(said),
+        });
+        steps.chain(changes).chain(conclusion)
     }
 }
 
@@ -425,20 +480,9 @@ impl fmt::Display for Story {
             "{}. {} (in by {})",
             self.number, self.packet, self.interface
         )?;
-        for step in &self.steps {
-            writeln!(f, "  {:<11}{}", step.what, step.found)?;
+        for Line { what, said } in self.lines() {
+            writeln!(f, "  {what:<11}{said}")?;
         }
-        for change in &self.changes {
-            let (before, after) = (change.before.as_deref(), change.after.as_deref());
-            writeln!(
-                f,
-                "  {:<11}{}: {} -> {}",
-                "rewrite",
-                change.field,
-                before.unwrap_or("none"),
-                after.unwrap_or("none")
-            )?;
-        }
-        writeln!(f, "  {:<11}{}", "verdict", self.conclusion)
+        Ok(())
     }
 }

@@ -2,8 +2,66 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use lb_common::wire::{protocol, sctp::chunk, tcp::flags};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a packet that is made up may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A TCP segment.
+    #[default]
+    Tcp,
+    /// A UDP datagram.
+    Udp,
+    /// The INIT of an SCTP association.
+    Sctp,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// What a word means.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.word() == word)
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
+        }
+    }
+}
+
+/// Why there is no such packet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// One address is of IPv4, the other of IPv6.
+    #[error("source and destination are of different families")]
+    Families,
+    /// Flags of what is not TCP.
+    #[error("only TCP has flags")]
+    NotTcp,
+    /// A letter that is no flag.
+    #[error("`{0}` is none of TCP's flags FSRPAU")]
+    Letter(char),
+}
 
 /// A packet described in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +103,9 @@ impl Tuple {
                  the flags being optional"
             ),
         };
-        let protocol = match kind {
-            "tcp" => protocol::TCP,
-            "udp" => protocol::UDP,
-            "sctp" => protocol::SCTP,
-            _ => bail!("`{kind}` is none of tcp, udp, sctp"),
+        let Some(transport) = Transport::named(kind) else {
+            bail!("`{kind}` is none of tcp, udp, sctp");
         };
-        ensure!(
-            letters.is_none() || protocol == protocol::TCP,
-            "only TCP has flags"
-        );
         let socket = |text: &str| {
             text.parse::<SocketAddr>().with_context(|| {
                 format!(
@@ -62,16 +113,35 @@ impl Tuple {
                 )
             })
         };
-        let (source, destination) = (socket(source)?, socket(destination)?);
-        ensure!(
-            source.is_ipv4() == destination.is_ipv4(),
-            "source and destination are of different families"
-        );
+        Ok(Self::new(
+            transport,
+            socket(source)?,
+            socket(destination)?,
+            letters,
+        )?)
+    }
+
+    /// A packet between these; without flags a TCP segment is a SYN.
+    ///
+    /// # Errors
+    /// Why there is no such packet.
+    pub fn new(
+        transport: Transport,
+        source: SocketAddr,
+        destination: SocketAddr,
+        flags: Option<&str>,
+    ) -> Result<Self, Unfit> {
+        if flags.is_some() && transport != Transport::Tcp {
+            return Err(Unfit::NotTcp);
+        }
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(Unfit::Families);
+        }
         Ok(Self {
-            protocol,
+            protocol: transport.number(),
             source,
             destination,
-            flags: tcp_flags(letters.unwrap_or("S"))?,
+            flags: tcp_flags(flags.unwrap_or("S"))?,
         })
     }
 
@@ -146,11 +216,10 @@ impl Tuple {
     }
 }
 
-fn tcp_flags(letters: &str) -> anyhow::Result<u8> {
+fn tcp_flags(letters: &str) -> Result<u8, Unfit> {
     letters.chars().try_fold(0, |all, letter| {
         let found = FLAGS.iter().find(|(name, _)| *name == letter);
-        let (_, flag) =
-            found.with_context(|| format!("`{letter}` is none of TCP's flags FSRPAU"))?;
+        let (_, flag) = found.ok_or(Unfit::Letter(letter))?;
         Ok(all | flag)
     })
 }

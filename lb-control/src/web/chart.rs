@@ -1,4 +1,4 @@
-//! Lines over the last hour, drawn as SVG.
+//! Lines over the last hour, or what is known of it, drawn as SVG.
 
 use std::fmt::Write as _;
 
@@ -22,6 +22,44 @@ pub(super) struct Line {
     pub(super) name: &'static str,
     /// The last is the newest. Not a number where nobody knows.
     pub(super) values: Vec<f32>,
+}
+
+/// How far back a chart goes, in minutes: no farther than something is known, so that the first minutes are no hair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span(u16);
+
+impl Span {
+    /// The steps that a chart may have; the last one is the hour that is kept.
+    const ALL: [Self; 5] = [Self(4), Self(10), Self(20), Self(30), Self(60)];
+
+    /// The first one that has room for all that is known.
+    fn of(lines: &[Line]) -> Self {
+        let known = lines.iter().map(|line| {
+            let first = line.values.iter().position(|value| value.is_finite());
+            first.map_or(0, |first| line.values.len() - first)
+        });
+        let known = known.max().unwrap_or_default();
+        let fits = |span: &Self| span.steps() >= known;
+        Self::ALL.into_iter().find(fits).unwrap_or(Self(60))
+    }
+
+    /// How many values have room.
+    fn steps(self) -> usize {
+        usize::from(self.0) * 60 / STEP as usize
+    }
+
+    /// What it is in words.
+    fn told(self) -> String {
+        match self.0 {
+            60 => "last hour".to_owned(),
+            minutes => format!("last {minutes} minutes"),
+        }
+    }
+
+    /// Where the axis has words: minutes ago, and how they stand there.
+    fn marks(self) -> [(u16, &'static str); 3] {
+        [(self.0, "start"), (self.0 / 2, "middle"), (0, "end")]
+    }
 }
 
 /// How the numbers of a chart are written.
@@ -78,6 +116,7 @@ pub(super) fn chart(title: &str, unit: Unit, lines: &[Line]) -> Markup {
         .filter(|value| value.is_finite())
         .fold(0.0, f32::max);
     let ceiling = unit.ceiling(most);
+    let span = Span::of(lines);
     let classes = ["one", "two"];
     html! {
         figure class="chart" {
@@ -92,21 +131,21 @@ pub(super) fn chart(title: &str, unit: Unit, lines: &[Line]) -> Markup {
                     }
                 }
             }
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(told(title, unit, lines)) {
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(told(title, span, unit, lines)) {
                 @for quarter in 0..=2_u8 {
                     @let share = f32::from(quarter) / 2.0;
                     @let y = height(share);
                     line class="grid-line" x1=(LEFT) x2=(WIDTH) y1=(y) y2=(y) {}
                     text class="axis" x=(LEFT - 6.0) y=(y + 4.0) text-anchor="end" { (unit.write(ceiling * share)) }
                 }
-                @for (minutes, anchor) in [(60, "start"), (40, "middle"), (20, "middle"), (0, "end")] {
-                    @let x = LEFT + (WIDTH - LEFT) * (1.0 - minutes as f32 / 60.0);
+                @for (minutes, anchor) in span.marks() {
+                    @let x = LEFT + (WIDTH - LEFT) * (1.0 - f32::from(minutes) / f32::from(span.0));
                     text class="axis" x=(x) y=(HEIGHT - 4.0) text-anchor=(anchor) {
                         @if minutes == 0 { "now" } @else { "−" (minutes) " min" }
                     }
                 }
                 @for (line, class) in lines.iter().zip(classes) {
-                    @let (stroke, fill) = paths(&line.values, ceiling);
+                    @let (stroke, fill) = paths(&line.values, span.steps(), ceiling);
                     path class={ "area " (class) } d=(fill) {}
                     path class={ "line " (class) } d=(stroke) {}
                 }
@@ -121,8 +160,8 @@ fn now(unit: Unit, line: &Line) -> String {
 }
 
 /// The chart in words.
-fn told(title: &str, unit: Unit, lines: &[Line]) -> String {
-    let mut text = format!("{title}, last hour.");
+fn told(title: &str, span: Span, unit: Unit, lines: &[Line]) -> String {
+    let mut text = format!("{title}, {}.", span.told());
     for line in lines {
         let most = line
             .values
@@ -148,16 +187,18 @@ fn height(share: f32) -> f32 {
 }
 
 /// The line, and the area below it. Both have gaps where nobody knows.
-fn paths(values: &[f32], ceiling: f32) -> (String, String) {
+fn paths(values: &[f32], steps: usize, ceiling: f32) -> (String, String) {
     let (mut stroke, mut fill) = (String::new(), String::new());
-    let step = (WIDTH - LEFT) / (STEPS - 1) as f32;
+    let step = (WIDTH - LEFT) / (steps - 1) as f32;
+    // What is older is not known.
+    let values = &values[values.len().saturating_sub(steps)..];
     let mut last = None;
     let end = |fill: &mut String, last: &mut Option<f32>| {
         if let Some(x) = last.take() {
             let _ = write!(fill, "L{x:.1} {:.1}Z", height(0.0));
         }
     };
-    let first = STEPS.saturating_sub(values.len());
+    let first = steps - values.len();
     for (place, value) in values.iter().enumerate() {
         if !value.is_finite() {
             end(&mut fill, &mut last);
@@ -207,12 +248,37 @@ mod tests {
     #[test]
     fn what_is_not_known_is_a_gap() {
         let values = [1.0, 2.0, f32::NAN, f32::NAN, 3.0, 4.0];
-        let (stroke, fill) = paths(&values, 4.0);
+        let (stroke, fill) = paths(&values, STEPS, 4.0);
         assert_eq!(stroke.matches('M').count(), 2, "{stroke}");
         assert_eq!(stroke.matches('L').count(), 2, "{stroke}");
         assert_eq!(fill.matches('Z').count(), 2, "{fill}");
         assert!(!stroke.contains("NaN"), "{stroke}");
-        assert_eq!(paths(&[f32::NAN], 1.0), (String::new(), String::new()));
+        assert_eq!(paths(&[f32::NAN], 30, 1.0), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_chart_goes_back_as_far_as_is_known() {
+        let unknown = |count| vec![f32::NAN; count];
+        let known = |count| vec![1.0; count];
+        let table = [
+            (Vec::new(), 4),
+            (known(1), 4),
+            (known(24), 4),
+            (known(25), 10),
+            (known(180), 30),
+            (known(181), 60),
+            (known(STEPS), 60),
+            ([unknown(300), known(60)].concat(), 10),
+            ([known(1), unknown(100), known(1)].concat(), 20),
+        ];
+        for (values, expected) in table {
+            let count = values.len();
+            let line = Line { name: "in", values };
+            assert_eq!(Span::of(&[line]), Span(expected), "{count}");
+        }
+        let (stroke, _) = paths(&[unknown(300), known(30)].concat(), 30, 4.0);
+        assert!(stroke.starts_with(&format!("M{LEFT:.1} ")), "{stroke}");
+        assert!(stroke.contains(&format!("L{WIDTH:.1} ")), "{stroke}");
     }
 
     #[test]
@@ -223,7 +289,7 @@ mod tests {
         };
         let text = chart("Traffic", Unit::Bytes, &[line(&[1024.0, 2048.0])]).into_string();
         assert!(
-            text.contains("Traffic, last hour. in: now 2.00 KiB/s, at most 2.00 KiB/s."),
+            text.contains("Traffic, last 4 minutes. in: now 2.00 KiB/s, at most 2.00 KiB/s."),
             "{text}"
         );
         assert!(!text.contains("style="), "the policy allows none");

@@ -110,9 +110,23 @@ impl<'a> Field<'a> {
 
     /// A line of text.
     pub(super) fn text(self) -> Markup {
+        self.text_of("off")
+    }
+
+    /// A line of text that browsers may fill in, said as in HTML's `autocomplete`.
+    pub(super) fn text_of(self, autocomplete: &str) -> Markup {
         self.around(&html! {
             input id=(self.id()) name=(self.name) type="text" value=(self.value) required[self.required]
-                autocomplete="off" spellcheck="false" autocapitalize="off"
+                autocomplete=(autocomplete) spellcheck="false" autocapitalize="off"
+                aria-invalid=[self.error.map(|_| "true")] aria-describedby=[self.described()];
+        })
+    }
+
+    /// A whole number that is not larger.
+    pub(super) fn number(self, most: u32) -> Markup {
+        self.around(&html! {
+            input id=(self.id()) name=(self.name) type="text" inputmode="numeric" value=(self.value)
+                required[self.required] autocomplete="off" size=(most.to_string().len())
                 aria-invalid=[self.error.map(|_| "true")] aria-describedby=[self.described()];
         })
     }

@@ -3,7 +3,7 @@
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{asset, problem::sentence, role::Role, session::Notice, visit::Visit};
+use super::{asset, part, problem::sentence, role::Role, session::Notice, visit::Visit};
 
 /// The areas of the tool, named as Piranha named them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,9 @@ pub(super) fn page(visit: &Visit, area: Area, title: &str, body: &Markup) -> Htm
             " · " a href="/help" { "Help" }
         }
     };
-    Html(document(title, Some(visit), &content).into_string())
+    // What lives are the reading pages: nothing that is typed is lost.
+    let lives = matches!(area, Area::Control | Area::Drops | Area::Events);
+    Html(document(title, Some(visit), visit.again && lives, &content).into_string())
 }
 
 /// A page for anybody: login, and why there is no page.
@@ -117,10 +119,10 @@ pub(super) fn bare(title: &str, body: &Markup) -> Response {
             (body)
         }
     };
-    Html(document(title, None, &content).into_string()).into_response()
+    Html(document(title, None, false, &content).into_string()).into_response()
 }
 
-fn document(title: &str, visit: Option<&Visit>, content: &Markup) -> Markup {
+fn document(title: &str, visit: Option<&Visit>, again: bool, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -131,6 +133,7 @@ fn document(title: &str, visit: Option<&Visit>, content: &Markup) -> Markup {
                 @if let Some(visit) = visit {
                     meta name="csrf" content=(visit.session.csrf.as_str());
                 }
+                @if again { noscript { meta http-equiv="refresh" content=(part::AGAIN.as_secs()); } }
                 title { (title) " – " (node()) " – piranha" }
                 link rel="icon" type="image/svg+xml" href=(asset::LOGO.path());
                 link rel="stylesheet" href=(asset::STYLE.path());

@@ -62,8 +62,25 @@ pub(super) fn set_cookie(scheme: Scheme, value: &str) -> String {
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{age}")
 }
 
+/// What the address of a page says that is read again and again by a browser without JavaScript.
+pub(super) const AGAIN: &str = "again=1";
+
+/// Whether a request is one that nobody made by himself.
+fn is_again(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    is_reading(request) && query.split('&').any(|word| word == AGAIN)
+}
+
 /// The session that a request belongs to, if it is one of a user who is still there.
 pub(super) fn session(app: &App, headers: &HeaderMap, now: Instant) -> Option<Session> {
+    found(app, headers, |cookie| app.sessions.find(cookie, now))
+}
+
+fn found(
+    app: &App,
+    headers: &HeaderMap,
+    find: impl FnOnce(&str) -> Option<Session>,
+) -> Option<Session> {
     let name = cookie_name(app.scheme);
     let cookies = headers.get_all(COOKIE).iter();
     let mut cookies = cookies
@@ -71,7 +88,7 @@ pub(super) fn session(app: &App, headers: &HeaderMap, now: Instant) -> Option<Se
         .flat_map(|line| line.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='));
     let (_, value) = cookies.find(|(found, _)| *found == name)?;
-    let session = app.sessions.find(value, now)?;
+    let session = find(value)?;
     if !is_still_so(app, &session) {
         app.sessions.end(session.id);
         return None;
@@ -132,11 +149,17 @@ pub(super) async fn guard(
 
 async fn admitted(app: App, needs: Needs, mut request: Request) -> Result<Request, Response> {
     let reads = is_reading(&request);
-    let Some(session) = session(&app, request.headers(), Instant::now()) else {
+    let (now, again) = (Instant::now(), is_again(&request));
+    let session = found(&app, request.headers(), |cookie| match again {
+        true => app.sessions.look(cookie, now),
+        false => app.sessions.find(cookie, now),
+    });
+    let Some(session) = session else {
         return Err(no_session(&request));
     };
     let address = address(&app, &request);
-    let visit = Visit::new(app, session, address);
+    let mut visit = Visit::new(app, session, address);
+    visit.again = again;
     let needed = if reads { needs.read } else { needs.write };
     if !visit.may(needed) {
         let role = visit.session.role;

@@ -34,6 +34,9 @@ use super::{
 /// A quiet stream says something that often, so that nobody on the way thinks that it is over.
 const ALIVE: Duration = Duration::from_secs(15);
 
+/// How often a page is read again without JavaScript, if its user wants it.
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
+
 /// Where a page that lives is drawn.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
@@ -81,7 +84,13 @@ pub(super) fn section(
     let shape = format!("{:016x}", shape(&canvas.into_parts()));
     html! {
         div id="live" data-follow={ (path) (separator) "follow=" (shape) } { (inner) }
-        noscript { p class="soft" { "This page does not keep itself up to date without JavaScript: " a href=(path) { "look again" } "." } }
+        noscript {
+            p class="soft" {
+                "Without JavaScript this page does not keep itself up to date. Look again: "
+                a href=(path) { "once" } " · "
+                a href={ (path) (separator) (guard::AGAIN) } { "every " (AGAIN.as_secs()) " seconds" }
+            }
+        }
     }
 }
 

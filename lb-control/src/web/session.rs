@@ -133,6 +133,13 @@ impl Sessions {
         Some(found.session.clone())
     }
 
+    /// The same for what is asked without its user doing anything: it gets idle nevertheless.
+    pub(super) fn look(&self, cookie: &str, now: Instant) -> Option<Session> {
+        let kept = self.kept();
+        let found = kept.get(&SessionId::of(cookie))?;
+        (!found.is_over(now)).then(|| found.session.clone())
+    }
+
     /// Whether a session goes on; that it is asked for is no sign of its user.
     pub(super) fn goes_on(&self, id: SessionId, now: Instant) -> bool {
         self.kept().get(&id).is_some_and(|kept| !kept.is_over(now))

@@ -27,6 +27,8 @@ pub(super) struct Visit {
     pub(super) address: IpAddr,
     /// For the daemon's journal: `ada from 192.0.2.7`.
     pub(super) name: String,
+    /// The page is read again and again, without anybody asking.
+    pub(super) again: bool,
 }
 
 impl Visit {
@@ -37,6 +39,7 @@ impl Visit {
             session,
             address,
             name,
+            again: false,
         }
     }
 

@@ -66,6 +66,25 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// So many of something, which has a word for one of them and a word for more.
+pub(super) fn counted(count: usize, one: &str, more: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {more}"),
+    }
+}
+
+/// Pages that belong together, each with its path and what it is called.
+pub(super) fn tabs<P: AsRef<str>>(label: &str, here: &str, tabs: &[(P, &str)]) -> Markup {
+    html! {
+        nav class="tabs" aria-label=(label) {
+            @for (path, name) in tabs {
+                a href=(path.as_ref()) aria-current=[(path.as_ref() == here).then_some("page")] { (name) }
+            }
+        }
+    }
+}
+
 /// A word with the shape and the colour of what it means.
 pub(super) fn badge(tone: Tone, shape: &str, word: &str) -> Markup {
     let class = match tone {

@@ -496,9 +496,7 @@ impl<'d> Planner<'d> {
         let follower = services.first().filter(|_| kind == ServiceKind::Failover);
         Ok(match (same, follower) {
             (None, Some(first)) => {
-                if self.are_apart() {
-                    lines.push(String::new());
-                }
+                lines.push(String::new());
                 let header = self.page.line_at(first.span.start);
                 let above = match self.page.with_comments(header) {
                     0 => header,
@@ -507,9 +505,7 @@ impl<'d> Planner<'d> {
                 self.page.above(above, &lines)
             }
             (Some(last), _) if self.is_closed(last) => {
-                if self.are_apart() {
-                    lines.insert(0, String::new());
-                }
+                lines.insert(0, String::new());
                 self.page.below(self.page.line_at(last.span.end), &lines)
             }
             (Some(_) | None, _) => {
@@ -517,7 +513,7 @@ impl<'d> Planner<'d> {
                     Some(last) => self.missing_braces(last),
                     None => Vec::new(),
                 };
-                if self.page.last_written().is_some() && self.are_apart() {
+                if self.page.last_written().is_some() {
                     above.push(String::new());
                 }
                 above.append(&mut lines);
@@ -750,18 +746,6 @@ impl<'d> Planner<'d> {
         let header = self.page.line_at(last.span.start);
         braces.push(format!("{}}}", self.page.indent(header)));
         braces
-    }
-
-    /// Whether there are blank lines between blocks.
-    fn are_apart(&self) -> bool {
-        let Some(last) = self.document.services.last() else {
-            return true;
-        };
-        let header = self.page.line_at(last.span.start);
-        match self.page.with_comments(header) {
-            0 => true,
-            first => self.page.is_blank(first - 1),
-        }
     }
 
     fn service_indents(&self, service: &Service) -> Indents {

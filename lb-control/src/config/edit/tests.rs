@@ -227,11 +227,11 @@ fn texts_of_other_shapes() {
             "virtual a {\n  server s {\n    weight = 1\n  }\n  server t {\n  }\n}\n\nvirtual b {\n}\n",
         ),
         (
-            "as blocks of the web tool, close together",
+            "below blocks that are close together, apart from them",
             "deadtime = 18\nvirtual a {\n     active = 0\n     server s {\n         weight = 1\n     }\n}\n",
             r#"{"edit":"add-block","path":"virtual/b","directives":[{"directive":"active","value":"0"}]},
                {"edit":"add-block","path":"virtual/b/server/t","directives":[{"directive":"weight","value":"2"}]}"#,
-            "deadtime = 18\nvirtual a {\n     active = 0\n     server s {\n         weight = 1\n     }\n}\nvirtual b {\n     active = 0\n     server t {\n         weight = 2\n     }\n}\n",
+            "deadtime = 18\nvirtual a {\n     active = 0\n     server s {\n         weight = 1\n     }\n}\n\nvirtual b {\n     active = 0\n     server t {\n         weight = 2\n     }\n}\n",
         ),
         (
             "the last one holds",

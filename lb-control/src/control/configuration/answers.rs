@@ -17,7 +17,7 @@ use super::{
         request::{Reloaded, Request},
         routes::{Failure, Problem, read},
         server::Sources,
-        who::Who,
+        who::{Behalf, Who},
     },
     Current, Examined, Kept, KeptOne, Outdated, Replaced, Replacement, Report, Stage, Step,
     desk::{Fit, NotWritten, located},
@@ -66,9 +66,9 @@ pub(in crate::control) async fn check(
     let outcome = sources.desk.examine(text).await?;
     let report = Report::of(&outcome).owned();
     let comparison = match outcome.site {
-        Some((_, site)) => {
-            let site = Some(Box::new(site));
-            let request = |reply| Request::Compare { site, reply };
+        Some(meant) => {
+            let written = Some(Box::new(meant));
+            let request = |reply| Request::Compare { written, reply };
             let compared = ask(&sources.requests, request).await?;
             Some(compared.map_err(|text| Failure(StatusCode::UNPROCESSABLE_ENTITY, text))?)
         }
@@ -83,6 +83,7 @@ pub(in crate::control) async fn check(
     put,
     path = CONFIG,
     tag = "configuration",
+    params(Behalf),
     request_body = Replacement,
     responses(
         (status = 200, description = "It is written; the steps tell whether it is in force", body = Replaced),

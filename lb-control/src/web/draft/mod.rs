@@ -131,6 +131,14 @@ impl Draft {
         Fingerprint::of(self.mine.text.as_bytes())
     }
 
+    /// Whether it has errors, so that it cannot be applied. The daemon may find more: it looks at the machine too.
+    pub(in crate::web) fn has_errors(&self) -> bool {
+        let bytes = self.mine.text.as_bytes();
+        let outcome = config::parse_with(&self.path, bytes, &mut Trust::default());
+        let mut found = outcome.diagnostics.iter();
+        found.any(|one| one.severity == config::Severity::Error)
+    }
+
     /// What is written in it, with or without errors.
     #[must_use]
     pub(in crate::web) fn document(&self) -> Document {

@@ -14,9 +14,10 @@ use super::{
         router::Page,
         session::Notice,
         visit::Visit,
+        words,
     },
     config::tabs,
-    desk::{Desk, stale},
+    desk::{APPLY, Desk, stale},
     text::{difference, said, table},
 };
 use crate::{
@@ -40,21 +41,21 @@ async fn show(visit: Visit) -> Result<Response, Problem> {
     let is_ready = report.ok && desk.apart.is_none();
     let partner = reachable(&visit).await;
     let body = html! {
-        (desk.bar(&visit))
-        (tabs("/config/apply"))
-        (said(&report.diagnostics))
+        (desk.bar_on(&visit, APPLY))
+        (tabs(APPLY))
+        (said(&desk.draft.text().text, &report.diagnostics))
         h2 { "In lvs.cf" }
         @match &in_file {
             Some(diff) => (diff),
             None => p class="empty" { "Nothing would be different in " (desk.current.path) "." },
         }
-        h2 { "In the table that runs" }
+        h2 { "In what runs" }
         @match &comparison {
             Some(comparison) => {
-                (table(&comparison.reload, "Nothing would be different in the table."))
+                (table(&comparison.reload, "Nothing would be different in what runs."))
                 @if !comparison.commands.is_empty() {
                     details {
-                        summary { (comparison.commands.len()) " changes by command stay in force" }
+                        summary { (words::counted(comparison.commands.len(), "change by command stays", "changes by command stay")) " in force" }
                         (table(&comparison.commands, ""))
                     }
                 }

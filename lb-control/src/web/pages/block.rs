@@ -19,6 +19,7 @@ use super::{
             try_edits,
         },
         visit::Visit,
+        words,
     },
     desk::{Desk, stale},
     fields::{Sent, fields, sent, summary},
@@ -158,11 +159,11 @@ fn head(document: &Document, here: Tab, place: &Place) -> Markup {
             }
         }
         @if kind == ServiceKind::Virtual {
-            nav class="pages" aria-label="Pages of this service" {
-                @for tab in [Tab::Block, Tab::Servers, Tab::Scripts] {
-                    a href=(address(tab, &service)) aria-current=[(tab == here).then_some("page")] { (tab.name()) }
-                }
-            }
+            (words::tabs(
+                "Pages of this service",
+                &address(here, &service),
+                &[Tab::Block, Tab::Servers, Tab::Scripts].map(|tab| (address(tab, &service), tab.name())),
+            ))
         }
     }
 }
@@ -187,7 +188,7 @@ fn show(
     let body = html! {
         (desk.bar(visit))
         (head(&document, here, place))
-        (summary(wrong))
+        (summary(sheet(tab, place), wrong))
         p { (status(said.is_active())) }
         form method="post" action=(tab.path()) class="sheet" id="edit" {
             (desk.hidden(visit, Some(place)))
@@ -336,11 +337,11 @@ fn list(
     let body = html! {
         (desk.bar(visit))
         (head(&document, Tab::Servers, place))
-        (summary(wrong))
+        (summary(&SERVER, wrong))
         @if rows.is_empty() {
             p class="empty" { "This service has no real servers yet." }
         } @else {
-            div class="scroll" {
+            div class="scroll" tabindex="0" role="region" aria-label="Real servers" {
                 table id="servers" {
                     thead { tr {
                         th scope="col" { "Status" } th scope="col" { "Name" } th scope="col" { "Address (Port)" }
@@ -493,7 +494,7 @@ fn found(tried: &Tried) -> Markup {
                 }
                 " " span class="mono" { (tried.address) } " by " (tried.protocol) ", " (format!("{:.1} ms", checked.outcome.milliseconds))
             }
-            div class="scroll" {
+            div class="scroll" tabindex="0" role="region" aria-label="What happened" {
                 table {
                     thead { tr { th scope="col" class="number" { "ms" } th scope="col" { "What happened" } } }
                     tbody {

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::{
     super::{
         draft::LARGEST, form::Form, frame::Area, problem::Problem, role::Role, router::Page,
-        session::Notice, visit::Visit,
+        session::Notice, visit::Visit, words,
     },
-    desk::{Desk, stale},
+    desk::{APPLY, Desk, TEXT, stale},
     text::{listing, said},
 };
 use crate::{
@@ -32,18 +32,15 @@ pub(in crate::web) fn pages() -> Vec<Page> {
 
 /// The other pages about the file.
 pub(super) fn tabs(here: &str) -> Markup {
-    let tabs = [
-        ("/config", "Text"),
-        ("/config/apply", "Differences and apply"),
-        ("/config/history", "History"),
-    ];
-    html! {
-        nav class="pages" aria-label="Pages of the configuration" {
-            @for (path, name) in tabs {
-                a href=(path) aria-current=[(path == here).then_some("page")] { (name) }
-            }
-        }
-    }
+    words::tabs(
+        "Pages of the configuration",
+        here,
+        &[
+            (TEXT, "Text"),
+            (APPLY, "Differences and apply"),
+            ("/config/history", "History"),
+        ],
+    )
 }
 
 async fn show(visit: Visit) -> Result<Response, Problem> {
@@ -64,11 +61,11 @@ fn page(
     let may = visit.may(Role::Admin);
     let rows = typed.lines().count().clamp(12, 40);
     let body = html! {
-        (desk.bar(visit))
-        (tabs("/config"))
+        (desk.bar_on(visit, TEXT))
+        (tabs(TEXT))
         p class="hint mono" { (desk.current.path) }
         @if let Some(wrong) = wrong { p class="notice failed" role="alert" id="wrong" { (wrong) } }
-        (said(diagnostics))
+        (said(&desk.draft.text().text, diagnostics))
         (listing(&desk.draft.text().text, diagnostics))
         @if may {
             form method="post" action="/config" class="editor" {

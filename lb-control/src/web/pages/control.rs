@@ -164,7 +164,7 @@ fn tiles(canvas: &Canvas, now: &Snapshot, report: &StatusReport, visit: &Visit) 
                     0 => (words::badge(Tone::Good, "●", "all well")),
                     _ => (words::badge(Tone::Bad, "✕", &format!("{troubled} in trouble"))),
                 }
-            }, &html! { (servers().count()) " in " (report.services.len()) " services" }))
+            }, &html! { (servers().count()) " in " (words::counted(report.services.len(), "service", "services")) }))
             (tile(canvas, "active", "Connections", &words::count(active), &html! {
                 (words::count(inactive)) " inactive, "
                 (words::rate(sum.map(|sum| sum.connections))) " new/s"
@@ -270,7 +270,7 @@ pub(super) fn charts(canvas: &Canvas, visit: &Visit, service: Option<ServiceId>)
     let active = [line("active", |sample| sample.active)];
     let new = [line("per second", |sample| sample.connections)];
     html! {
-        section class="columns" aria-label="The last hour" {
+        section class="columns" aria-label="How much there was" {
             (canvas.block("chart-traffic", "card", &chart("Throughput", Unit::Bytes, &traffic)))
             (canvas.block("chart-active", "card", &chart("Connections", Unit::Count, &active)))
             (canvas.block("chart-new", "card", &chart("New connections", Unit::Count, &new)))
@@ -296,8 +296,8 @@ fn table(
                 h2 id="routing" { "Current LVS routing table" }
                 (canvas.span("found", &html! {
                     @match (found.len(), report.services.len()) {
-                        (found, all) if found == all => { (all) " services" },
-                        (found, all) => { (found) " of " (all) " services" },
+                        (found, all) if found == all => (words::counted(all, "service", "services")),
+                        (found, all) => { (found) " of " (words::counted(all, "service", "services")) },
                     }
                 }))
             }

@@ -9,11 +9,18 @@ use super::super::{
     role::Role,
     session::Notice,
     visit::Visit,
+    words,
 };
 use crate::{
     config::{document::Document, edit::Place},
     control::{client, configuration::Current},
 };
+
+/// Where the text is, with what is wrong with it.
+pub(super) const TEXT: &str = "/config";
+
+/// Where it is applied.
+pub(super) const APPLY: &str = "/config/apply";
 
 /// What somebody edits.
 pub(super) struct Desk {
@@ -92,7 +99,17 @@ impl Desk {
 
     /// What stands above every page that edits: that nothing is in force yet, and where to go on.
     pub(super) fn bar(&self, visit: &Visit) -> Markup {
+        self.bar_on(visit, "")
+    }
+
+    /// The same on one of the pages that it leads to.
+    pub(super) fn bar_on(&self, visit: &Visit, here: &str) -> Markup {
         let is_changed = self.draft.is_changed();
+        let has_errors = is_changed && self.draft.has_errors();
+        let (next, name) = match has_errors {
+            true => (TEXT, "See what is wrong"),
+            false => (APPLY, "Review and apply"),
+        };
         html! {
             @if self.apart.is_some() {
                 p class="notice failed" id="apart" role="alert" {
@@ -104,9 +121,10 @@ impl Desk {
                 div class="notice info draft" id="draft" {
                     p {
                         strong { "Your changes are not in force. " }
-                        (lines(self.draft.base(), &self.draft.text().text)) " of lvs.cf differ."
+                        (lines(self.draft.base(), &self.draft.text().text)) "."
+                        @if has_errors { " " strong { "They have errors, so they cannot be applied yet." } }
                     }
-                    a class="button main" href="/config/apply" { "Review and apply" }
+                    @if here != next { a class="button main" href=(next) { (name) } }
                     form method="post" action="/config/discard" {
                         (self.hidden(visit, None))
                         button type="submit" class="quiet" { "Discard" }
@@ -115,11 +133,14 @@ impl Desk {
             } @else if !self.current.loaded {
                 p class="notice warn" id="not-loaded" {
                     "lvs.cf is not what runs: it was changed and not reloaded. "
-                    a href="/config/apply" { "Review and reload" }
+                    @if here != APPLY { a href=(APPLY) { "Review and reload" } }
                 }
             }
             @if !self.others.is_empty() && visit.may(Role::Admin) {
-                p class="hint" { (self.others.join(", ")) " also has changes that are not applied." }
+                p class="hint" {
+                    (self.others.join(", ")) (if self.others.len() == 1 { " also has" } else { " also have" })
+                    " changes that are not applied."
+                }
             }
             @if !visit.may(Role::Admin) {
                 p class="hint" { "You may look at this; changing it is for admins." }
@@ -139,10 +160,7 @@ fn lines(before: &str, after: &str) -> String {
     let count = changes
         .filter(|change| change.tag() != similar::ChangeTag::Equal)
         .count();
-    match count {
-        1 => "1 line".to_owned(),
-        count => format!("{count} lines"),
-    }
+    words::counted(count, "line of lvs.cf differs", "lines of lvs.cf differ")
 }
 
 /// The form is not of what the draft says now: it was changed in another window, or is gone.

@@ -34,8 +34,8 @@ async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
     }
     let now = visit.app.live.now().await;
     let body = html! {
+        (tabs("/drops"))
         (section("/drops", &now, draw))
-        (explain())
     };
     visit.page(Area::Drops, "Packets that were not steered", &body)
 }
@@ -151,12 +151,11 @@ fn interfaces(canvas: &Canvas, report: &StatusReport) -> Markup {
     }
 }
 
-fn explain() -> Markup {
-    html! {
-        section class="card" aria-labelledby="explain" {
-            h2 id="explain" { "What would become of a packet" }
-            p { "As root on this node, " code { "lb explain --tuple \"tcp 198.51.100.7:4321 192.0.2.10:80\"" }
-                " tells step by step what the data plane would do with a packet, without doing it." }
-        }
-    }
+/// The pages about single packets.
+pub(super) fn tabs(here: &str) -> Markup {
+    words::tabs(
+        "Pages about packets",
+        here,
+        &[("/drops", "Not steered"), ("/explain", "Explain a packet")],
+    )
 }

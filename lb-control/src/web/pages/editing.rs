@@ -71,9 +71,10 @@ impl Tool {
                 notes.lock().unwrap().push(who);
                 let _ = reply.send(Ok(Reloaded::default()));
             }
-            Request::Compare { site, reply } => {
-                let reload =
-                    site.map_or_else(Vec::new, |site| differences(&Site::default(), &site));
+            Request::Compare { written, reply } => {
+                let reload = written.map_or_else(Vec::new, |written| {
+                    differences(&Site::default(), &written.1)
+                });
                 let _ = reply.send(Ok(Comparison {
                     reload,
                     ..Comparison::default()

@@ -100,6 +100,17 @@ fn draw(canvas: &Canvas, now: &Snapshot, view: &View) -> Markup {
     }
 }
 
+/// Who it was for people: the one for whom it was asked, else the user's name; all of it stands in the title.
+fn person(who: &str) -> &str {
+    if let Some((_, person)) = who.split_once(" for ") {
+        return person;
+    }
+    let name = who
+        .rsplit_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    name.unwrap_or(who)
+}
+
 /// Events as a table.
 pub(super) fn lines<'a>(events: impl Iterator<Item = &'a Entry>) -> Markup {
     html! {
@@ -123,12 +134,33 @@ fn line(event: &Entry) -> Markup {
         tr {
             td class="when" { (words::time(event.time)) }
             td { (words::kind(event.kind)) }
-            td class="mono" {
+            td class="mono about" {
                 @if let Some(service) = event.service { a href=(service_path(service)) { (service) } }
                 @if let Some(server) = event.server { br; (server) }
             }
             td class="wrap" { (event.text) }
-            td class="soft" { @if let Some(who) = &event.who { (who) } }
+            td class="soft by" { @if let Some(who) = &event.who { span title=(who) { (person(who)) } } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_called_by_their_names() {
+        let table = [
+            (
+                "uid 990 pid 12 (piranha) for ada from 192.0.2.7",
+                "ada from 192.0.2.7",
+            ),
+            ("uid 0 pid 4711 (root)", "root"),
+            ("uid 4000 pid 7", "uid 4000 pid 7"),
+            ("somebody", "somebody"),
+        ];
+        for (who, expected) in table {
+            assert_eq!(person(who), expected);
         }
     }
 }

@@ -144,8 +144,8 @@ fn secret(name: &str, is_said: bool, input: form::Field<'_>) -> Markup {
     }
 }
 
-/// What is wrong with a form, above it.
-pub(super) fn summary(wrong: &Wrong) -> Markup {
+/// What is wrong with a form, above it: links to the fields, where it is told.
+pub(super) fn summary(sheet: &Sheet, wrong: &Wrong) -> Markup {
     html! {
         @if !wrong.is_empty() {
             div class="notice failed" role="alert" id="wrong" {
@@ -157,7 +157,10 @@ pub(super) fn summary(wrong: &Wrong) -> Markup {
                         }
                     }
                 }
-                @if !wrong.others.is_empty() { ul { @for one in &wrong.others { li { (one) } } } }
+                ul {
+                    @for field in wrong.fields() { li { a href={ "#f-" (field) } { (sheet.label(field)) } } }
+                    @for one in &wrong.others { li { (one) } }
+                }
             }
         }
     }

@@ -75,7 +75,8 @@ fn areas() -> Markup {
             ),
             (
                 link(Area::Drops),
-                "Packets that were not steered, by reason, and what comes in by each interface.",
+                "Packets that were not steered, by reason, and what comes in by each interface. “Explain a packet” tells \
+                 what would become of one, step by step, without sending it.",
             ),
             (
                 link(Area::Events),

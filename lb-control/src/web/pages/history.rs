@@ -32,7 +32,7 @@ async fn list(visit: Visit) -> Result<Response, Problem> {
         @if versions.is_empty() {
             p class="empty" { "There are no versions yet: lvs.cf was not written by lb so far." }
         } @else {
-            div class="scroll" {
+            div class="scroll" tabindex="0" role="region" aria-label="Versions" {
                 table id="versions" {
                     thead { tr {
                         th scope="col" class="number" { "Version" } th scope="col" { "Written" }
@@ -64,7 +64,7 @@ async fn show(visit: Visit, Path(number): Path<u64>) -> Result<Response, Problem
     let body = html! {
         (desk.bar(&visit))
         (tabs("/config/history"))
-        p { "Written " (old.listed.written) ", " (old.listed.size) " bytes, " code { (old.listed.path) } }
+        p { "Written " time datetime=(old.listed.written) { (old.listed.written.replace('T', " ").replace('Z', " UTC")) } ", " (old.listed.size) " bytes, " code { (old.listed.path) } }
         h2 { "What going back to it would change" }
         @match &back {
             Some(diff) => {

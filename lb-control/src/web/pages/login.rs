@@ -190,7 +190,7 @@ fn page(user: &str, next: &str, problem: Option<&Markup>) -> Response {
         }
         form method="post" action="/login" class="login" id="login" {
             input type="hidden" name="next" value=(next);
-            (Field::new("user", "User").value(user).required().text())
+            (Field::new("user", "User").value(user).required().text_of("username"))
             (Field::new("password", "Password").required().password("current-password"))
             button type="submit" class="main" { "Log in" }
         }

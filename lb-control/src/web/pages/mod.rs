@@ -38,6 +38,7 @@ pub(super) mod drops;
 #[cfg(test)]
 mod editing;
 pub(super) mod events;
+pub(super) mod explain;
 pub(super) mod failover;
 mod fields;
 pub(super) mod help;
@@ -70,6 +71,7 @@ pub(super) fn all() -> Vec<Page> {
         server::pages(),
         failover::pages(),
         drops::pages(),
+        explain::pages(),
         events::pages(),
         audit::pages(),
         help::pages(),

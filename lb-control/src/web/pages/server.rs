@@ -33,13 +33,26 @@ pub(super) fn state(server: &ServerStatus) -> Markup {
         @if let (Some(open), Some(left)) = (server.open, server.seconds_left) {
             " " small class="soft" { (open) " left, " (words::span(left)) " at most" }
         } @else if let Some(said) = &server.overridden {
-            @if said != server.state.word() { " " small class="soft" { "by order: " (said) } }
-            @else { " " small class="soft" { "by order" } }
+            " " small class="soft" { (by_order(said, server.state)) }
         }
         @if let Some(held) = server.held_seconds {
             " " small class="soft" { "held back for " (words::span(held)) }
         }
         @if server.local { " " small class="soft" { "local" } }
+    }
+}
+
+/// That an operator wanted it so; if it is not so, what he wanted.
+fn by_order(said: &str, state: ServerState) -> String {
+    let is_so = match state {
+        ServerState::Draining | ServerState::Drained => said == "drain",
+        ServerState::Up | ServerState::Down | ServerState::Quiesced | ServerState::Unknown => {
+            said == state.word()
+        }
+    };
+    match is_so {
+        true => "by order".to_owned(),
+        false => format!("ordered {said}"),
     }
 }
 
@@ -164,4 +177,23 @@ async fn order(visit: Visit, Form(said): Form<Said>) -> Result<Response, Problem
     }
     visit.app.live.refresh().await;
     Ok(visit.go(own_path(said.back.as_deref())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_told_once() {
+        let table = [
+            ("drain", ServerState::Drained, "by order"),
+            ("drain", ServerState::Draining, "by order"),
+            ("down", ServerState::Down, "by order"),
+            ("up", ServerState::Down, "ordered up"),
+            ("drain", ServerState::Unknown, "ordered drain"),
+        ];
+        for (said, state, expected) in table {
+            assert_eq!(by_order(said, state), expected, "{said} {state:?}");
+        }
+    }
 }

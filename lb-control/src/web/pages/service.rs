@@ -19,7 +19,7 @@ use super::{
         words,
     },
     control::{asof, charts, pager, row_id, service_path},
-    events, server,
+    events, explain, server,
 };
 use crate::{
     control::order::Verb,
@@ -66,7 +66,7 @@ async fn show(visit: Visit, Asked(view): Asked<View>) -> Result<Response, Proble
         (None, Some(_)) => return Err(Problem::missing(format!("there is no service {key}"))),
     };
     let body = html! {
-        p class="crumbs" { a href="/control" { "Control/Monitoring" } " / " span class="mono" { (key) } }
+        p class="crumbs" { a href="/control" { "Control/Monitoring" } " / " span class="mono" { (key) } " · " a href=(explain::path_for(key)) { "Explain a packet" } }
         (section(&path(key, page), &now, |canvas, now| draw(canvas, now, &visit, key, page)))
     };
     Ok(visit.page(Area::Control, &title, &body))

@@ -15,8 +15,9 @@ use super::{
         role::Role,
         router::Page,
         session::Notice,
-        sheet::{NAME, Said, Wrong, services, try_edits},
+        sheet::{FAILOVER, NAME, Said, Sheet, VIRTUAL, Wrong, services, try_edits},
         visit::Visit,
+        words,
     },
     desk::{Desk, stale},
     fields::{Sent, sent, summary},
@@ -80,6 +81,14 @@ pub(super) const fn path(kind: ServiceKind) -> &'static str {
     match kind {
         ServiceKind::Virtual => "/virtual",
         ServiceKind::Failover => "/failover-services",
+    }
+}
+
+/// What its fields are called.
+const fn sheet(kind: ServiceKind) -> &'static Sheet {
+    match kind {
+        ServiceKind::Virtual => &VIRTUAL,
+        ServiceKind::Failover => &FAILOVER,
     }
 }
 
@@ -147,11 +156,11 @@ fn list(
 ) -> Response {
     let document = desk.document();
     let rows = rows(&document, kind);
-    let words = view.find.to_lowercase();
+    let wanted = view.find.to_lowercase();
     let fits = |row: &&Row| {
         let text =
             format!("{} {} {} {}", row.name, row.address, row.device, row.port).to_lowercase();
-        words.split_whitespace().all(|word| text.contains(word))
+        wanted.split_whitespace().all(|word| text.contains(word))
     };
     let found: Vec<_> = rows.iter().filter(fits).collect();
     let pages = found.len().div_ceil(PAGE).max(1);
@@ -160,7 +169,7 @@ fn list(
     let may = visit.may(Role::Admin);
     let body = html! {
         (desk.bar(visit))
-        (summary(wrong))
+        (summary(sheet(kind), wrong))
         (live(&document, kind))
         @if rows.len() > PAGE || !view.find.is_empty() {
             form method="get" action=(path(kind)) class="inline" role="search" {
@@ -173,7 +182,7 @@ fn list(
         } @else if found.is_empty() {
             p class="empty" { "No service has this in its name or address." }
         } @else {
-            div class="scroll" {
+            div class="scroll" tabindex="0" role="region" aria-label="Services" {
                 table id="services" {
                     thead { tr {
                         th scope="col" { "Status" } th scope="col" { "Name" } th scope="col" { "VIP" }
@@ -497,7 +506,7 @@ async fn ask(visit: Visit, Asked(at): Asked<At>) -> Result<Response, Problem> {
             (desk.hidden(&visit, Some(&place)))
             p {
                 "Delete " strong { (name) }
-                @if count > 0 { " and its " (count) " real servers" }
+                @if count > 0 { " and its " (words::counted(count, "real server", "real servers")) }
                 ", with the comment lines directly above?"
             }
             p class="hint" { "This changes your draft only, until it is applied." }

@@ -66,7 +66,7 @@ fn show(visit: &Visit, area: Area, desk: &Desk, form: Option<&Sent>, wrong: &Wro
     let is_active = said.get("backup_active") == Some("1");
     let body = html! {
         (desk.bar(visit))
-        (summary(wrong))
+        (summary(sheet(area), wrong))
         @if is_redundant { (backup(is_active)) }
         form method="post" action=(area.path()) class="sheet" {
             (desk.hidden(visit, None))

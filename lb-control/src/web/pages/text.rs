@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use similar::{ChangeTag, TextDiff};
 
+use super::super::words;
 use crate::{
     config::{self, Class, Severity, diagnostic::Located, highlight, secrets::veiled},
     difference::{Difference, Kind},
@@ -52,9 +53,12 @@ fn line(number: usize, parts: &[(Class, &str)], said: &[Located<'_>]) -> Markup 
             li class={ "said " (one.severity.word()) } {
                 span class="no" {}
                 span class="line" {
-                    span aria-hidden="true" { (" ".repeat(one.column.saturating_sub(1).min(400))) span class="caret" { (carets(one.width)) } }
-                    " " strong { (one.severity.word()) ": " } (one.message)
-                    @if let Some(help) = &one.help { span class="soft" { " – " (help) } }
+                    span class="place" aria-hidden="true" {
+                        (" ".repeat(one.column.saturating_sub(1).min(400))) span class="caret" { (carets(one.width)) }
+                    }
+                    " " span class="why" { strong { (one.severity.word()) ": " } (one.message)
+                        @if let Some(help) = &one.help { span class="soft" { " – " (help) } }
+                    }
                 }
             }
         }
@@ -79,24 +83,35 @@ fn part(class: Class, text: &str) -> Markup {
     html! { span class=(class) { (text) } }
 }
 
-/// All that there is to say, with links to the lines.
-pub(super) fn said(diagnostics: &[Located<'_>]) -> Markup {
+/// All that there is to say about a text, with links to the lines.
+pub(super) fn said(text: &str, diagnostics: &[Located<'_>]) -> Markup {
     let count = |severity| {
         diagnostics
             .iter()
             .filter(|one| one.severity == severity)
             .count()
     };
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let counts = [
+        (count(Severity::Error), "error", "errors"),
+        (count(Severity::Warning), "warning", "warnings"),
+    ];
+    let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
+    let title: Vec<_> = counts
+        .map(|(count, one, more)| words::counted(count, one, more))
+        .collect();
+    let lines: Vec<_> = text.lines().collect();
     html! {
         @if !diagnostics.is_empty() {
             section class="card" id="said" {
-                h2 { (errors) " errors, " (warnings) " warnings" }
+                h2 { (title.join(", ")) }
                 ul class="said" {
                     @for one in diagnostics {
                         li class=(one.severity.word()) {
-                            a href={ "#L" (one.line) } { "line " (one.line) } ": "
-                            strong { (one.severity.word()) } ": " (one.message)
+                            a href={ "#L" (one.line) } {
+                                "line " (one.line)
+                                @if let Some(directive) = directive(&lines, one.line) { ", " code { (directive) } }
+                            }
+                            ": " strong { (one.severity.word()) } ": " (one.message)
                             @if let Some(help) = &one.help { span class="soft" { " – " (help) } }
                         }
                     }
@@ -104,6 +119,14 @@ pub(super) fn said(diagnostics: &[Located<'_>]) -> Markup {
             }
         }
     }
+}
+
+/// The word that a line begins with, if it is like a directive: nothing that is secret stands there.
+fn directive<'t>(lines: &[&'t str], line: usize) -> Option<&'t str> {
+    let line = lines.get(line.checked_sub(1)?)?.trim_start();
+    let end = line.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let word = line.get(..end.unwrap_or(line.len()))?;
+    (1..=32).contains(&word.len()).then_some(word)
 }
 
 /// How two texts differ, as `diff -u` shows it; nothing if they do not.
@@ -148,7 +171,7 @@ pub(super) fn table(differences: &[Difference], none: &str) -> Markup {
         @if differences.is_empty() {
             p class="empty" { (none) }
         } @else {
-            div class="diff" id="table" role="group" aria-label="What becomes different in the table" {
+            div class="diff" id="table" role="group" aria-label="What becomes different in what runs" {
                 @for one in differences.iter().take(LINES) {
                     @let class = match one.kind { Kind::Added => Some("add"), Kind::Removed => Some("del"), Kind::Changed => None };
                     div class=[class] { (one) }
@@ -163,22 +186,45 @@ pub(super) fn table(differences: &[Difference], none: &str) -> Markup {
 mod tests {
     use super::*;
 
+    /// What the parser says of a text, for as long as it is looked at.
+    fn with_said<T>(text: &str, look: impl FnOnce(&[Located<'_>]) -> T) -> T {
+        let outcome = config::parse("f", text.as_bytes());
+        let source = &outcome.document.source;
+        let diagnostics = outcome.diagnostics.iter();
+        look(
+            &diagnostics
+                .map(|one| one.located(source))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn what_is_counted_is_there() {
+        let error = "keepalive = six\n";
+        let warning = "virtual a {\n}\n";
+        let head = |text: &str| with_said(text, |located| said(text, located).into_string());
+        let shown = head(error);
+        assert!(
+            shown.contains("<h2>1 error</h2>") || shown.contains("<h2>1 error, "),
+            "{shown}"
+        );
+        assert!(!shown.contains("errors"), "{shown}");
+        assert!(shown.contains("line 1, <code>keepalive</code>"), "{shown}");
+        assert!(head(&error.repeat(2)).contains("<h2>2 errors"));
+        assert!(!head(warning).contains(" 0 "));
+    }
+
     #[test]
     fn nothing_of_a_file_is_markup() {
         let evil = "# <script>alert(1)</script>\nvirtual \"<b>\" {\nsend = \"</ol><img src=x>\"\n<i> = <i>\n}\n";
-        let document = config::parse("f", evil.as_bytes());
-        let source = &document.document.source;
-        let located: Vec<_> = document
-            .diagnostics
-            .iter()
-            .map(|one| one.located(source))
-            .collect();
-        assert!(!located.is_empty());
-        let shown = [
-            listing(evil, &located),
-            said(&located),
-            difference("", evil).unwrap(),
-        ];
+        let shown = with_said(evil, |located| {
+            assert!(!located.is_empty());
+            [
+                listing(evil, located),
+                said(evil, located),
+                difference("", evil).unwrap(),
+            ]
+        });
         for markup in shown {
             let text = markup.into_string();
             for tag in ["<script", "<b>", "<img", "<i>"] {
@@ -209,19 +255,12 @@ mod tests {
     #[test]
     fn what_is_wrong_stands_below_its_place() {
         let text = "primary = 10.0.0.1\nkeepalive = six\n";
-        let outcome = config::parse("f", text.as_bytes());
-        let source = &outcome.document.source;
-        let located: Vec<_> = outcome
-            .diagnostics
-            .iter()
-            .map(|one| one.located(source))
-            .collect();
-        let shown = listing(text, &located).into_string();
+        let shown = with_said(text, |located| listing(text, located).into_string());
         let line = shown.split("id=\"L2\"").nth(1).unwrap();
         assert!(line.contains("class=\"wrong\""), "{line}");
         assert!(
             line.contains(
-                "<span aria-hidden=\"true\">            <span class=\"caret\">^^^</span>"
+                "<span class=\"place\" aria-hidden=\"true\">            <span class=\"caret\">^^^</span>"
             ),
             "{line}"
         );
@@ -230,14 +269,7 @@ mod tests {
     #[test]
     fn of_a_long_file_what_matters_is_shown() {
         let text = "# line\n".repeat(LINES + 10) + "keepalive = six\n";
-        let outcome = config::parse("f", text.as_bytes());
-        let source = &outcome.document.source;
-        let located: Vec<_> = outcome
-            .diagnostics
-            .iter()
-            .map(|one| one.located(source))
-            .collect();
-        let shown = listing(&text, &located).into_string();
+        let shown = with_said(&text, |located| listing(&text, located).into_string());
         assert!(shown.contains(&format!("id=\"L{}\"", LINES + 11)));
         assert!(!shown.contains("id=\"L2000\""));
     }

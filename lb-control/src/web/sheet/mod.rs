@@ -66,6 +66,18 @@ impl Field {
     }
 }
 
+impl Sheet {
+    /// What one of its fields is called.
+    pub(in crate::web) fn label(&self, name: &str) -> String {
+        if name == NAME {
+            return "Name".to_owned();
+        }
+        let fields = self.fields();
+        let found = fields.iter().find(|field| field.row.name == name);
+        found.map_or_else(|| name.to_owned(), Field::label)
+    }
+}
+
 /// The headings of what no page names.
 const REST: &str = "Further directives";
 

@@ -25,6 +25,11 @@ impl Wrong {
         self.fields.get(field).map(String::as_str)
     }
 
+    /// The fields with which something is wrong.
+    pub(in crate::web) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     pub(in crate::web) fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.others.is_empty()
     }

@@ -60,6 +60,11 @@ async fn whatever_somebody_says_stays_text() {
         "/events".to_owned(),
         format!("/events?q={q}&kind={q}"),
         "/drops".to_owned(),
+        "/explain".to_owned(),
+        format!("/explain?service={q}"),
+        format!(
+            "/explain?protocol={q}&from={q}&from_port={q}&to={q}&to_port={q}&flags={q}&interface={q}&do={q}"
+        ),
         "/audit".to_owned(),
         format!("/audit?q={q}"),
         format!("/{q}"),
@@ -76,6 +81,33 @@ async fn whatever_somebody_says_stays_text() {
     assert!(!text(answer).await.contains("<script>alert"));
     let answer = tool.get(&format!("/login?next={q}")).await;
     assert!(!text(answer).await.contains("<script>alert"));
+}
+
+#[tokio::test]
+async fn without_scripts_a_page_that_lives_is_read_again_if_that_is_wanted() {
+    const REFRESH: &str = "<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>";
+    let tool = Tool::new(Scheme::Https);
+    let browser = tool.browser(Role::Admin).await;
+    let service = "/service?id=tcp%20192.0.2.10:80";
+    for path in ["/control", "/drops", "/events", service] {
+        let (_, page) = browser.read(path).await;
+        assert!(!page.contains("http-equiv"), "{path}");
+        let (_, rest) = page.split_once("Look again: ").unwrap();
+        let link = rest
+            .split("href=\"")
+            .nth(2)
+            .and_then(|rest| rest.split('"').next());
+        let link = link.unwrap().replace("&amp;", "&");
+        assert!(link.ends_with("again=1"), "{link}");
+        let (status, page) = browser.read(&link).await;
+        assert_eq!(status, StatusCode::OK, "{link}");
+        assert!(page.contains(REFRESH), "{link}");
+    }
+    // Nothing that is being typed is taken away.
+    for path in ["/failover?again=1", "/audit?again=1", "/help?again=1"] {
+        let (_, page) = browser.read(path).await;
+        assert!(!page.contains("http-equiv"), "{path}");
+    }
 }
 
 #[tokio::test]
