@@ -21,6 +21,11 @@ pub struct WebTool {
 }
 
 impl WebTool {
+    /// The port that it listens at.
+    pub const PORT: u16 = 3636;
+    /// Its certificate, on the router.
+    pub const CERTIFICATE: &str = "/run/lb-web/certificate.pem";
+
     /// Makes this user an admin of the web tool, starts it, and waits until it listens.
     pub fn start(lb: &Path, router: &Host, user: &str, password: &str) -> Result<Self> {
         let group = User::from_name(USER)?
@@ -45,7 +50,12 @@ impl WebTool {
 
     /// Its first page, for those who reach the router at this address.
     pub fn url(address: IpAddr) -> String {
-        format!("https://{}:3636", in_url(address))
+        format!("https://{}:{}", in_url(address), Self::PORT)
+    }
+
+    /// Its process id as seen from outside the lab.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// What it has printed so far.
