@@ -171,7 +171,7 @@ const DAY: &[(&str, &[Act])] = &[
     (
         "a server is drained",
         &[
-            Click("#table button[value=drain][aria-label*=left]"),
+            Click("#table button[value^=drain][aria-label*=left]"),
             See("#notices", "Done"),
             See(TABLE, "drained"),
             AnsweredBy(&["rs2"]),
