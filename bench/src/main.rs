@@ -1,7 +1,8 @@
 //! What the data plane costs. `cargo xtask bench` builds and runs this, as root.
 //!
 //! [`packet`] is the time per packet, [`flows`] the memory of flows, [`control`] what the control plane takes
-//! for a [`scale`](scale::Scale) of services, [`probes`] what nannies take, [`peers`] is for others to measure. A [`case`](case::Case) is one
+//! for a [`scale`](scale::Scale) of services, [`probes`] what nannies take, [`web`] what
+//! the web tool takes, for its pages and for each [`browser`] that looks on, [`peers`] is for others to measure. A [`case`](case::Case) is one
 //! measurement; [`bed`] is the router that it is made on, filled by [`site`] as the daemon would, and
 //! [`driver`] makes the packets inside the kernel, which [`frame`] describes to it.
 //! [`rounds`] are what is made of many short measurements; [`layout`] tells whether two objects compare.
@@ -11,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod bed;
+mod browser;
+mod busy;
 mod case;
 mod control;
 mod counted;
@@ -35,6 +38,7 @@ mod site;
 mod softirq;
 mod through;
 mod vm;
+mod web;
 
 use std::process::ExitCode;
 
@@ -63,6 +67,8 @@ enum Bench {
     Failover(failover::Options),
     /// What checks of many real servers cost: time and memory of the nannies
     Probes(probes::Options),
+    /// What the web tool takes for a large site: its pages, and viewers that look on
+    Web(web::Options),
     /// Instructions per packet beside IPVS, in a guest
     Vm(vm::Options),
     /// Packets per second through a router, beside a mere redirect and IPVS
@@ -91,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Bench::Control(options) => control::run(options, &arguments.build),
         Bench::Failover(options) => failover::run(options, &arguments.build),
         Bench::Probes(options) => probes::run(options),
+        Bench::Web(options) => web::run(options, &arguments.build),
         Bench::Vm(options) => vm::run(options, &arguments.build),
         Bench::Pktgen(options) => pktgen::run(options, &arguments.build),
         Bench::Peers(options) => peers::run(options, &arguments.build),

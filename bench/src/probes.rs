@@ -15,7 +15,6 @@ use lb_control::{
     health::{Handle, Target, Watch},
     model::{Check, Expect, Http, Probe, Protocol, ServiceAddress, ServiceId},
 };
-use nix::unistd::{SysconfVar, sysconf};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -23,7 +22,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::printer::Printer;
+use crate::{busy::busy, printer::Printer};
 
 /// How the servers answer, and what is asked of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -195,21 +194,6 @@ fn thread_of(name: &str) -> Result<PathBuf> {
     paths
         .find(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name))
         .with_context(|| format!("there is no thread {name}"))
-}
-
-/// For how many seconds a thread was busy, for itself and in the kernel (proc(5)).
-fn busy(task: &std::path::Path) -> Result<f64> {
-    let text = fs::read_to_string(task.join("stat"))?;
-    let (_, behind) = text.rsplit_once(')').context("stat of a thread")?;
-    let fields: Vec<_> = behind.split_whitespace().collect();
-    let ticks = |place: usize| {
-        fields
-            .get(place)
-            .and_then(|field| field.parse::<f64>().ok())
-    };
-    let (user, system) = ticks(11).zip(ticks(12)).context("stat of a thread")?;
-    let second = sysconf(SysconfVar::CLK_TCK)?.context("clock ticks")?;
-    Ok((user + system) / second as f64)
 }
 
 /// How much memory we take, in bytes.

@@ -1,6 +1,6 @@
 //! What services count: the sum over their servers, of which some have left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lb_common::maps::Traffic;
 use tracing::warn;
@@ -66,13 +66,21 @@ impl Counters {
         self.left.retain(|service, _| is_there(service));
     }
 
-    /// What each service has counted. A counter that cannot be read counts as zero.
-    pub fn sums<D: Dataplane>(&self, ids: &Ids, dataplane: &D) -> BTreeMap<ServiceId, Traffic> {
-        let mut sums = self.left.clone();
-        for ((service, ..), id) in ids.servers() {
-            let sum = sums.entry(service).or_default();
-            *sum = both(sum, &dataplane.traffic(id).unwrap_or_default());
-        }
-        sums
+    /// What each server of a service has counted, by id, and the service with those that have left it. A counter that
+    /// cannot be read counts as zero.
+    pub fn of<D: Dataplane>(
+        &self,
+        service: ServiceId,
+        ids: &Ids,
+        dataplane: &D,
+    ) -> (HashMap<u32, Traffic>, Traffic) {
+        let servers = ids.servers_of(service);
+        let each: HashMap<_, _> = servers
+            .map(|(_, id)| (id, dataplane.traffic(id).unwrap_or_default()))
+            .collect();
+        let sum = each
+            .values()
+            .fold(self.left(service), |sum, one| both(&sum, one));
+        (each, sum)
     }
 }

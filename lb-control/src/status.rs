@@ -11,7 +11,7 @@ pub(crate) mod testing;
 mod text;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -313,9 +313,9 @@ pub fn report<D: Dataplane>(
     counters: &Counters,
     dataplane: &D,
 ) -> StatusReport {
-    let sums = counters.sums(ids, dataplane);
     let services = state.site.services.iter().map(|service| {
-        let sum = sums.get(&service.key).copied().unwrap_or_default();
+        // Each counter is a question to the kernel: there are many, and nobody is to be asked twice.
+        let (each, sum) = counters.of(service.key, ids, dataplane);
         ServiceStatus {
             service: service.key,
             name: service.name.clone(),
@@ -329,8 +329,8 @@ pub fn report<D: Dataplane>(
             packets_out: sum.packets_out,
             bytes_in: sum.bytes_in,
             bytes_out: sum.bytes_out,
-            sorry: sorry(state, ids, plan, dataplane, service),
-            servers: servers(state, ids, dataplane, service),
+            sorry: sorry(state, ids, plan, &each, service),
+            servers: servers(state, ids, dataplane, &each, service),
         }
     });
     StatusReport {
@@ -396,6 +396,7 @@ fn servers<D: Dataplane>(
     state: &State,
     ids: &Ids,
     dataplane: &D,
+    counted: &HashMap<u32, Traffic>,
     service: &VirtualService,
 ) -> Vec<ServerStatus> {
     let servers = service.servers.iter().map(|server| {
@@ -408,7 +409,7 @@ fn servers<D: Dataplane>(
         let load = id
             .and_then(|id| dataplane.load(id).ok())
             .unwrap_or_default();
-        let traffic = traffic(id, dataplane);
+        let traffic = traffic(id, counted);
         let part = state.part(&key);
         let overridden = state.overridden(&key);
         let seconds_left = match part {
@@ -471,11 +472,11 @@ const fn server_state(
     }
 }
 
-fn sorry<D: Dataplane>(
+fn sorry(
     state: &State,
     ids: &Ids,
     plan: &Plan,
-    dataplane: &D,
+    counted: &HashMap<u32, Traffic>,
     service: &VirtualService,
 ) -> Option<SorryStatus> {
     let socket = service.sorry_server?;
@@ -484,7 +485,7 @@ fn sorry<D: Dataplane>(
         address: socket.ip(),
         port: socket.port(),
         active: plan.holding(service.key).is_some_and(Holding::is_sorry),
-        connections: traffic(id, dataplane).connections,
+        connections: traffic(id, counted).connections,
         unreachable: unreachable(state.way(socket.ip())),
     })
 }
@@ -516,10 +517,10 @@ fn unreachable(way: Option<&Resolution>) -> Option<String> {
     }
 }
 
-/// What the server with this id got and sent. A counter that cannot be read is shown as zero.
-fn traffic<D: Dataplane>(id: Option<u32>, dataplane: &D) -> Traffic {
-    id.and_then(|id| dataplane.traffic(id).ok())
-        .unwrap_or_default()
+/// What the server with this id got and sent.
+fn traffic(id: Option<u32>, counted: &HashMap<u32, Traffic>) -> Traffic {
+    let counted = id.and_then(|id| counted.get(&id));
+    counted.copied().unwrap_or_default()
 }
 
 /// How long it is until then, in seconds.
@@ -553,7 +554,7 @@ impl StatusReport {
     pub fn add_probes(&mut self, nannies: &[NannyStatus]) {
         let now = Instant::now();
         let wall = since_1970();
-        let nannies: BTreeMap<_, _> = nannies
+        let nannies: HashMap<_, _> = nannies
             .iter()
             .map(|nanny| ((nanny.service, nanny.server), nanny))
             .collect();

@@ -135,6 +135,16 @@ impl WebTool {
         &mut self.process
     }
 
+    /// Its process id as seen from outside the lab.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Where others reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it has printed so far.
     pub fn printed(&self) -> String {
         self.process.printed()

@@ -194,7 +194,7 @@ const DAY: &[(&str, &[Act])] = &[
             Press("Control/Monitoring"),
             Press(SHOP),
             See("#pulse", "live"),
-            Click("#table button[value=drain][aria-label*=left]"),
+            Click("#table button[value^=drain][aria-label*=left]"),
             See("#notices", "Done"),
             See(TABLE, "drained"),
             AnsweredBy(&["rs2"]),

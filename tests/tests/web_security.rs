@@ -454,7 +454,7 @@ fn drip(https: &Https, how: &Slow, head: &str) -> Result<()> {
             stream.write_all(head.as_bytes())?;
             &b""[..]
         }
-        _ => b"GET /help HTTP/1.1\r\nx: ",
+        Slow::Silent | Slow::Handshake | Slow::Head => b"GET /help HTTP/1.1\r\nx: ",
     };
     go_on(stream, said.iter().copied().chain(endless), how)
 }

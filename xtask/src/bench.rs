@@ -23,7 +23,10 @@ const OF_THE_DAEMON: &str = "control";
 /// What is measured of lb as a whole, beside another.
 const OF_A_PAIR: &str = "failover";
 
-/// That other.
+/// What is measured of lb as a whole, by itself.
+const OF_THE_WEB_TOOL: &str = "web";
+
+/// What stands beside a pair.
 const KEEPALIVED: [Package; 1] = [Package::new("keepalived", "keepalived")];
 
 /// Becomes `lb-bench ARGUMENTS`, as root; or has a guest run it.
@@ -41,11 +44,9 @@ pub(crate) fn run(
     let driver = builder.build_driver(workspace)?;
     let object = builder.build(workspace)?;
     let arguments = base::resolved(workspace, &builder, arguments)?;
+    let is_first = |name| arguments.first().is_some_and(|first| first == name);
     // What mostly is measured runs in the kernel, and its object is always as it is used.
-    let profile = if arguments
-        .first()
-        .is_some_and(|first| first == OF_THE_DAEMON)
-    {
+    let profile = if is_first(OF_THE_DAEMON) {
         Profile::Release
     } else {
         Profile::Debug
@@ -56,8 +57,10 @@ pub(crate) fn run(
     let options = format!("--driver {} …", driver.display());
     let mut command = run::as_root(&bench, &options)?;
     command.arg("--driver").arg(driver);
-    if arguments.first().is_some_and(|first| first == OF_A_PAIR) {
+    if is_first(OF_A_PAIR) {
         packages.provide(&KEEPALIVED)?;
+    }
+    if is_first(OF_A_PAIR) || is_first(OF_THE_WEB_TOOL) {
         let lb = product::build(workspace, &object, Profile::Release)?;
         command.arg("--lb").arg(lb);
     }

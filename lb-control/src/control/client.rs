@@ -316,7 +316,11 @@ pub async fn proc(socket: &Path, file: proc::File) -> anyhow::Result<Bytes> {
     text(socket, &PROC.replace("{file}", &file.to_string())).await
 }
 
-async fn text(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
+/// What stands at a path.
+///
+/// # Errors
+/// If no daemon listens at `socket`.
+pub(crate) async fn text(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
     let body = ask(socket, Request::get(path), Vec::new()).await?;
     body.or_else(Problem::raise)
 }
@@ -330,7 +334,11 @@ fn post(path: &str) -> request::Builder {
     Request::post(path).header("content-type", "application/json")
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
+/// What an answer says.
+///
+/// # Errors
+/// If it is not understood.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(body).context("the daemon's answer is not understood")
 }
 

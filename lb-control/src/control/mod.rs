@@ -29,7 +29,7 @@ pub const SOCKET: &str = "/run/lb/lb.sock";
 pub const ON_BEHALF_OF: &str = "lb-on-behalf-of";
 
 /// The path of the status.
-const STATUS: &str = "/v1/status";
+pub(crate) const STATUS: &str = "/v1/status";
 
 /// The path where orders about real servers are taken.
 const SERVER: &str = "/v1/server";

@@ -39,6 +39,11 @@ pub enum Verb {
     Auto,
 }
 
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Drain, Self::Up, Self::Down, Self::Auto];
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,6 +1,6 @@
 //! What comes in a second, from two answers of the daemon.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     model::ServiceId,
@@ -62,41 +62,56 @@ impl Counts {
 /// What is counted: for a service, and for each of its servers.
 pub(crate) type Key = (ServiceId, Option<SocketAddr>);
 
-/// What comes in a second.
+/// What was counted at a time.
+#[derive(Debug, Default, Clone)]
+struct Counted {
+    services: HashMap<ServiceId, Counts>,
+    servers: HashMap<(ServiceId, SocketAddr), Counts>,
+}
+
+impl Counted {
+    fn new(report: &StatusReport) -> Self {
+        let services = &report.services;
+        let count = services.iter().map(|service| service.servers.len()).sum();
+        let mut servers = HashMap::with_capacity(count);
+        for service in services {
+            servers.extend(service.servers.iter().map(|server| {
+                let socket = SocketAddr::new(server.address, server.port);
+                ((service.service, socket), Counts::of_server(server))
+            }));
+        }
+        let whole = |service: &ServiceStatus| (service.service, Counts::of_service(service));
+        Self {
+            services: services.iter().map(whole).collect(),
+            servers,
+        }
+    }
+
+    fn of(&self, (service, server): &Key) -> Option<Counts> {
+        let counts = match server {
+            None => self.services.get(service),
+            Some(server) => self.servers.get(&(*service, *server)),
+        };
+        counts.copied()
+    }
+}
+
+/// What comes in a second. Clones share what was counted.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Rates {
-    counted: HashMap<Key, Counts>,
+    now: Arc<Counted>,
     at: Option<Duration>,
-    rates: HashMap<Key, Counts>,
+    /// What was counted before, and how long that was before.
+    before: Option<(Arc<Counted>, Duration)>,
 }
 
 impl Rates {
     /// Takes in an answer of the time `at`.
     pub(crate) fn add(&mut self, report: &StatusReport, at: Duration) {
-        let counted: HashMap<_, _> = report
-            .services
-            .iter()
-            .flat_map(|service| {
-                let servers = service.servers.iter().map(|server| {
-                    let socket = SocketAddr::new(server.address, server.port);
-                    ((service.service, Some(socket)), Counts::of_server(server))
-                });
-                let whole = ((service.service, None), Counts::of_service(service));
-                servers.chain([whole])
-            })
-            .collect();
+        let before = std::mem::replace(&mut self.now, Arc::new(Counted::new(report)));
         let time = self.at.and_then(|before| at.checked_sub(before));
-        self.rates = match time.filter(|time| !time.is_zero()) {
-            Some(time) => counted
-                .iter()
-                .filter_map(|(key, now)| {
-                    let before = self.counted.get(key)?;
-                    Some((*key, now.rate(*before, time)))
-                })
-                .collect(),
-            None => HashMap::new(),
-        };
-        self.counted = counted;
+        let time = time.filter(|time| !time.is_zero());
+        self.before = time.map(|time| (before, time));
         self.at = Some(at);
     }
 
@@ -106,15 +121,16 @@ impl Rates {
     }
 
     pub(crate) fn of(&self, key: &Key) -> Option<Counts> {
-        self.rates.get(key).copied()
+        let (before, time) = self.before.as_ref()?;
+        Some(self.now.of(key)?.rate(before.of(key)?, *time))
     }
 
     /// Of all services together.
     pub(crate) fn sum(&self) -> Option<Counts> {
-        self.rates
-            .iter()
-            .filter(|((_, server), _)| server.is_none())
-            .map(|(_, counts)| *counts)
+        let (before, time) = self.before.as_ref()?;
+        let services = self.now.services.iter();
+        services
+            .filter_map(|(key, now)| Some(now.rate(*before.services.get(key)?, *time)))
             .reduce(Counts::plus)
     }
 }

@@ -1,6 +1,11 @@
 //! Which services and servers are shown, in what order.
 
-use std::{cmp::Reverse, collections::HashSet, net::SocketAddr};
+use std::{
+    cmp::Reverse,
+    collections::HashSet,
+    fmt::{self, Write as _},
+    net::SocketAddr,
+};
 
 use super::rates::{Key, Rates};
 use crate::{
@@ -135,12 +140,23 @@ pub(super) fn rows<'a>(
 
 /// Whether a text of a service or of one of its servers has this in it.
 pub(crate) fn has(service: &ServiceStatus, filter: &str) -> bool {
-    let contains = |text: String| text.to_lowercase().contains(filter);
-    contains(service.name.clone())
-        || contains(service.service.to_string())
+    // One room for all texts: a large site has tens of thousands.
+    let mut text = String::new();
+    let mut contains = |what: &dyn fmt::Display| {
+        text.clear();
+        // Writing to a string does not fail.
+        let _ = write!(text, "{what}");
+        if text.is_ascii() {
+            text.make_ascii_lowercase();
+            return text.contains(filter);
+        }
+        text.to_lowercase().contains(filter)
+    };
+    contains(&service.name)
+        || contains(&service.service)
         || service.servers.iter().any(|server| {
-            contains(server.name.clone())
-                || contains(SocketAddr::new(server.address, server.port).to_string())
+            contains(&server.name)
+                || contains(&SocketAddr::new(server.address, server.port))
                 || server.state.word().starts_with(filter)
         })
 }

@@ -1,6 +1,6 @@
 //! Lines over the last hour, or what is known of it, drawn as SVG.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use maud::{Markup, html};
 
@@ -186,16 +186,61 @@ fn height(share: f32) -> f32 {
     TOP + room * (1.0 - share.clamp(0.0, 1.0))
 }
 
+/// A point, in tenths of the drawing's units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Point {
+    x: i32,
+    y: i32,
+}
+
+impl Point {
+    fn new(x: f32, y: f32) -> Self {
+        let tenths = |place: f32| (place * 10.0).round() as i32;
+        Self {
+            x: tenths(x),
+            y: tenths(y),
+        }
+    }
+
+    /// How one gets there from another point. That takes half of what it takes to say where it is, in charts of hundreds
+    /// of points that are sent again and again.
+    fn from(self, last: Self) -> String {
+        let (x, y) = (self.x - last.x, self.y - last.y);
+        match y {
+            0 => format!("h{}", tenths(x)),
+            y => format!("l{} {}", tenths(x), tenths(y)),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", tenths(self.x), tenths(self.y))
+    }
+}
+
+/// A number of tenths.
+fn tenths(number: i32) -> String {
+    let (whole, rest) = (number.abs() / 10, number.abs() % 10);
+    let sign = if number < 0 { "-" } else { "" };
+    match (whole, rest) {
+        (whole, 0) => format!("{sign}{whole}"),
+        (0, rest) => format!("{sign}.{rest}"),
+        (whole, rest) => format!("{sign}{whole}.{rest}"),
+    }
+}
+
 /// The line, and the area below it. Both have gaps where nobody knows.
 fn paths(values: &[f32], steps: usize, ceiling: f32) -> (String, String) {
     let (mut stroke, mut fill) = (String::new(), String::new());
     let step = (WIDTH - LEFT) / (steps - 1) as f32;
     // What is older is not known.
     let values = &values[values.len().saturating_sub(steps)..];
-    let mut last = None;
-    let end = |fill: &mut String, last: &mut Option<f32>| {
-        if let Some(x) = last.take() {
-            let _ = write!(fill, "L{x:.1} {:.1}Z", height(0.0));
+    let base = Point::new(0.0, height(0.0)).y;
+    let mut last: Option<Point> = None;
+    let end = |fill: &mut String, last: &mut Option<Point>| {
+        if last.take().is_some() {
+            let _ = write!(fill, "V{}Z", tenths(base));
         }
     };
     let first = steps - values.len();
@@ -205,18 +250,19 @@ fn paths(values: &[f32], steps: usize, ceiling: f32) -> (String, String) {
             continue;
         }
         let x = LEFT + step * (first + place) as f32;
-        let y = height(value / ceiling);
+        let point = Point::new(x, height(value / ceiling));
         match last {
             None => {
-                let _ = write!(stroke, "M{x:.1} {y:.1}");
-                let _ = write!(fill, "M{x:.1} {:.1}L{x:.1} {y:.1}", height(0.0));
+                let _ = write!(stroke, "M{point}");
+                let _ = write!(fill, "M{}V{}", Point { y: base, ..point }, tenths(point.y));
             }
-            Some(_) => {
-                let _ = write!(stroke, "L{x:.1} {y:.1}");
-                let _ = write!(fill, "L{x:.1} {y:.1}");
+            Some(last) => {
+                let way = point.from(last);
+                stroke += &way;
+                fill += &way;
             }
         }
-        last = Some(x);
+        last = Some(point);
     }
     end(&mut fill, &mut last);
     (stroke, fill)
@@ -250,7 +296,7 @@ mod tests {
         let values = [1.0, 2.0, f32::NAN, f32::NAN, 3.0, 4.0];
         let (stroke, fill) = paths(&values, STEPS, 4.0);
         assert_eq!(stroke.matches('M').count(), 2, "{stroke}");
-        assert_eq!(stroke.matches('L').count(), 2, "{stroke}");
+        assert_eq!(stroke.matches('l').count(), 2, "{stroke}");
         assert_eq!(fill.matches('Z').count(), 2, "{fill}");
         assert!(!stroke.contains("NaN"), "{stroke}");
         assert_eq!(paths(&[f32::NAN], 30, 1.0), (String::new(), String::new()));
@@ -277,8 +323,21 @@ mod tests {
             assert_eq!(Span::of(&[line]), Span(expected), "{count}");
         }
         let (stroke, _) = paths(&[unknown(300), known(30)].concat(), 30, 4.0);
-        assert!(stroke.starts_with(&format!("M{LEFT:.1} ")), "{stroke}");
-        assert!(stroke.contains(&format!("L{WIDTH:.1} ")), "{stroke}");
+        let start = tenths((LEFT * 10.0) as i32);
+        assert!(stroke.starts_with(&format!("M{start} ")), "{stroke}");
+        let steps = stroke.split('h').skip(1);
+        let width: f32 = steps.map(|step| step.parse::<f32>().unwrap()).sum();
+        assert!((width - (WIDTH - LEFT)).abs() < 0.05, "{stroke}");
+    }
+
+    #[test]
+    fn a_line_goes_from_point_to_point() {
+        let (stroke, fill) = paths(&[0.0, 0.0, 4.0], STEPS, 4.0);
+        assert_eq!(stroke, "M398.1 132h.9l1 -124");
+        assert_eq!(fill, "M398.1 132V132h.9l1 -124V132Z");
+        for (number, text) in [(0, "0"), (-7, "-.7"), (10, "1"), (-123, "-12.3")] {
+            assert_eq!(tenths(number), text);
+        }
     }
 
     #[test]

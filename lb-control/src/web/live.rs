@@ -16,10 +16,11 @@ use tokio::{
 
 use super::{
     app::App,
+    drawing::Drawings,
     history::{History, STEP},
 };
 use crate::{
-    control::client,
+    control::{STATUS, client},
     journal::{Entry, KEPT, since_1970},
     status::StatusReport,
     watch::rates::Rates,
@@ -31,8 +32,8 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// How often it is asked while nobody does: for the history.
 const SELDOM: Duration = Duration::from_secs(STEP);
 
-/// A pause is so many times as long as the answer took: large sites are asked less often, and asking never takes
-/// more than a fiftieth of a core.
+/// A pause is so many times as long as the daemon took for its answer: large sites are asked less often, and asking
+/// never takes the daemon more than a fiftieth of a core, however many look on.
 const SHARE: u32 = 50;
 
 /// For changes one does not wait so long.
@@ -69,6 +70,8 @@ pub(super) struct Snapshot {
     pub(super) gone: Option<String>,
     /// When it was asked.
     asked: Instant,
+    /// How long its answer took, until it was understood.
+    took: Duration,
 }
 
 /// How things are, and how they were.
@@ -76,6 +79,8 @@ pub(super) struct Snapshot {
 pub(super) struct Live {
     now: watch::Sender<Option<Arc<Snapshot>>>,
     history: Mutex<History>,
+    /// What those who look on see of it.
+    pub(super) drawings: Drawings,
     /// Somebody wants to know now.
     wish: Notify,
     /// How many look on.
@@ -89,6 +94,7 @@ impl Default for Live {
         Self {
             now: watch::Sender::new(None),
             history: Mutex::default(),
+            drawings: Drawings::default(),
             wish: Notify::new(),
             looking: AtomicUsize::new(0),
             streams: Arc::new(Semaphore::new(STREAMS)),
@@ -103,6 +109,11 @@ impl Live {
         let last = self.now.borrow().clone();
         match last {
             Some(last) if last.asked.elapsed() < NEWS => last,
+            // They would not come in a moment.
+            Some(last) if last.took > MOMENT => {
+                self.wish.notify_one();
+                last
+            }
             Some(last) => self.newer(&last, MOMENT).await,
             None => self.first().await,
         }
@@ -192,7 +203,7 @@ impl Drop for Looking {
 }
 
 impl Snapshot {
-    fn unknown(why: &str) -> Self {
+    pub(super) fn unknown(why: &str) -> Self {
         Self {
             at: milliseconds(),
             report: None,
@@ -201,6 +212,7 @@ impl Snapshot {
             events: Arc::default(),
             gone: Some(why.to_owned()),
             asked: Instant::now(),
+            took: Duration::ZERO,
         }
     }
 }
@@ -212,7 +224,7 @@ pub(super) async fn keep(app: App) {
         let asked = Instant::now();
         let answer = ask(&app).await;
         // One that does not answer costs nothing.
-        let took = answer.as_ref().map_or(Duration::ZERO, |_| asked.elapsed());
+        let took = answer.as_ref().map_or(Duration::ZERO, |(_, _, took)| *took);
         let last = app.live.now.borrow().clone();
         let now = next(last.as_deref(), answer, asked, asked - app.live.began);
         write_down(&app, &now, &mut written, asked);
@@ -232,15 +244,19 @@ async fn pause(app: &App, took: Duration) {
     }
 }
 
-type Answer = (StatusReport, Vec<Entry>);
+/// How things are, what happened, and how long the daemon took to say so.
+type Answer = (StatusReport, Vec<Entry>, Duration);
 
 async fn ask(app: &App) -> Result<Answer, String> {
     let last = app.live.now.borrow().clone();
     let after = last.and_then(|last| Some(last.events.back()?.number));
     let asking = async {
-        let report = client::status(&app.socket).await?;
+        let asked = Instant::now();
         let page = client::events(&app.socket, after, KEPT, 0).await?;
-        Ok((report, page.events))
+        let text = client::text(&app.socket, STATUS).await?;
+        let took = asked.elapsed();
+        // What this takes is not the daemon's time.
+        Ok((client::read(&text)?, page.events, took))
     };
     match timeout(PATIENCE, asking).await {
         Ok(answer) => answer.map_err(|error: anyhow::Error| format!("{error:#}")),
@@ -263,7 +279,7 @@ fn next(
             &unknown
         }
     };
-    let (report, new) = match answer {
+    let (report, new, _) = match answer {
         Ok(answer) => answer,
         Err(why) => {
             return Snapshot {
@@ -271,6 +287,7 @@ fn next(
                 drops: Arc::default(),
                 gone: Some(why),
                 asked,
+                took: Duration::ZERO,
                 ..last.clone()
             };
         }
@@ -295,6 +312,7 @@ fn next(
         events,
         gone: None,
         asked,
+        took: asked.elapsed(),
     }
 }
 

@@ -10,8 +10,8 @@
 //! - `frame`, `form`, `problem`, `asset`: what pages are made of.
 //! - `draft`: what somebody has changed and not applied. `sheet`: forms made of the table of directives.
 //! - `partner`: the file pushed to the other director's tool, and taken from it.
-//! - `live`, `history`: how things are now, and how they were. `part` keeps pages up to date with it, `chart` draws it,
-//!   `words` writes it.
+//! - `live`, `history`: how things are now, and how they were. `part` keeps pages up to date with it, which are drawn
+//!   once for all who see the same of them (`drawing`); `chart` draws it, `words` writes it.
 //! - `pages`: the pages, a file for each.
 mod app;
 mod asset;
@@ -19,6 +19,7 @@ mod audit;
 mod chart;
 mod csrf;
 mod draft;
+mod drawing;
 mod form;
 mod frame;
 mod guard;

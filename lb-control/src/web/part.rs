@@ -4,14 +4,7 @@
 //! is new, when only those parts are sent that are different. So what is written first and what is written later is
 //! written by the same lines.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    convert::Infallible,
-    hash::{DefaultHasher, Hasher as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderName, StatusCode},
@@ -21,10 +14,12 @@ use axum::{
     },
 };
 use futures_util::stream;
-use maud::{Markup, PreEscaped, Render, html};
+use maud::{Markup, html};
 use tokio::time::Instant;
 
+pub(super) use super::drawing::Canvas;
 use super::{
+    drawing::Drawn,
     guard,
     live::{Live, Looking, Snapshot},
     problem::Problem,
@@ -37,51 +32,17 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// How often a page is read again without JavaScript, if its user wants it.
 pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
-/// Where a page that lives is drawn.
-#[derive(Debug, Default)]
-pub(super) struct Canvas {
-    parts: RefCell<Vec<(String, String)>>,
-}
-
-impl Canvas {
-    /// What has to be kept up to date within an element with this id.
-    pub(super) fn part(&self, id: &str, inner: &impl Render) -> Markup {
-        let inner = inner.render();
-        let mut parts = self.parts.borrow_mut();
-        parts.push((id.to_owned(), inner.0.clone()));
-        inner
-    }
-
-    /// A cell of a table that is kept up to date.
-    pub(super) fn cell(&self, id: &str, class: &str, inner: &impl Render) -> Markup {
-        html! { td id=(id) class=[(!class.is_empty()).then_some(class)] { (self.part(id, inner)) } }
-    }
-
-    /// A part of a line, or of anything else.
-    pub(super) fn span(&self, id: &str, inner: &impl Render) -> Markup {
-        html! { span id=(id) { (self.part(id, inner)) } }
-    }
-
-    /// A block.
-    pub(super) fn block(&self, id: &str, class: &str, inner: &impl Render) -> Markup {
-        html! { div id=(id) class=[(!class.is_empty()).then_some(class)] { (self.part(id, inner)) } }
-    }
-
-    fn into_parts(self) -> Vec<(String, String)> {
-        self.parts.into_inner()
-    }
-}
-
 /// The living part of a page, as it is now; `path` is where its news are, and the page itself.
 pub(super) fn section(
+    visit: &Visit,
     path: &str,
     now: &Snapshot,
     draw: impl Fn(&Canvas, &Snapshot) -> Markup,
 ) -> Markup {
-    let canvas = Canvas::default();
+    let canvas = Canvas::new(visit.session.role);
     let inner = draw(&canvas, now);
     let separator = if path.contains('?') { '&' } else { '?' };
-    let shape = format!("{:016x}", shape(&canvas.into_parts()));
+    let shape = format!("{:016x}", canvas.shape());
     html! {
         div id="live" data-follow={ (path) (separator) "follow=" (shape) } { (inner) }
         noscript {
@@ -96,7 +57,8 @@ pub(super) fn section(
 
 /// News of a page: `parts` is a list of ids and what is in them now, `shape` says that other parts are there now, and
 /// `over` that the session has ended. The page says what shape it has: it may be of an older state than the first news.
-pub(super) fn follow<F>(visit: Visit, shape: &str, draw: F) -> Response
+/// `path` is the page: all who look at the same one, and have the same role, get what is drawn for one of them.
+pub(super) fn follow<F>(visit: Visit, shape: &str, path: String, draw: F) -> Response
 where
     F: Fn(&Canvas, &Snapshot) -> Markup + Send + Sync + 'static,
 {
@@ -108,8 +70,9 @@ where
     let viewer = Viewer {
         visit,
         looking,
+        path,
         draw: Arc::new(draw),
-        seen: HashMap::new(),
+        last: None,
         shape: Some(shape)
             .filter(|shape| shape.len() == 16)
             .and_then(|shape| u64::from_str_radix(shape, 16).ok()),
@@ -129,9 +92,10 @@ where
 struct Viewer<F> {
     visit: Visit,
     looking: Looking,
+    path: String,
     draw: Arc<F>,
-    /// What is in each part, by a hash.
-    seen: HashMap<String, u64>,
+    /// What was sent last.
+    last: Option<Arc<Drawn>>,
     /// Which parts there are, by a hash.
     shape: Option<u64>,
     is_over: bool,
@@ -156,41 +120,20 @@ impl<F: Fn(&Canvas, &Snapshot) -> Markup> Viewer<F> {
     }
 
     /// What is different now, if anything is.
-    fn drawn(&mut self, now: &Snapshot) -> Option<Event> {
-        let canvas = Canvas::default();
-        let PreEscaped(_) = (self.draw)(&canvas, now);
-        let parts = canvas.into_parts();
-        let shape = shape(&parts);
-        if self.shape.replace(shape).is_some_and(|last| last != shape) {
-            self.seen.clear();
+    fn drawn(&mut self, now: &Arc<Snapshot>) -> Option<Event> {
+        let Visit { app, session, .. } = &self.visit;
+        let drawings = &app.live.drawings;
+        let drawn = drawings.of(now, &self.path, session.role, &*self.draw);
+        let before = self.last.take();
+        if self
+            .shape
+            .replace(drawn.shape)
+            .is_some_and(|last| last != drawn.shape)
+        {
             return Some(Event::default().event("shape").data("other parts"));
         }
-        let new: Vec<_> = parts
-            .into_iter()
-            .filter(|(id, inner)| {
-                let inner = hash(inner);
-                match self.seen.get_mut(id) {
-                    Some(seen) => std::mem::replace(seen, inner) != inner,
-                    None => self.seen.insert(id.clone(), inner).is_none(),
-                }
-            })
-            .collect();
-        if new.is_empty() {
-            return None;
-        }
-        // Ids and texts are always fit for JSON.
-        let news = Event::default().event("parts").json_data(&new);
-        news.ok()
+        let news = drawn.since(before.as_ref());
+        self.last = Some(drawn);
+        Some(Event::default().event("parts").data(&*news?))
     }
-}
-
-/// Which parts there are, by a hash.
-fn shape(parts: &[(String, String)]) -> u64 {
-    hash(&parts.iter().map(|(id, _)| id).collect::<Vec<_>>())
-}
-
-fn hash<T: std::hash::Hash>(what: &T) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,8 +1,10 @@
 //! `lb web`, from its start to its end.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
     path::PathBuf,
+    thread,
 };
 
 use anyhow::{Context as _, ensure};
@@ -10,6 +12,7 @@ use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::TcpListener,
+    runtime::{self, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tokio_rustls::TlsAcceptor;
@@ -91,10 +94,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .map_or(PORT, |Address(address)| address.port());
     partner.is_open = sandbox::enter(folder, port, partner.has_key())?;
     let app = app.with_partner(partner);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(serve(listeners, app, tls.map(TlsAcceptor::from)))
+    // What the daemon tells of a large site takes a while to understand: on a thread of its own, so that no page waits
+    // for it.
+    let (keeping, kept) = (runtime()?, app.clone());
+    thread::Builder::new()
+        .name("live".to_owned())
+        .spawn(move || keeping.block_on(live::keep(kept)))?;
+    runtime()?.block_on(serve(listeners, app, tls.map(TlsAcceptor::from)))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
 }
 
 async fn serve(
@@ -111,13 +121,11 @@ async fn serve(
         tls,
         proxy: app.proxy,
     };
-    let keeping = live::keep(app);
     let serving = server::serve(listeners.collect::<Result<_, _>>()?, door);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         () = serving => {}
-        () = keeping => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

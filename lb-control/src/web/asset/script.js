@@ -31,15 +31,22 @@
     return true;
   };
 
+  // A cell of a line is called by the line and its place in it. The state of a service or server is the first.
+  const find = (id) => {
+    const [line, place] = id.split("/");
+    const element = document.getElementById(line);
+    return place === undefined ? element : element?.cells?.[place];
+  };
+
   const parts = (event) => {
     for (const [id, html] of JSON.parse(event.data)) {
       if (last.get(id) === html) continue;
-      const element = document.getElementById(id);
+      const element = find(id);
       if (!element) continue;
       const known = last.has(id);
       if (!put(element, html)) continue;
       last.set(id, html);
-      if (known && element.tagName === "TD" && element.id.endsWith("-state")) {
+      if (known && id.endsWith("/1")) {
         element.classList.remove("fresh");
         void element.offsetWidth;
         element.classList.add("fresh");

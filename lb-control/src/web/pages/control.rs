@@ -1,7 +1,5 @@
 //! Control/Monitoring: the part of this node and of its partner, how much there is, and the routing table.
 
-use std::net::SocketAddr;
-
 use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
@@ -15,7 +13,7 @@ use super::{
         form::{Asked, Field, encoded},
         frame::Area,
         history::Sample,
-        live::Snapshot,
+        live::{Live, Snapshot},
         part::{Canvas, follow, section},
         problem::sentence,
         role::Role,
@@ -23,7 +21,9 @@ use super::{
         visit::Visit,
         words,
     },
-    events, server,
+    events,
+    routing::{self, count, row_id, socket},
+    server,
 };
 use crate::{
     model::ServiceId,
@@ -34,8 +34,8 @@ use crate::{
     watch::{rates::Counts, rows},
 };
 
-/// So many services stand on a page.
-const SERVICES: usize = 25;
+/// So many lines of the table stand on a page; a service is not torn apart.
+const LINES: usize = 120;
 
 /// So many real servers of each; the page of the service has all of them.
 const SERVERS: usize = 20;
@@ -93,28 +93,31 @@ impl View {
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
     if let Some(shape) = view.follow.clone() {
-        let drawn = visit.clone();
-        return follow(visit, &shape, move |canvas, now| {
-            draw(canvas, now, &drawn, &view)
+        let (path, app) = (view.path(view.page()), visit.app.clone());
+        return follow(visit, &shape, path, move |canvas, now| {
+            draw(canvas, now, &app.live, &view)
         });
     }
     let now = visit.app.live.now().await;
     let path = view.path(view.page());
-    let body = section(&path, &now, |canvas, now| draw(canvas, now, &visit, &view));
+    let live = section(&visit, &path, &now, |canvas, now| {
+        draw(canvas, now, &visit.app.live, &view)
+    });
+    let body = html! { (server::orders(&visit, &path, &html! {})) (live) };
     visit
         .page(Area::Control, "Control/Monitoring", &body)
         .into_response()
 }
 
-fn draw(canvas: &Canvas, now: &Snapshot, visit: &Visit, view: &View) -> Markup {
+fn draw(canvas: &Canvas, now: &Snapshot, live: &Live, view: &View) -> Markup {
     html! {
         (asof(canvas, now))
         @match &now.report {
             None => p class="empty" { "Nothing is known of this node until its daemon answers." },
             Some(report) => {
-                (tiles(canvas, now, report, visit))
-                (charts(canvas, visit, None))
-                (table(canvas, now, report, visit, view))
+                (tiles(canvas, now, report))
+                (charts(canvas, live, None))
+                (table(canvas, now, report, view))
                 (latest(canvas, now))
             }
         }
@@ -140,7 +143,7 @@ pub(super) fn asof(canvas: &Canvas, now: &Snapshot) -> Markup {
     }
 }
 
-fn tiles(canvas: &Canvas, now: &Snapshot, report: &StatusReport, visit: &Visit) -> Markup {
+fn tiles(canvas: &Canvas, now: &Snapshot, report: &StatusReport) -> Markup {
     let sum = now.rates.sum();
     let servers = || report.services.iter().flat_map(|service| &service.servers);
     let active: u64 = servers().map(|server| u64::from(server.active)).sum();
@@ -156,7 +159,7 @@ fn tiles(canvas: &Canvas, now: &Snapshot, report: &StatusReport, visit: &Visit) 
             (tile(canvas, "role", "This node", &words::role(report.role), &node(report.pair.as_ref())))
             (tile(canvas, "partner", "Partner", &partner, &html! {
                 (partner_more)
-                @if report.pair.is_some() && visit.may(Role::Admin) { " " a href="/failover" { "Fail over…" } }
+                @if report.pair.is_some() && canvas.may(Role::Admin) { " " a href="/failover" { "Fail over…" } }
             }))
             (tile(canvas, "sync", "Connection sync", &sync, &sync_more))
             (tile(canvas, "servers", "Real servers", &html! {
@@ -257,8 +260,8 @@ fn sync(sync: Option<&SyncStatus>) -> (Markup, Markup) {
 }
 
 /// Traffic and connections of the last hour, of a service or of all.
-pub(super) fn charts(canvas: &Canvas, visit: &Visit, service: Option<ServiceId>) -> Markup {
-    let samples = visit.app.live.history(|history| history.of(service));
+pub(super) fn charts(canvas: &Canvas, live: &Live, service: Option<ServiceId>) -> Markup {
+    let samples = live.history(|history| history.of(service));
     let line = |name, value: fn(&Sample) -> f32| Line {
         name,
         values: samples.iter().map(value).collect(),
@@ -278,18 +281,12 @@ pub(super) fn charts(canvas: &Canvas, visit: &Visit, service: Option<ServiceId>)
     }
 }
 
-fn table(
-    canvas: &Canvas,
-    now: &Snapshot,
-    report: &StatusReport,
-    visit: &Visit,
-    view: &View,
-) -> Markup {
+fn table(canvas: &Canvas, now: &Snapshot, report: &StatusReport, view: &View) -> Markup {
     let found = find(report, now, view);
-    let pages = found.len().div_ceil(SERVICES).max(1);
-    let page = view.page().min(pages);
-    let first = (page - 1) * SERVICES;
-    let shown: Vec<_> = found.iter().skip(first).take(SERVICES).collect();
+    let pages = in_pages(&found);
+    let page = view.page().min(pages.len().max(1));
+    let shown = pages.get(page - 1).copied().unwrap_or_default();
+    let pages = pages.len();
     html! {
         section aria-labelledby="routing" {
             div class="headed" {
@@ -309,19 +306,9 @@ fn table(
             } @else {
                 div class="scroll" tabindex="0" role="region" aria-labelledby="routing" {
                     table id="table" {
-                        thead { tr {
-                            th scope="col" { "Service and real servers" }
-                            th scope="col" { "State" }
-                            th scope="col" class="number" { "Weight" }
-                            th scope="col" class="number" { "Active" }
-                            th scope="col" class="number" { "Inactive" }
-                            th scope="col" class="number" { "New/s" }
-                            th scope="col" class="number" { "In" }
-                            th scope="col" class="number" { "Out" }
-                            @if visit.may(Role::Operator) { th scope="col" { span class="hidden" { "Actions" } } }
-                        } }
+                        (routing::head(canvas, "Service and real servers", &[]))
                         tbody {
-                            @for service in &shown { (service_rows(canvas, now, visit, service, &view.path(page))) }
+                            @for service in shown { (service_rows(canvas, now, service)) }
                         }
                     }
                 }
@@ -329,6 +316,25 @@ fn table(
             }
         }
     }
+}
+
+/// As many services on each page as have room there.
+fn in_pages<'a, 'b>(found: &'b [&'a ServiceStatus]) -> Vec<&'b [&'a ServiceStatus]> {
+    let mut pages = Vec::new();
+    let (mut first, mut lines) = (0, 0);
+    for (place, service) in found.iter().enumerate() {
+        // Its own line, those of its servers, and perhaps one that tells how many more there are.
+        let own = 1 + service.servers.len().min(SERVERS + 1);
+        if place > first && lines + own > LINES {
+            pages.push(&found[first..place]);
+            (first, lines) = (place, 0);
+        }
+        lines += own;
+    }
+    if first < found.len() {
+        pages.push(&found[first..]);
+    }
+    pages
 }
 
 /// The services that are asked for, in the order that is asked for.
@@ -405,22 +411,25 @@ pub(super) fn service_path(service: ServiceId) -> String {
     format!("/service?id={}", encoded(&service.to_string()))
 }
 
-fn service_rows(
-    canvas: &Canvas,
-    now: &Snapshot,
-    visit: &Visit,
-    service: &ServiceStatus,
-    back: &str,
-) -> Markup {
+fn service_rows(canvas: &Canvas, now: &Snapshot, service: &ServiceStatus) -> Markup {
     let key = service.service;
     let id = row_id(key, None);
-    let rates = now.rates.of(&(key, None));
     let sum = |value: fn(&ServerStatus) -> u32| {
         let servers = service.servers.iter();
         servers.map(|server| u64::from(value(server))).sum::<u64>()
     };
     let is_up = |server: &&ServerStatus| server.state == ServerState::Up;
     let up = service.servers.iter().filter(is_up).count();
+    let [new, bytes_in, bytes_out] = routing::rates(now, &(key, None));
+    let cells = [
+        ("", well(service, up)),
+        ("", html! {}),
+        count(sum(|server| server.active)),
+        count(sum(|server| server.inactive)),
+        new,
+        bytes_in,
+        bytes_out,
+    ];
     let more = service.servers.len().saturating_sub(SERVERS);
     html! {
         tr class="service" id=(id) {
@@ -429,18 +438,10 @@ fn service_rows(
                 span class="mono soft" { (key) } " "
                 small class="soft" { (service.scheduler) " · " (service.method) }
             }
-            (canvas.cell(&format!("{id}-state"), "", &well(service, up)))
-            td {}
-            (canvas.cell(&format!("{id}-active"), "number", &words::count(sum(|server| server.active))))
-            (canvas.cell(&format!("{id}-inactive"), "number", &words::count(sum(|server| server.inactive))))
-            (canvas.cell(&format!("{id}-new"), "number", &words::rate(rates.map(|rates| rates.connections))))
-            (canvas.cell(&format!("{id}-in"), "number", &words::byte_rate(rates.map(|rates| rates.bytes_in))))
-            (canvas.cell(&format!("{id}-out"), "number", &words::byte_rate(rates.map(|rates| rates.bytes_out))))
-            @if visit.may(Role::Operator) { td {} }
+            (canvas.cells(&id, &cells))
+            @if canvas.may(Role::Operator) { td {} }
         }
-        @for server in service.servers.iter().take(SERVERS) {
-            (server_row(canvas, now, visit, service, server, back))
-        }
+        @for server in service.servers.iter().take(SERVERS) { (server_row(canvas, now, service, server)) }
         @if more > 0 {
             tr class="server" { td colspan="9" { a href=(service_path(key)) { "and " (more) " more" } } }
         }
@@ -468,49 +469,24 @@ fn well(service: &ServiceStatus, up: usize) -> Markup {
     words::badge(tone, shape, &text)
 }
 
-/// An id for a line and what is in it, of digits, letters and `-` only.
-pub(super) fn row_id(service: ServiceId, server: Option<SocketAddr>) -> String {
-    let text = match server {
-        None => service.to_string(),
-        Some(server) => format!("{service}--{server}"),
-    };
-    let clean = |letter: char| match letter {
-        letter if letter.is_ascii_alphanumeric() || letter == '-' => letter,
-        _ => '-',
-    };
-    format!(
-        "s-{}",
-        text.chars().map(clean).collect::<String>().to_lowercase()
-    )
-}
-
 fn server_row(
     canvas: &Canvas,
     now: &Snapshot,
-    visit: &Visit,
     service: &ServiceStatus,
     server: &ServerStatus,
-    back: &str,
 ) -> Markup {
-    let socket = SocketAddr::new(server.address, server.port);
+    let socket = socket(server);
     let id = row_id(service.service, Some(socket));
-    let rates = now.rates.of(&(service.service, Some(socket)));
-    let trouble = server::trouble(server);
+    let mut cells = routing::cells(now, service, server);
+    if canvas.may(Role::Operator) {
+        cells.push(("actions", server::actions(service, server)));
+    }
     html! {
         tr class="server" id=(id) {
             th scope="row" { (server.name) " " span class="mono soft" { (socket) } }
-            (canvas.cell(&format!("{id}-state"), "", &server::state(server)))
-            (canvas.cell(&format!("{id}-weight"), "number", &server::weight(server)))
-            (canvas.cell(&format!("{id}-active"), "number", &words::count(server.active.into())))
-            (canvas.cell(&format!("{id}-inactive"), "number", &words::count(server.inactive.into())))
-            (canvas.cell(&format!("{id}-new"), "number", &words::rate(rates.map(|rates| rates.connections))))
-            (canvas.cell(&format!("{id}-in"), "number", &words::byte_rate(rates.map(|rates| rates.bytes_in))))
-            (canvas.cell(&format!("{id}-out"), "number", &words::byte_rate(rates.map(|rates| rates.bytes_out))))
-            @if visit.may(Role::Operator) {
-                (canvas.cell(&format!("{id}-actions"), "actions", &server::actions(visit, service, server, back)))
-            }
+            (canvas.cells(&id, &cells))
         }
-        @if let Some(trouble) = trouble {
+        @if let Some(trouble) = server::trouble(server) {
             tr class="note" { td colspan="9" id={ (id) "-note" } { (canvas.part(&format!("{id}-note"), &trouble)) } }
         }
     }

@@ -19,8 +19,10 @@ use super::{
 };
 use crate::status::{StatusReport, columns::Tone};
 
+const PATH: &str = "/drops";
+
 pub(in crate::web) fn pages() -> Vec<Page> {
-    vec![Page::new("/drops", get(show))]
+    vec![Page::new(PATH, get(show))]
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,12 +32,12 @@ struct View {
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
     if let Some(shape) = view.follow {
-        return follow(visit, &shape, draw);
+        return follow(visit, &shape, PATH.to_owned(), draw);
     }
     let now = visit.app.live.now().await;
     let body = html! {
-        (tabs("/drops"))
-        (section("/drops", &now, draw))
+        (tabs(PATH))
+        (section(&visit, PATH, &now, draw))
     };
     visit.page(Area::Drops, "Packets that were not steered", &body)
 }

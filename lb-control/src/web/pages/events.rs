@@ -59,11 +59,14 @@ impl View {
 
 async fn show(visit: Visit, Asked(view): Asked<View>) -> Response {
     if let Some(shape) = view.follow.clone() {
-        return follow(visit, &shape, move |canvas, now| draw(canvas, now, &view));
+        let path = view.path(view.page());
+        return follow(visit, &shape, path, move |canvas, now| {
+            draw(canvas, now, &view)
+        });
     }
     let now = visit.app.live.now().await;
     let path = view.path(view.page());
-    let body = section(&path, &now, |canvas, now| draw(canvas, now, &view));
+    let body = section(&visit, &path, &now, |canvas, now| draw(canvas, now, &view));
     visit.page(Area::Events, "Events", &body)
 }
 

@@ -47,6 +47,7 @@ pub(super) mod login;
 pub(super) mod partner;
 #[cfg(test)]
 mod pushing;
+mod routing;
 pub(super) mod server;
 pub(super) mod service;
 pub(super) mod services;

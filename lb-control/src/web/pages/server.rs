@@ -1,18 +1,19 @@
 //! A real server: how it is written, and what an operator may do with it.
 
-use std::net::SocketAddr;
-
 use axum::{response::Response, routing::post};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::super::{
-    form::Form,
-    problem::Problem,
-    role::Role,
-    router::Page,
-    visit::{Visit, own_path},
-    words,
+use super::{
+    super::{
+        form::Form,
+        problem::Problem,
+        role::Role,
+        router::Page,
+        visit::{Visit, own_path},
+        words,
+    },
+    routing,
 };
 use crate::{
     control::{
@@ -83,12 +84,7 @@ pub(super) fn trouble(server: &ServerStatus) -> Option<Markup> {
 }
 
 /// The buttons of an operator: those that make a difference now.
-pub(super) fn actions(
-    visit: &Visit,
-    service: &ServiceStatus,
-    server: &ServerStatus,
-    back: &str,
-) -> Markup {
+pub(super) fn actions(service: &ServiceStatus, server: &ServerStatus) -> Markup {
     let verbs: &[Verb] = match server.overridden.as_deref() {
         Some("drain") => &[Verb::Auto, Verb::Down],
         Some("down") => &[Verb::Auto, Verb::Up],
@@ -96,38 +92,40 @@ pub(super) fn actions(
         None if server.state == ServerState::Up => &[Verb::Drain, Verb::Down],
         None => &[Verb::Up, Verb::Down],
     };
-    html! { (buttons(visit, service, server, back, verbs, None)) }
+    buttons(service, server, verbs)
 }
 
-/// A form with a button for each verb.
-pub(super) fn buttons(
-    visit: &Visit,
-    service: &ServiceStatus,
-    server: &ServerStatus,
-    back: &str,
-    verbs: &[Verb],
-    deadline: Option<&Markup>,
-) -> Markup {
-    let socket = SocketAddr::new(server.address, server.port);
+/// What all buttons of a page send: one form, which has the token of the session, for hundreds of lines that have none
+/// of it and are the same for everybody. `more` is what else it asks. It stands outside of what lives on the page.
+pub(super) fn orders(visit: &Visit, back: &str, more: &Markup) -> Markup {
     html! {
-        form method="post" action="/server" class="order" {
-            (visit.token())
-            input type="hidden" name="service" value=(service.service);
-            input type="hidden" name="server" value=(socket);
-            input type="hidden" name="back" value=(back);
-            @if let Some(deadline) = deadline { (deadline) }
-            @for verb in verbs {
-                button type="submit" name="verb" value=(verb) class="small"
-                    aria-label={ (name(*verb)) " " (server.name) " " (socket) }
-                    title=(meaning(*verb))
-                    data-confirm=[(*verb == Verb::Down).then(|| format!("Take {} out at once? Its connections end.", server.name))]
-                    { (name(*verb)) }
+        @if visit.may(Role::Operator) {
+            form id="orders" method="post" action="/server" {
+                (visit.token())
+                input type="hidden" name="back" value=(back);
+                // Who presses Enter in a field orders nothing.
+                button type="submit" disabled hidden { "None" }
+                (more)
             }
         }
     }
 }
 
-const fn name(verb: Verb) -> &'static str {
+/// A button for each verb.
+pub(super) fn buttons(service: &ServiceStatus, server: &ServerStatus, verbs: &[Verb]) -> Markup {
+    let socket = routing::socket(server);
+    html! {
+        @for verb in verbs {
+            button form="orders" name="order" value={ (verb) " " (socket) " " (service.service) } class="small"
+                aria-label={ (name(*verb)) " " (server.name) " " (socket) }
+                data-confirm=[(*verb == Verb::Down).then(|| format!("Take {} out at once? Its connections end.", server.name))]
+                { (name(*verb)) }
+        }
+    }
+}
+
+/// What stands on a button.
+pub(super) const fn name(verb: Verb) -> &'static str {
     match verb {
         Verb::Drain => "Drain",
         Verb::Up => "Up",
@@ -147,28 +145,39 @@ pub(super) const fn meaning(verb: Verb) -> &'static str {
 
 #[derive(Debug, Deserialize)]
 struct Said {
-    verb: Verb,
-    service: String,
-    server: String,
+    /// The verb, the server and its service, with blanks in between.
+    order: String,
     #[serde(default)]
     deadline: String,
     back: Option<String>,
 }
 
+impl Said {
+    fn order(&self) -> Option<Order> {
+        let mut words = self.order.splitn(3, ' ');
+        let verb = words.next()?;
+        let verb = Verb::ALL.into_iter().find(|one| one.to_string() == verb)?;
+        let (server, service) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let deadline = match self.deadline.trim() {
+            "" => None,
+            text => Some(text.parse().ok()?),
+        };
+        Some(Order {
+            verb,
+            service,
+            server,
+            deadline,
+        })
+    }
+}
+
 async fn order(visit: Visit, Form(said): Form<Said>) -> Result<Response, Problem> {
-    let deadline = match said.deadline.trim() {
-        "" => None,
-        text => {
-            let wrong = |_| Problem::unclear("the deadline is a whole number of seconds");
-            Some(text.parse().map_err(wrong)?)
-        }
+    let unclear = || {
+        Problem::unclear(
+            "an order is a verb, a server and its service, and perhaps a whole number of seconds",
+        )
     };
-    let order = Order {
-        verb: said.verb,
-        service: said.service,
-        server: said.server,
-        deadline,
-    };
+    let order = said.order().ok_or_else(unclear)?;
     let answer = client::order(visit.daemon(), &order).await;
     let what = format!("{} {} of {}", order.verb, order.server, order.service);
     match answer {

@@ -10,7 +10,7 @@ use super::{
     super::{
         form::Asked,
         frame::Area,
-        live::Snapshot,
+        live::{Live, Snapshot},
         part::{Canvas, follow, section},
         problem::Problem,
         role::Role,
@@ -18,8 +18,10 @@ use super::{
         visit::Visit,
         words,
     },
-    control::{asof, charts, pager, row_id, service_path},
-    events, explain, server,
+    control::{asof, charts, pager, service_path},
+    events, explain,
+    routing::{self, count, row_id, socket},
+    server,
 };
 use crate::{
     control::order::Verb,
@@ -53,10 +55,13 @@ async fn show(visit: Visit, Asked(view): Asked<View>) -> Result<Response, Proble
     let page = view.page.as_deref().and_then(|page| page.parse().ok());
     let page = page.unwrap_or(1_usize).max(1);
     if let Some(shape) = view.follow {
-        let drawn = visit.clone();
-        return Ok(follow(visit, &shape, move |canvas, now| {
-            draw(canvas, now, &drawn, key, page)
-        }));
+        let app = visit.app.clone();
+        return Ok(follow(
+            visit,
+            &shape,
+            path(key, page),
+            move |canvas, now| draw(canvas, now, &app.live, key, page),
+        ));
     }
     let now = visit.app.live.now().await;
     let service = find(&now, key);
@@ -65,9 +70,19 @@ async fn show(visit: Visit, Asked(view): Asked<View>) -> Result<Response, Proble
         (None, None) => key.to_string(),
         (None, Some(_)) => return Err(Problem::missing(format!("there is no service {key}"))),
     };
+    let path = path(key, page);
+    let live = section(&visit, &path, &now, |canvas, now| {
+        draw(canvas, now, &visit.app.live, key, page)
+    });
     let body = html! {
         p class="crumbs" { a href="/control" { "Control/Monitoring" } " / " span class="mono" { (key) } " · " a href=(explain::path_for(key)) { "Explain a packet" } }
-        (section(&path(key, page), &now, |canvas, now| draw(canvas, now, &visit, key, page)))
+        (live)
+        @if visit.may(Role::Operator) {
+            section class="card" aria-labelledby="terms" {
+                h2 id="terms" { "Orders for its real servers" }
+                (server::orders(&visit, &path, &terms()))
+            }
+        }
     };
     Ok(visit.page(Area::Control, &title, &body))
 }
@@ -87,14 +102,14 @@ fn find(now: &Snapshot, key: ServiceId) -> Option<&ServiceStatus> {
         .find(|service| service.service == key)
 }
 
-fn draw(canvas: &Canvas, now: &Snapshot, visit: &Visit, key: ServiceId, page: usize) -> Markup {
+fn draw(canvas: &Canvas, now: &Snapshot, live: &Live, key: ServiceId, page: usize) -> Markup {
     html! {
         (asof(canvas, now))
         @match find(now, key) {
             None => p class="empty card" { "There is no service " (key) " any more. " a href="/control" { "All services" } "." },
             Some(service) => {
-                (charts(canvas, visit, Some(key)))
-                (table(canvas, now, visit, service, page))
+                (charts(canvas, live, Some(key)))
+                (table(canvas, now, service, page))
                 (facts(canvas, service))
                 (happened(canvas, now, key))
             }
@@ -131,13 +146,7 @@ fn facts(canvas: &Canvas, service: &ServiceStatus) -> Markup {
     }
 }
 
-fn table(
-    canvas: &Canvas,
-    now: &Snapshot,
-    visit: &Visit,
-    service: &ServiceStatus,
-    page: usize,
-) -> Markup {
+fn table(canvas: &Canvas, now: &Snapshot, service: &ServiceStatus, page: usize) -> Markup {
     let pages = service.servers.len().div_ceil(SERVERS).max(1);
     let page = page.min(pages);
     let shown = service
@@ -145,7 +154,6 @@ fn table(
         .iter()
         .skip((page - 1) * SERVERS)
         .take(SERVERS);
-    let back = path(service.service, page);
     html! {
         section aria-labelledby="servers" {
             h2 id="servers" { "Real servers" }
@@ -154,21 +162,9 @@ fn table(
             } @else {
                 div class="scroll" tabindex="0" role="region" aria-labelledby="servers" {
                     table id="table" {
-                        thead { tr {
-                            th scope="col" { "Real server" }
-                            th scope="col" { "State" }
-                            th scope="col" class="number" { "Weight" }
-                            th scope="col" class="number" { "Active" }
-                            th scope="col" class="number" { "Inactive" }
-                            th scope="col" class="number" { "New/s" }
-                            th scope="col" class="number" { "In" }
-                            th scope="col" class="number" { "Out" }
-                            th scope="col" class="number" { "Checks" }
-                            th scope="col" { "Last failed check" }
-                            @if visit.may(Role::Operator) { th scope="col" { span class="hidden" { "Actions" } } }
-                        } }
+                        (routing::head(canvas, "Real server", &[("number", "Checks"), ("", "Last failed check")]))
                         tbody {
-                            @for server in shown { (row(canvas, now, visit, service, server, &back)) }
+                            @for server in shown { (row(canvas, now, service, server)) }
                         }
                     }
                 }
@@ -178,42 +174,35 @@ fn table(
     }
 }
 
-fn row(
-    canvas: &Canvas,
-    now: &Snapshot,
-    visit: &Visit,
-    service: &ServiceStatus,
-    server: &ServerStatus,
-    back: &str,
-) -> Markup {
-    let socket = SocketAddr::new(server.address, server.port);
+fn row(canvas: &Canvas, now: &Snapshot, service: &ServiceStatus, server: &ServerStatus) -> Markup {
+    let socket = socket(server);
     let id = row_id(service.service, Some(socket));
-    let rates = now.rates.of(&(service.service, Some(socket)));
-    let verbs = [Verb::Drain, Verb::Up, Verb::Down, Verb::Auto];
-    let deadline = html! {
-        input type="number" name="deadline" min="0" max="86400" class="seconds" placeholder="s"
-            title="How long it may take to drain, in seconds; as lvs.cf says if it is empty"
-            aria-label={ "Seconds that " (server.name) " may take to drain" };
-    };
-    let part = |name: &str| format!("{id}-{name}");
+    let mut cells = routing::cells(now, service, server);
+    cells.push(count(server.checks));
+    cells.push(("wrap", failure(server)));
     html! {
         tr id=(id) {
             th scope="row" {
                 (server.name) br; span class="mono soft" { (socket) } " "
                 small class="soft" { (server.forwarding.method()) }
             }
-            (canvas.cell(&part("state"), "", &server::state(server)))
-            (canvas.cell(&part("weight"), "number", &server::weight(server)))
-            (canvas.cell(&part("active"), "number", &words::count(server.active.into())))
-            (canvas.cell(&part("inactive"), "number", &words::count(server.inactive.into())))
-            (canvas.cell(&part("new"), "number", &words::rate(rates.map(|rates| rates.connections))))
-            (canvas.cell(&part("in"), "number", &words::byte_rate(rates.map(|rates| rates.bytes_in))))
-            (canvas.cell(&part("out"), "number", &words::byte_rate(rates.map(|rates| rates.bytes_out))))
-            (canvas.cell(&part("checks"), "number", &words::count(server.checks)))
-            (canvas.cell(&part("error"), "wrap", &failure(server)))
-            @if visit.may(Role::Operator) {
-                td class="actions" { (server::buttons(visit, service, server, back, &verbs, Some(&deadline))) }
+            (canvas.cells(&id, &cells))
+            @if canvas.may(Role::Operator) {
+                td class="actions" { (server::buttons(service, server, &Verb::ALL)) }
             }
+        }
+    }
+}
+
+/// What draining may take, and what the buttons mean.
+fn terms() -> Markup {
+    html! {
+        div class="field" {
+            label for="deadline" { "Seconds that draining may take" }
+            input type="number" id="deadline" name="deadline" min="0" max="86400" placeholder="as lvs.cf says";
+        }
+        dl class="facts" {
+            @for verb in Verb::ALL { dt { (server::name(verb)) } dd { (server::meaning(verb)) "." } }
         }
     }
 }

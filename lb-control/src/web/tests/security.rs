@@ -104,7 +104,7 @@ async fn what_does_not_come_from_a_page_of_the_session_is_refused() {
     let browser = tool.browser(Role::Admin).await;
     let other = tool.browser(Role::Admin).await;
     let order = |csrf: &str| {
-        let mut fields = vec![("verb", "drain"), ("service", "web"), ("server", "rs1")];
+        let mut fields = vec![("order", "drain rs1 web")];
         if !csrf.is_empty() {
             fields.push(("csrf", csrf));
         }
@@ -166,7 +166,7 @@ async fn what_does_not_come_from_a_page_of_the_session_is_refused() {
 #[tokio::test]
 async fn each_role_may_do_what_is_for_it() {
     let tool = Tool::new(Scheme::Https);
-    let order = [("verb", "drain"), ("service", "web"), ("server", "rs1")];
+    let order = [("order", "drain rs1 web")];
     let (ok, done, no) = (StatusCode::OK, StatusCode::SEE_OTHER, StatusCode::FORBIDDEN);
     for (role, audit, orders, failover) in [
         (Role::Viewer, no, no, no),
@@ -200,7 +200,7 @@ async fn each_role_may_do_what_is_for_it() {
         );
         let (_, page) = browser.read("/control").await;
         assert_eq!(
-            page.contains("value=\"drain\""),
+            page.contains("value=\"drain "),
             orders == done,
             "{role} sees no button"
         );

@@ -22,7 +22,7 @@ fn the_tool_works_in_its_sandbox() {
             let (status, page) = browser.read("/control").await;
             assert_eq!(status, StatusCode::OK);
             assert!(page.contains("10.0.0.11:80"));
-            let order = [("verb", "drain"), ("service", "web"), ("server", "rs1")];
+            let order = [("order", "drain rs1 web")];
             let answer = browser.post("/server", &order).await;
             assert_eq!(location(&answer), "/");
             let (_, page) = browser.read("/audit").await;

@@ -45,9 +45,7 @@ async fn whatever_somebody_says_stays_text() {
     });
     tool.app.live.refresh().await;
     let order = [
-        ("verb", "drain"),
-        ("service", EVIL),
-        ("server", EVIL),
+        ("order", &*format!("drain {EVIL} {EVIL}")),
         ("back", "/control"),
     ];
     browser.post("/server", &order).await;
@@ -123,7 +121,7 @@ async fn the_table_shows_services_servers_and_why_they_are_down() {
         "connect to 10.0.0.12:80: connection refused",
         "3 left, 12 s at most",
         "1 of 2",
-        "id=\"s-tcp-192-0-2-10-80--10-0-0-11-80-active\"",
+        "id=\"s-tcp-192-0-2-10-80--10-0-0-11-80\"",
         "alone, without a partner",
     ] {
         assert!(page.contains(text), "{text}");
@@ -161,10 +159,10 @@ async fn large_sites_come_in_pages() {
     });
     tool.app.live.refresh().await;
     let (_, page) = browser.read("/control?page=2").await;
-    assert!(page.contains("Page 2 of 4") && page.contains("web25<") && !page.contains("web24<"));
+    assert!(page.contains("Page 2 of 20") && page.contains("web5<") && !page.contains("web4<"));
     assert!(page.contains("and 10 more"), "of the servers");
     let (_, page) = browser.read("/control?page=99").await;
-    assert!(page.contains("Page 4 of 4"));
+    assert!(page.contains("Page 20 of 20"));
     let (_, page) = browser.read("/control?q=10.0.77.3:80").await;
     assert!(page.contains("1 of 100 services"));
 }
@@ -174,9 +172,7 @@ async fn an_order_goes_to_the_daemon_and_what_became_of_it_to_the_next_page() {
     let tool = Tool::new(Scheme::Https);
     let browser = tool.browser(Role::Operator).await;
     let order = [
-        ("verb", "drain"),
-        ("service", "TCP 192.0.2.10:80"),
-        ("server", "10.0.0.11:80"),
+        ("order", "drain 10.0.0.11:80 TCP 192.0.2.10:80"),
         ("deadline", "90"),
         ("back", "/control?q=web"),
     ];
@@ -194,24 +190,25 @@ async fn an_order_goes_to_the_daemon_and_what_became_of_it_to_the_next_page() {
     assert_eq!(entry.what, "drain 10.0.0.11:80 of TCP 192.0.2.10:80");
     assert!(entry.done);
 
-    let unknown = [("verb", "up"), ("service", "web"), ("server", "nobody")];
+    let unknown = [("order", "up nobody web")];
     let answer = browser.post("/server", &unknown).await;
     assert_eq!(location(&answer), "/");
     let (_, page) = browser.read("/control").await;
     assert!(page.contains("No real server is called “nobody”"));
     assert!(!tool.app.audit.newest("nobody").remove(0).done);
-    for (verb, deadline) in [("explode", ""), ("drain", "soon"), ("drain", "-1")] {
-        let wrong = [
-            ("verb", verb),
-            ("service", "web"),
-            ("server", "rs1"),
-            ("deadline", deadline),
-        ];
+    for (order, deadline) in [
+        ("explode rs1 web", ""),
+        ("drain rs1", ""),
+        ("", ""),
+        ("drain rs1 web", "soon"),
+        ("drain rs1 web", "-1"),
+    ] {
+        let wrong = [("order", order), ("deadline", deadline)];
         let answer = browser.post("/server", &wrong).await;
         assert_eq!(
             answer.status(),
             StatusCode::BAD_REQUEST,
-            "{verb} {deadline}"
+            "{order} {deadline}"
         );
     }
 }
@@ -244,7 +241,7 @@ async fn news_are_only_what_is_different() {
     tool.app.live.refresh().await;
     let (event, _) = next().await.unwrap();
     assert_eq!(event, "parts");
-    let cell = "s-tcp-192-0-2-10-80--10-0-0-11-80-active";
+    let cell = "s-tcp-192-0-2-10-80--10-0-0-11-80/3";
     tool.daemon
         .said(|said| said.report.services[0].servers[0].active = 4_321);
     tool.app.live.refresh().await;
