@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -184,7 +184,7 @@ async fn connect(site: &Site) -> Result<(SendRequest<Full<Bytes>>, Arc<AtomicU64
         stream,
         bytes: Arc::clone(&heard),
     };
-    let name = ServerName::from(IpAddr::from(site.address.ip()));
+    let name = ServerName::from(site.address.ip());
     let stream = site.tls.connect(name, stream).await?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

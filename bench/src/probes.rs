@@ -157,6 +157,7 @@ fn target(options: &Options, number: u32, port: u16) -> Target {
         server,
         address: server,
         protocol: Protocol::Tcp,
+        through: None,
         weight: 1,
         probe: Probe::new(check, interval, interval),
     }

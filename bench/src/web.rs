@@ -8,7 +8,7 @@
 use std::{
     collections::VecDeque,
     io::Write as _,
-    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Shutdown, TcpListener},
     os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     sync::{

@@ -83,7 +83,14 @@ pub(super) struct Drawn {
     /// What is in each of them, in the order in which they were drawn.
     parts: Vec<(String, String)>,
     /// What is new since another drawing, which is what all but the newest viewers ask.
-    news: Mutex<Option<(Weak<Self>, Option<Arc<str>>)>>,
+    news: Mutex<Option<News>>,
+}
+
+/// What is new since another drawing, if anything is.
+#[derive(Debug)]
+struct News {
+    since: Weak<Drawn>,
+    text: Option<Arc<str>>,
 }
 
 impl Drawn {
@@ -105,15 +112,18 @@ impl Drawn {
         };
         // Whoever panicked with it in hand left it whole.
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, text)) = &*news
-            && since.as_ptr() == Arc::as_ptr(before)
+        if let Some(known) = &*news
+            && known.since.as_ptr() == Arc::as_ptr(before)
         {
-            return text.clone();
+            return known.text.clone();
         }
         let both = self.parts.iter().zip(&before.parts);
         let other = both.filter(|(now, before)| now != before);
         let text = json(other.map(|(now, _)| now).collect());
-        *news = Some((Arc::downgrade(before), text.clone()));
+        *news = Some(News {
+            since: Arc::downgrade(before),
+            text: text.clone(),
+        });
         text
     }
 }

@@ -19,8 +19,9 @@ use super::{
         visit::Visit,
         words,
     },
-    control::{row_id, service_path},
+    control::service_path,
     drops::tabs,
+    routing::row_id,
 };
 use crate::{
     control::client,
