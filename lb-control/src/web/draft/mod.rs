@@ -22,7 +22,7 @@ use crate::{
         names::Trust,
         secrets::{Lost, unveiled, veiled},
         store::Fingerprint,
-        text::{Text, Unencodable},
+        text::{Encoding, Text, Unencodable},
     },
     control::configuration::Current,
 };
@@ -43,6 +43,8 @@ pub(in crate::web) struct Draft {
     base: Arc<Text>,
     /// What it says.
     mine: Text,
+    /// Tells that from what it may come to say. Every form has it, and to reckon it takes long for a large file.
+    state: Fingerprint,
 }
 
 /// Why a draft is as it was.
@@ -86,10 +88,16 @@ impl Draft {
     pub(in crate::web) fn of(current: &Current) -> Result<Self, NotDrafted> {
         let text = Arc::new(current.text.clone());
         within(&text.text)?;
+        let state = match text.encoding {
+            // It is the same: the bytes are the text.
+            Encoding::Utf8 if current.version != Fingerprint::absent() => current.version.clone(),
+            Encoding::Utf8 | Encoding::Latin1 => Fingerprint::of(text.text.as_bytes()),
+        };
         Ok(Self {
             path: current.path.clone(),
             version: current.version.clone(),
             mine: Text::clone(&text),
+            state,
             base: text,
         })
     }
@@ -127,8 +135,13 @@ impl Draft {
     /// Tells what it says from what it may come to say: a form that was made of something else is not to be
     /// believed.
     #[must_use]
-    pub(in crate::web) fn state(&self) -> Fingerprint {
-        Fingerprint::of(self.mine.text.as_bytes())
+    pub(in crate::web) fn state(&self) -> &Fingerprint {
+        &self.state
+    }
+
+    fn say(&mut self, mine: Text) {
+        self.state = Fingerprint::of(mine.text.as_bytes());
+        self.mine = mine;
     }
 
     /// Whether it has errors, so that it cannot be applied. The daemon may find more: it looks at the machine too.
@@ -158,13 +171,13 @@ impl Draft {
         let edited = edit_with(&self.path, &bytes, edits, &mut Trust::default())?;
         let text = Text::decode(&edited.bytes);
         within(&text.text)?;
-        self.mine = text;
+        self.say(text);
         Ok(())
     }
 
     /// The bytes that edits are made of. A file that is not UTF-8 takes only what it can hold.
     fn bytes_for(&self, edits: &[Edit]) -> Result<Vec<u8>, NotDrafted> {
-        if self.mine.encoding != config::text::Encoding::Utf8 {
+        if self.mine.encoding != Encoding::Utf8 {
             // What an edit adds would be UTF-8 in the middle of Latin-1.
             let added = serde_json::to_value(edits).unwrap_or_default();
             if let Some(c) = strange(&added) {
@@ -188,7 +201,7 @@ impl Draft {
         let mine = self.mine.with(whole);
         mine.encode()?;
         within(&mine.text)?;
-        self.mine = mine;
+        self.say(mine);
         Ok(())
     }
 
@@ -198,13 +211,13 @@ impl Draft {
     /// If that is too large for a draft.
     pub(in crate::web) fn replace(&mut self, text: &Text) -> Result<(), NotDrafted> {
         within(&text.text)?;
-        self.mine = text.clone();
+        self.say(text.clone());
         Ok(())
     }
 
     /// It says what it was made of.
     pub(in crate::web) fn discard(&mut self) {
-        self.mine = Text::clone(&self.base);
+        self.say(Text::clone(&self.base));
     }
 
     /// Goes along with what lvs.cf has become.
@@ -251,11 +264,8 @@ impl Draft {
 
     fn carry(&mut self, current: &Current, text: String) -> Result<(), NotDrafted> {
         within(&text)?;
-        let renewed = Self::of(current)?;
-        *self = Self {
-            mine: current.text.with(text),
-            ..renewed
-        };
+        *self = Self::of(current)?;
+        self.say(current.text.with(text));
         Ok(())
     }
 }
