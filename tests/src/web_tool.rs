@@ -170,7 +170,7 @@ impl WebTool {
 
     /// Logs in as a browser does, and looks whether the page then shows the real server of this name.
     pub fn check(&self, server: &str) -> Result<()> {
-        let page = self.visitor(&self.router)?.page("/")?;
+        let page = self.visitor(&self.router)?.page("/control")?;
         ensure!(page.contains("/logout"), "nobody is logged in: {page}");
         ensure!(page.contains(server), "{server} is not shown: {page}");
         Ok(())
